@@ -1,0 +1,1 @@
+"""Banjie 办结: complaints to the unit that must answer, and every unit to its time limit."""

@@ -1,0 +1,1 @@
+"""Decisions as plain functions over plain values. Standard library only; no clock, no I/O."""

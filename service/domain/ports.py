@@ -1,0 +1,94 @@
+"""What the desk needs of the outside, as protocols. Concrete classes are named in `main` alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from service.domain.complaint import Complaint, Kind, Route, Urgency
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A row of the unit table. `line` is its functional line (条线); "" for a territory."""
+
+    code: str
+    name: str
+    region: str
+    line: str
+    basis: str
+
+
+class Router(Protocol):
+    """Decides which unit answers."""
+
+    digest: str
+
+    def route(self, complaint: Complaint) -> Route:
+        """Return where the complaint goes; pure, no I/O."""
+        ...
+
+    def unit(self, code: str) -> Unit | None:
+        """Return the unit with this code, or None."""
+        ...
+
+    def units(self, region: str | None = None) -> Sequence[Unit]:
+        """Return the units of this region and those below it, or all."""
+        ...
+
+    def coordinator(self, region: str) -> Unit:
+        """Return the unit that runs the hotline of a region: it sorts, calls back and supervises."""
+        ...
+
+
+class Gazetteer(Protocol):
+    """Knows the regions of the province."""
+
+    def find(self, name: str) -> str | None:
+        """Return the code of a region given its code or a name (`南昌市红谷滩区`), or None."""
+        ...
+
+    def name(self, code: str) -> str:
+        """Return the full name of a region."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One outside system that sends complaints (a row of sources.yaml).
+
+    `field_map` turns that system's field names into the channel's canonical ones. `region` is used
+    where the payload names none.
+    """
+
+    name: str
+    adapter: str
+    channel: str
+    label: str
+    region: str = ""
+    field_map: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    urgencies: Mapping[str, Urgency] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """What is wrong with one field: a JSON pointer (`/areaCode`) and a sentence in Chinese."""
+
+    pointer: str
+    detail: str
+
+
+class PayloadRejected(Exception):
+    """The payload cannot become a complaint; nothing was stored. Carries every fault found."""
+
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+        super().__init__("; ".join(f"{p.pointer} {p.detail}" for p in problems))
+        self.problems = tuple(problems)
+
+
+class Adapter(Protocol):
+    """Turns one native payload of a channel into a complaint."""
+
+    def complaint(self, payload: Mapping[str, Any], source: Source) -> Complaint:
+        """Return the complaint, or raise PayloadRejected with every field that is wrong."""
+        ...
