@@ -1,0 +1,167 @@
+"""Working days and office hours as China keeps them, worked weekends (调休) included.
+
+A calendar is built from one table a year. Beyond the published years it goes on by Monday to
+Friday, and whatever rests on such days is provisional: the State Council's notice for a year comes
+out late in the year before, and no library knows it earlier.
+"""
+
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, timezone
+from itertools import pairwise, takewhile
+
+# Mainland China has kept UTC+8 without summer time since 1991; a fixed offset needs no zone files.
+SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
+
+_FIRST = date(2000, 1, 1)
+_YEARS_GUESSED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class YearTable:
+    """The published days of one year: `off` maps each day off to its holiday, `worked` holds the
+    weekend days that are worked. `official` is False for a forecast (预测)."""
+
+    year: int
+    official: bool
+    source: str
+    off: Mapping[date, str]
+    worked: frozenset[date]
+
+
+@dataclass(frozen=True, slots=True)
+class OfficeHours:
+    """When an office works on a working day, as spans in order. The last end is the day's cut-off."""
+
+    spans: tuple[tuple[time, time], ...] = ((time(8, 30), time(12)), (time(14), time(17, 30)))
+
+    @property
+    def closes_at(self) -> time:
+        """Return the cut-off of a day. 民法典 204: where there are office hours, a term ends with
+        them."""
+        return self.spans[-1][1]
+
+    @property
+    def seconds(self) -> int:
+        """Return the working seconds of a day."""
+        return sum(_seconds(end) - _seconds(start) for start, end in self.spans)
+
+    def elapsed(self, at: time) -> int:
+        """Return the working seconds of a day that have gone by at a time of day."""
+        now = _seconds(at)
+        return sum(max(0, min(now, _seconds(end)) - _seconds(start)) for start, end in self.spans)
+
+    def at(self, elapsed: int) -> time:
+        """Return the earliest time of day at which that many working seconds have gone by."""
+        for start, end in self.spans:
+            length = _seconds(end) - _seconds(start)
+            if elapsed <= length:
+                total = _seconds(start) + elapsed
+                return time(total // 3600, total // 60 % 60, total % 60)
+            elapsed -= length
+        msg = f"a day has {self.seconds} working seconds"
+        raise ValueError(msg)
+
+
+def _seconds(at: time) -> int:
+    return at.hour * 3600 + at.minute * 60 + at.second
+
+
+class Calendar:
+    """Which days are worked, and how working time adds up.
+
+    Prefix arrays make each question a look-up: `_worked_by[d]` counts the working days up to and
+    including day d, `_days` lists them.
+    """
+
+    def __init__(self, years: Iterable[YearTable], hours: OfficeHours | None = None) -> None:
+        """Build from year tables that follow each other without a gap; ValueError otherwise."""
+        tables = sorted(years, key=lambda table: table.year)
+        if not tables:
+            msg = "a calendar needs at least one year"
+            raise ValueError(msg)
+        for before, after in pairwise(tables):
+            if after.year != before.year + 1:
+                msg = f"the calendar has {before.year} and {after.year}, the years between are missing"
+                raise ValueError(msg)
+        self.hours = hours or OfficeHours()
+        self.years = {table.year: table for table in tables}
+        self.first = date(tables[0].year, 1, 1)
+        official = list(takewhile(lambda table: table.official, tables))
+        if not official:
+            msg = f"the calendar's first year, {tables[0].year}, is a forecast"
+            raise ValueError(msg)
+        self.last = date(official[-1].year, 12, 31)
+        self._names: dict[date, str] = {}
+        worked: set[date] = set()
+        for table in tables:
+            self._names.update(table.off)
+            worked |= table.worked
+        self._worked = frozenset(worked)
+        end = date(tables[-1].year + _YEARS_GUESSED, 12, 31)
+        self._days = array("i")
+        self._worked_by = array("i")
+        for ordinal in range(_FIRST.toordinal(), end.toordinal() + 1):
+            day = date.fromordinal(ordinal)
+            if day in worked or (day.weekday() < 5 and day not in self._names):
+                self._days.append(ordinal)
+            self._worked_by.append(len(self._days))
+
+    def covers(self, first: date, last: date) -> bool:
+        """Whether every day from `first` to `last` is officially published."""
+        return self.first <= first and last <= self.last
+
+    def days_left(self, on: date) -> int:
+        """Return how many days after `on` are published; negative once the data has ended."""
+        return (self.last - on).days
+
+    def is_working(self, day: date) -> bool:
+        """Whether the day is worked."""
+        return self._count(day) > self._count(day - timedelta(days=1))
+
+    def name(self, day: date) -> str:
+        """Return why a day is off or on in Chinese: the holiday, 周六, 周日, 调休上班, or 工作日."""
+        if day in self._worked:
+            return "调休上班"
+        if day in self._names:
+            return self._names[day]
+        return {5: "周六", 6: "周日"}.get(day.weekday(), "工作日")
+
+    def nth_working_day(self, after: date, count: int) -> date:
+        """Return the `count`-th working day after a day (1 is the next one; 0 or less goes back:
+        0 is the last one up to and including the day itself)."""
+        index = self._count(after) + count - 1
+        if not 0 <= index < len(self._days):
+            msg = f"the calendar does not reach {count} working days from {after}"
+            raise OverflowError(msg)
+        return date.fromordinal(self._days[index])
+
+    def working_seconds(self, start: datetime, end: datetime) -> int:
+        """Return the working time between two aware times in seconds, negative if end is first."""
+        return self._worked_until(end) - self._worked_until(start)
+
+    def after_working_seconds(self, start: datetime, seconds: int) -> datetime:
+        """Return the earliest time at which so much working time has gone by since `start`."""
+        target = self._worked_until(start) + seconds
+        # The day that contains the target: with the remainder in 1..seconds of a day, so that a
+        # target on a day's end stays on that day and does not slip to the next morning.
+        days, within = divmod(target - 1, self.hours.seconds)
+        if not 0 <= days < len(self._days):
+            msg = f"the calendar does not reach {seconds} working seconds from {start}"
+            raise OverflowError(msg)
+        day = date.fromordinal(self._days[days])
+        return datetime.combine(day, self.hours.at(within + 1), SHANGHAI)
+
+    def _count(self, day: date) -> int:
+        offset = day.toordinal() - _FIRST.toordinal()
+        if not 0 <= offset < len(self._worked_by):
+            msg = f"the calendar does not reach {day}"
+            raise OverflowError(msg)
+        return self._worked_by[offset]
+
+    def _worked_until(self, at: datetime) -> int:
+        local = at.astimezone(SHANGHAI)
+        before = self._count(local.date() - timedelta(days=1))
+        today = self.hours.elapsed(local.time()) if self.is_working(local.date()) else 0
+        return before * self.hours.seconds + today

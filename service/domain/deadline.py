@@ -1,0 +1,200 @@
+"""By when: a limit (时限) and a start make a due time, and say how.
+
+The counting follows 民法典 201-204: the day on which a term in days begins is not counted, a term
+in hours runs from its moment, and a term ends with the office hours of its last day.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from itertools import groupby
+
+from service.domain.calendar import SHANGHAI, Calendar
+
+
+class Measure(StrEnum):
+    """What a limit is counted in."""
+
+    WORKING_DAYS = "working_days"  # 工作日
+    DAYS = "days"  # 日, calendar days
+    WORKING_HOURS = "working_hours"  # 工作小时
+    HOURS = "hours"  # 小时
+    MINUTES = "minutes"  # 分钟
+
+
+class CountFrom(StrEnum):
+    """Which day is the first of a limit in days."""
+
+    NEXT_DAY = "next_day"  # 次日起算
+    RECEIPT = "receipt"  # 当日起算
+
+
+_WORDS = {
+    Measure.WORKING_DAYS: "工作日",
+    Measure.DAYS: "日",
+    Measure.WORKING_HOURS: "工作小时",
+    Measure.HOURS: "小时",
+    Measure.MINUTES: "分钟",
+}
+_MEASURES = {
+    "工作日": Measure.WORKING_DAYS,
+    "日": Measure.DAYS,
+    "天": Measure.DAYS,
+    "自然日": Measure.DAYS,
+    "工作小时": Measure.WORKING_HOURS,
+    "小时": Measure.HOURS,
+    "分钟": Measure.MINUTES,
+}
+# A longer limit than these is a slip of the pen: four years of days, a year of hours.
+_MOST = {
+    Measure.WORKING_DAYS: 1000,
+    Measure.DAYS: 1500,
+    Measure.WORKING_HOURS: 2000,
+    Measure.HOURS: 8760,
+    Measure.MINUTES: 525_600,
+}
+_LIMIT = re.compile(r"\s*(-?[0-9]{1,9}|[一二两三四五六七八九十]{1,3})\s*个?\s*(\S{1,4}?)\s*内?\s*")
+_DIGITS = {c: n for n, c in enumerate("零一二三四五六七八九")} | {"两": 2}
+
+
+class LimitError(ValueError):
+    """A text that is no limit; the message says why, in Chinese."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """An amount of time that somebody has. Written `5 工作日`."""
+
+    amount: int
+    measure: Measure
+
+    def __str__(self) -> str:
+        """Return the limit as the rules write it; `parse_limit` reads it back."""
+        return f"{self.amount} {_WORDS[self.measure]}"
+
+    @property
+    def in_working_time(self) -> bool:
+        """Whether the limit runs in working time alone."""
+        return self.measure in {Measure.WORKING_DAYS, Measure.WORKING_HOURS}
+
+
+def parse_limit(text: str) -> Limit:
+    """Return the limit that a text states: `5 工作日`, `一个工作日内`, `30分钟`.
+
+    Raises LimitError for anything else, and for an amount below 1 or beyond all sense.
+    """
+    found = _LIMIT.fullmatch(text)
+    if not found or found[2] not in _MEASURES:
+        msg = f"看不懂的时限“{text[:40]}”：应为数量加单位，单位是{'、'.join(_WORDS.values())}，例如“5 工作日”"
+        raise LimitError(msg)
+    measure = _MEASURES[found[2]]
+    amount = _number(found[1])
+    if not 1 <= amount <= _MOST[measure]:
+        msg = f"时限“{text[:40]}”超出范围：{_WORDS[measure]}应在 1 到 {_MOST[measure]} 之间"
+        raise LimitError(msg)
+    return Limit(amount, measure)
+
+
+def _number(text: str) -> int:
+    if text.lstrip("-").isascii():
+        return int(text)
+    tens, ten, ones = text.rpartition("十")
+    if not ten:
+        return _DIGITS.get(text, 0)
+    return _DIGITS.get(tens, 0 if tens else 1) * 10 + (_DIGITS.get(ones, 0) if ones else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When a limit ends. `provisional` where it rests on days that are not published yet;
+    `reasoning` tells the count in Chinese, line by line."""
+
+    due_at: datetime
+    provisional: bool
+    reasoning: tuple[str, ...]
+
+
+def due(
+    calendar: Calendar, start: datetime, limit: Limit, count_from: CountFrom = CountFrom.NEXT_DAY
+) -> Due:
+    """Return when a limit that starts at an aware time ends.
+
+    Limits in days end at the cut-off of their last day. With `receipt` the day of the start is the
+    first day if it is worked and not over yet (for calendar days: whatever day it is). Limits in
+    hours or minutes run from the moment itself, whichever `count_from` is given. Raises
+    OverflowError for a start outside 2000 to some years after the calendar's end.
+    """
+    local = start.astimezone(SHANGHAI)
+    began = f"{local:%Y-%m-%d %H:%M} 起，时限 {limit}"
+    if limit.measure is Measure.WORKING_DAYS:
+        due_at, lines = _working_days(calendar, local, limit.amount, count_from)
+    elif limit.measure is Measure.DAYS:
+        first = local.date() + timedelta(days=count_from is CountFrom.NEXT_DAY)
+        last = first + timedelta(days=limit.amount - 1)
+        due_at = datetime.combine(last, calendar.hours.closes_at, SHANGHAI)
+        rule = "次日起算" if count_from is CountFrom.NEXT_DAY else "当日起算"
+        lines = [
+            f"按自然日计算（{rule}），{first} 为第 1 日，{last} 为第 {limit.amount} 日，节假日不顺延"
+        ]
+    elif limit.measure is Measure.WORKING_HOURS:
+        due_at = calendar.after_working_seconds(local, limit.amount * 3600)
+        lines = ["只计办公时间，从起算时刻连续计算"]
+        lines += _days_off(calendar, local.date(), due_at.date())
+    else:
+        unit = {Measure.HOURS: "hours", Measure.MINUTES: "minutes"}[limit.measure]
+        due_at = local + timedelta(**{unit: limit.amount})
+        lines = ["从起算时刻连续计算，不分昼夜和节假日"]
+    provisional = limit.in_working_time and not calendar.covers(local.date(), due_at.date())
+    if provisional:
+        lines.append(f"{calendar.last} 以后的放假安排尚未录入，暂按周一至周五推算，公布后重新计算")
+    lines.append(f"到期时间 {due_at:%Y-%m-%d %H:%M}")
+    return Due(due_at, provisional, (began, *lines))
+
+
+def _working_days(
+    calendar: Calendar, start: datetime, amount: int, count_from: CountFrom
+) -> tuple[datetime, list[str]]:
+    day = start.date()
+    counts_today = (
+        count_from is CountFrom.RECEIPT
+        and calendar.is_working(day)
+        and start.time() < calendar.hours.closes_at
+    )
+    after = day - timedelta(days=1) if counts_today else day
+    first = calendar.nth_working_day(after, 1)
+    last = calendar.nth_working_day(after, amount)
+    rule = "当日起算" if count_from is CountFrom.RECEIPT else "次日起算"
+    lines = [f"{rule}，第 1 个工作日为 {first}，第 {amount} 个工作日为 {last}"]
+    lines += _days_off(calendar, day, last)
+    return datetime.combine(last, calendar.hours.closes_at, SHANGHAI), lines
+
+
+def _days_off(calendar: Calendar, first: date, last: date) -> list[str]:
+    """Return a line for each run of days off and each worked weekend in between."""
+    days = [first + timedelta(days=n) for n in range(min((last - first).days, 400) + 1)]
+    lines = []
+    for (name, works), run in groupby(
+        days, lambda d: (_span_name(calendar, d), calendar.is_working(d))
+    ):
+        span = list(run)
+        which = f"{span[0]:%m-%d}" if len(span) == 1 else f"{span[0]:%m-%d} 至 {span[-1]:%m-%d}"
+        if name == "调休上班":
+            lines.append(f"{which} 调休上班，计入")
+        elif not works:
+            lines.append(f"{which} {name}，不计")
+    return lines
+
+
+def _span_name(calendar: Calendar, day: date) -> str:
+    name = calendar.name(day)
+    return "周末" if name in {"周六", "周日"} else name
+
+
+def point_between(
+    calendar: Calendar, start: datetime, end: datetime, share: float, *, in_working_time: bool
+) -> datetime:
+    """Return the time at which `share` (0 to 1) of the way from start to end has gone by."""
+    if in_working_time and (whole := calendar.working_seconds(start, end)) > 0:
+        return calendar.after_working_seconds(start, max(1, round(whole * share)))
+    return start + (end - start) * share
