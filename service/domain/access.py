@@ -28,6 +28,7 @@ class Actor:
     units: tuple[str, ...] = ()
     source: str = ""
     region: str = ""
+    id: str = ""  # of the token, as a scope for idempotency keys
 
 
 # The service itself, as the author of what no person did.

@@ -40,6 +40,7 @@ class Outcome(StrEnum):
 
     ON_TIME = "on_time"  # 按时
     LATE = "late"  # 超时
+    MISSED = "missed"  # 未做: the ticket went on without it
     WITHDRAWN = "withdrawn"  # 撤销: the unit owes it no longer; counts for nobody
 
 

@@ -1,0 +1,189 @@
+"""What each act makes of a ticket: a ticket in, the next ticket out.
+
+Each function assumes that the act is allowed (lifecycle, access) and gives back the whole ticket
+with its clocks; the desk writes what changed. The overall clock of a ticket never restarts: when
+it passes from one unit to the next, the next one takes over what is left of it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from service.domain.complaint import Complaint, Decision, EvidenceKind, Route, UnitRef
+from service.domain.lifecycle import State
+from service.domain.limits import Timetable, govern
+from service.domain.ticket import Milestone, MilestoneKind, Outcome, Ticket
+
+_RECEIVED_AS: dict[Decision, State] = {
+    Decision.AUTO: State.DISPATCHED,
+    Decision.MANUAL: State.SORTING,
+    Decision.NOT_ACCEPTED: State.NOT_ACCEPTED,
+    Decision.EMERGENCY_LINE: State.REFERRED,
+}
+_UNIT_OWES = (MilestoneKind.SIGN, MilestoneKind.CONTACT)
+
+
+def receive(
+    no: str, complaint: Complaint, route: Route, coordinator: str, at: datetime, times: Timetable
+) -> Ticket:
+    """Return the new ticket of a complaint.
+
+    A review that nobody complains in (系统默认, 好评) is counted for the unit and closed at once. What
+    waits for manual sorting is on the coordinator's clock: the citizen's time is already running.
+    """
+    counted_only = complaint.review is not None and not complaint.review.is_bad
+    state = State.CLOSED if counted_only else _RECEIVED_AS[route.decision]
+    ticket = Ticket(
+        no=no,
+        complaint=complaint,
+        route=route,
+        state=state,
+        version=1,
+        received_at=complaint.accepted_at,
+        limits=times.limits.digest,
+    )
+    if counted_only:
+        return replace(ticket, lead=route.lead)
+    if state is State.SORTING:
+        return replace(ticket, milestones=_resolve_clocks(ticket, coordinator, times))
+    if state is State.DISPATCHED and route.lead:
+        return dispatch(ticket, route.lead, route.assist, at, times)
+    return ticket
+
+
+def dispatch(
+    ticket: Ticket, lead: UnitRef, assist: tuple[UnitRef, ...], at: datetime, times: Timetable
+) -> Ticket:
+    """Return the ticket with a (new) lead: it signs and contacts anew, but what is left of the time
+    to resolve is what it gets."""
+    ended = _end(ticket.milestones, _UNIT_OWES, Outcome.WITHDRAWN, at)
+    ticket = replace(ticket, lead=lead, assist=assist, milestones=ended)
+    clauses = _clauses(ticket.route, lead.unit)
+    started = [
+        times.milestone(MilestoneKind.SIGN, lead.unit, ticket.complaint, at, clauses=clauses)
+    ]
+    if ticket.complaint.contact.phone:
+        started.append(
+            times.milestone(MilestoneKind.CONTACT, lead.unit, ticket.complaint, at, clauses=clauses)
+        )
+    if ticket.open(MilestoneKind.RESOLVE):
+        milestones = _hand_over(ticket.milestones, lead.unit, at)
+    else:
+        milestones = (*ticket.milestones, *_resolve_clocks(ticket, lead.unit, times))
+    return replace(
+        ticket, milestones=(*milestones, *(replace(m, redo=ticket.redo) for m in started))
+    )
+
+
+def sign(ticket: Ticket, at: datetime) -> Ticket:
+    """Return the ticket signed for."""
+    return replace(ticket, milestones=_meet(ticket.milestones, (MilestoneKind.SIGN,), at))
+
+
+def send_back(ticket: Ticket, coordinator: str, at: datetime) -> Ticket:
+    """Return the ticket without a lead, back with the coordinator, its time to resolve running on."""
+    ended = _end(ticket.milestones, _UNIT_OWES, Outcome.WITHDRAWN, at)
+    return replace(ticket, lead=None, assist=(), milestones=_hand_over(ended, coordinator, at))
+
+
+def contact(ticket: Ticket, at: datetime) -> Ticket:
+    """Return the ticket after the citizen was first spoken to; later talks change nothing."""
+    return replace(ticket, milestones=_meet(ticket.milestones, (MilestoneKind.CONTACT,), at))
+
+
+def resolve(ticket: Ticket, coordinator: str, at: datetime, times: Timetable) -> Ticket:
+    """Return the ticket resolved. A first contact that never was is missed, and from now the
+    coordinator owes a call-back to whoever left a number."""
+    milestones = _meet(ticket.milestones, (MilestoneKind.RESOLVE,), at)
+    milestones = _end(milestones, (MilestoneKind.CONTACT,), Outcome.MISSED, at)
+    if ticket.complaint.contact.phone:
+        owed = times.milestone(MilestoneKind.CALL_BACK, coordinator, ticket.complaint, at)
+        milestones = (*milestones, replace(owed, redo=ticket.redo))
+    return replace(ticket, milestones=milestones)
+
+
+def call_back(ticket: Ticket, at: datetime) -> Ticket:
+    """Return the ticket after a call-back; one that nobody answered counts as made, and the rates
+    tell it apart by its event."""
+    return replace(ticket, milestones=_meet(ticket.milestones, (MilestoneKind.CALL_BACK,), at))
+
+
+def may_close(ticket: Ticket) -> bool:
+    """Whether nothing is owed any more: a citizen who left a number has been called back."""
+    return not ticket.open(MilestoneKind.CALL_BACK)
+
+
+def reopen(ticket: Ticket, at: datetime, times: Timetable) -> Ticket:
+    """Return the ticket back with its unit for a redo (重办), with new clocks from now."""
+    ended = _end(ticket.milestones, tuple(MilestoneKind), Outcome.WITHDRAWN, at)
+    again = replace(ticket, milestones=ended, redo=ticket.redo + 1)
+    if again.lead is None:
+        msg = "a ticket that was resolved has a lead"
+        raise ValueError(msg)
+    clauses = _clauses(ticket.route, again.lead.unit)
+    owed = times.milestone(
+        MilestoneKind.RESOLVE, again.lead.unit, ticket.complaint, at, clauses=clauses
+    )
+    again = replace(again, milestones=(*ended, replace(owed, redo=again.redo)))
+    return dispatch(again, again.lead, again.assist, at, times)
+
+
+def _clauses(route: Route, unit: str) -> frozenset[tuple[str, str]]:
+    """Return (document, item) of each clause that speaks for this unit."""
+    return frozenset(
+        (evidence.document, evidence.item)
+        for candidate in route.candidates
+        if candidate.unit == unit
+        for evidence in candidate.evidence
+        if evidence.kind is EvidenceKind.CLAUSE
+    )
+
+
+def _resolve_clocks(ticket: Ticket, unit: str, times: Timetable) -> tuple[Milestone, ...]:
+    complaint = ticket.complaint
+    start = complaint.clock_from or ticket.received_at
+    lead = ticket.route.lead
+    clauses = _clauses(ticket.route, lead.unit if lead else "")
+    own = times.milestone(MilestoneKind.RESOLVE, unit, complaint, start, clauses=clauses)
+    return govern(own, times.sender_milestone(unit, complaint, start))
+
+
+def _meet(
+    milestones: Iterable[Milestone], kinds: Iterable[MilestoneKind], at: datetime
+) -> tuple[Milestone, ...]:
+    return tuple(
+        replace(
+            m,
+            met_at=at,
+            outcome=Outcome.ON_TIME if at <= m.due_at else Outcome.LATE,
+            next_at=None,
+        )
+        if m.is_open and m.kind in kinds
+        else m
+        for m in milestones
+    )
+
+
+def _end(
+    milestones: Iterable[Milestone],
+    kinds: Iterable[MilestoneKind],
+    outcome: Outcome,
+    at: datetime,
+) -> tuple[Milestone, ...]:
+    return tuple(
+        replace(m, outcome=outcome, met_at=at, next_at=None) if m.is_open and m.kind in kinds else m
+        for m in milestones
+    )
+
+
+def _hand_over(milestones: Iterable[Milestone], unit: str, at: datetime) -> tuple[Milestone, ...]:
+    """Return the milestones with the open resolve clocks passed on to another unit, unchanged in
+    start, due time and stage."""
+    kept: list[Milestone] = []
+    for m in milestones:
+        if m.is_open and m.kind is MilestoneKind.RESOLVE and m.unit != unit:
+            kept.append(replace(m, outcome=Outcome.WITHDRAWN, met_at=at, next_at=None))
+            kept.append(replace(m, id=0, unit=unit))
+        else:
+            kept.append(m)
+    return tuple(kept)

@@ -1,0 +1,102 @@
+"""Counts for the metrics and the rates, all from what is stored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from service.domain.lifecycle import FINISHED, State
+from service.domain.region import prefix
+from service.domain.ticket import Outcome, Stage
+from service.store.tables import EventRow, MilestoneRow, TicketRow, metadata
+
+_t = metadata.tables[TicketRow.__tablename__].c
+_m = metadata.tables[MilestoneRow.__tablename__].c
+_e = metadata.tables[EventRow.__tablename__].c
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Counts by label values, in the order of the labels in service.metrics, from one snapshot."""
+
+    received: Sequence[tuple[Labels, int]]
+    open: Sequence[tuple[Labels, int]]
+    milestones_open: Sequence[tuple[Labels, int]]
+    milestones_met: Sequence[tuple[Labels, int]]
+    closed: Sequence[tuple[Labels, int]]
+    callbacks: Sequence[tuple[Labels, int]]
+    oldest_overdue: Sequence[tuple[Labels, datetime]]
+    next_step: datetime | None
+
+
+def figures(connection: sa.Connection) -> Figures:
+    """Return what /metrics shows of the tickets."""
+    governing_open = _m.outcome.is_(None) & _m.governing
+    return Figures(
+        received=_count(connection, _t.region, _t.channel, _t.kind, _t.decision),
+        open=_count(connection, _t.region, _t.lead_unit, _t.state, where=_t.state.not_in(FINISHED)),
+        milestones_open=_count(
+            connection, _m.region, _m.unit, _m.kind, _m.stage, where=governing_open
+        ),
+        milestones_met=_count(
+            connection,
+            _m.region,
+            _m.unit,
+            _m.kind,
+            _m.outcome,
+            where=_m.governing & _m.outcome.is_not(None) & (_m.outcome != Outcome.WITHDRAWN),
+        ),
+        closed=_count(
+            connection, _t.region, _t.lead_unit, _t.channel, _t.kind, where=_t.state == State.CLOSED
+        ),
+        callbacks=_count(
+            connection,
+            _e.region,
+            _e.unit,
+            _e.content["solved"].as_string(),
+            _e.content["grade"].as_string(),
+            where=_e.act == "call_back",
+        ),
+        oldest_overdue=[
+            ((row.region, row.unit), row.due_at)
+            for row in connection.execute(
+                sa.select(_m.region, _m.unit, sa.func.min(_m.due_at).label("due_at"))
+                .where(governing_open, _m.stage == Stage.OVERDUE)
+                .group_by(_m.region, _m.unit)
+            )
+        ],
+        next_step=connection.execute(
+            sa.select(sa.func.min(_m.next_at)).where(_m.next_at.is_not(None))
+        ).scalar(),
+    )
+
+
+def _count(
+    connection: sa.Connection,
+    *columns: sa.ColumnElement[str],
+    where: sa.ColumnElement[bool] | None = None,
+) -> list[tuple[Labels, int]]:
+    query = sa.select(*columns, sa.func.count()).group_by(*columns).order_by(*columns)
+    if where is not None:
+        query = query.where(where)
+    return [(tuple(str(v or "") for v in row[:-1]), row[-1]) for row in connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What the rates of one group (a unit, a channel, a kind) are worked out from."""
+
+    key: str
+    received: int
+    accepted: int
+    resolved: int
+    closed: int
+
+
+def region_where(column: sa.ColumnElement[str], region: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a row lies in a region."""
+    digits = prefix(region)
+    return column.startswith(digits, autoescape=True) if digits else sa.true()

@@ -1,0 +1,213 @@
+"""The tables. SQLModel describes them; values are validated before they get here, never by them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+}
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware time, UTC in the store on either database. A naive one is a mistake and refused."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Return the time in UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            msg = "a time without zone reached the store"
+            raise ValueError(msg)
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
+        """Return the time aware, in UTC."""
+        if value is None:
+            return None
+        aware: datetime = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return aware
+
+
+_Json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+# SQLite counts rows only in a column that is exactly INTEGER.
+_Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _id() -> Any:
+    return Field(default=None, sa_column=sa.Column(_Id, sa.Identity(), primary_key=True))
+
+
+def _at(*, nullable: bool = False) -> Any:
+    return Field(default=None, sa_type=Instant, nullable=nullable)  # type: ignore[call-overload]
+
+
+def _json() -> Any:
+    return Field(sa_type=_Json, nullable=False)  # type: ignore[call-overload]
+
+
+class TicketRow(SQLModel, table=True):
+    """A ticket as it stands now. `complaint` and `route` are kept as documents; what a
+    query asks for has a column of its own."""
+
+    __tablename__ = "tickets"
+    __table_args__ = (
+        sa.UniqueConstraint("source", "source_no"),
+        sa.Index("ix_tickets_region_state", "region", "state", "id"),
+        sa.Index("ix_tickets_lead_unit_state", "lead_unit", "state", "id"),
+    )
+
+    id: int | None = _id()
+    no: str = Field(max_length=32, unique=True)
+    source: str = Field(max_length=64)
+    source_no: str = Field(max_length=64)
+    channel: str = Field(max_length=64)
+    region: str = Field(max_length=16)
+    kind: str = Field(max_length=32)
+    urgency: str = Field(max_length=32)
+    state: str = Field(max_length=32)
+    version: int
+    decision: str = Field(max_length=32)
+    title: str
+    content: str
+    complaint: dict[str, Any] = _json()  # all but title and content
+    route: dict[str, Any] = _json()
+    lead_unit: str = Field(max_length=64)
+    lead_name: str
+    assist: list[dict[str, str]] = _json()
+    redo: int
+    limits: str = Field(max_length=64)
+    received_at: datetime = _at()
+    stored_at: datetime = _at()
+
+
+class AssistRow(SQLModel, table=True):
+    """Which units assist a ticket, so that their queues find it."""
+
+    __tablename__ = "assists"
+    __table_args__ = (sa.Index("ix_assists_unit", "unit", "ticket_id"),)
+
+    ticket_id: int = Field(
+        sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), primary_key=True, autoincrement=False)
+    )
+    unit: str = Field(max_length=64, primary_key=True)
+
+
+class BodyRow(SQLModel, table=True):
+    """Every body that was received for a ticket, by fingerprint: a repeat is told from a change."""
+
+    __tablename__ = "bodies"
+
+    ticket_id: int = Field(
+        sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), primary_key=True, autoincrement=False)
+    )
+    fingerprint: str = Field(max_length=64, primary_key=True)
+    received_at: datetime = _at()
+
+
+class MilestoneRow(SQLModel, table=True):
+    """One clock of a ticket."""
+
+    __tablename__ = "milestones"
+    __table_args__ = (
+        sa.Index("ix_milestones_ticket_id", "ticket_id"),
+        # What the enforcer asks every second: only rows that will still change are in the index.
+        sa.Index(
+            "ix_milestones_next_at",
+            "next_at",
+            postgresql_where=sa.text("next_at IS NOT NULL"),
+            sqlite_where=sa.text("next_at IS NOT NULL"),
+        ),
+    )
+
+    id: int | None = _id()
+    ticket_id: int = Field(sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), nullable=False))
+    region: str = Field(max_length=16)
+    unit: str = Field(max_length=64)
+    kind: str = Field(max_length=32)
+    clock: str = Field(max_length=32)
+    governing: bool
+    limit: str
+    basis: str
+    started_at: datetime = _at()
+    due_at: datetime = _at()
+    original_due_at: datetime = _at()
+    provisional: bool
+    warn_at: datetime = _at()
+    stage: str = Field(max_length=32)
+    next_at: datetime | None = _at(nullable=True)
+    met_at: datetime | None = _at(nullable=True)
+    outcome: str | None = Field(default=None, max_length=32)
+    redo: int
+
+
+class EventRow(SQLModel, table=True):
+    """What happened, in the order of writing. Rows are added and never changed."""
+
+    __tablename__ = "events"
+    __table_args__ = (sa.Index("ix_events_ticket_id", "ticket_id", "id"),)
+
+    id: int | None = _id()
+    ticket_id: int = Field(sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), nullable=False))
+    ticket_no: str = Field(max_length=32)
+    region: str = Field(max_length=16)
+    act: str = Field(max_length=32)
+    at: datetime = _at()
+    actor: str = Field(max_length=100)
+    role: str = Field(max_length=32)
+    unit: str = Field(max_length=64)
+    version: int
+    content: dict[str, Any] = _json()
+
+
+class CounterRow(SQLModel, table=True):
+    """Numbers given out without gaps, by region and day: an auditor can see that none is missing."""
+
+    __tablename__ = "counters"
+
+    region: str = Field(max_length=16, primary_key=True)
+    day: str = Field(max_length=8, primary_key=True)
+    last: int
+
+
+class TokenRow(SQLModel, table=True):
+    """A caller's token, by its SHA-256; the token itself is nowhere."""
+
+    __tablename__ = "tokens"
+
+    id: int | None = _id()
+    digest: str = Field(max_length=64, unique=True)
+    name: str = Field(max_length=100)
+    role: str = Field(max_length=32)
+    units: list[str] = _json()
+    source: str = Field(max_length=64)
+    region: str = Field(max_length=16)
+    created_at: datetime = _at()
+    expires_at: datetime | None = _at(nullable=True)
+    revoked_at: datetime | None = _at(nullable=True)
+
+
+class IdempotencyRow(SQLModel, table=True):
+    """The answer to an act that carried an Idempotency-Key, so that a retry gets the same one."""
+
+    __tablename__ = "idempotency_keys"
+
+    caller: str = Field(max_length=32, primary_key=True)
+    key: str = Field(max_length=255, primary_key=True)
+    request: str = Field(max_length=64)  # SHA-256 of ticket, act and body
+    ticket_no: str = Field(max_length=32)
+    version: int
+    at: datetime = _at()
+
+
+metadata = SQLModel.metadata

@@ -1,0 +1,475 @@
+"""Tickets, their clocks and their history: rows in, values out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.domain.access import Actor, Role
+from service.domain.complaint import Complaint, Route, UnitRef
+from service.domain.lifecycle import State
+from service.domain.region import prefix
+from service.domain.ticket import Clock, Event, Milestone, MilestoneKind, Outcome, Stage, Ticket
+from service.store.tables import (
+    AssistRow,
+    BodyRow,
+    CounterRow,
+    EventRow,
+    IdempotencyRow,
+    MilestoneRow,
+    TicketRow,
+    metadata,
+)
+
+_COMPLAINT = TypeAdapter(Complaint)
+_ROUTE = TypeAdapter(Route)
+
+_tickets = metadata.tables[TicketRow.__tablename__]
+_assists = metadata.tables[AssistRow.__tablename__]
+_bodies = metadata.tables[BodyRow.__tablename__]
+_milestones = metadata.tables[MilestoneRow.__tablename__]
+_events = metadata.tables[EventRow.__tablename__]
+_counters = metadata.tables[CounterRow.__tablename__]
+_keys = metadata.tables[IdempotencyRow.__tablename__]
+
+
+class Stale(Exception):
+    """The ticket has changed since the caller read it; nothing was written."""
+
+    def __init__(self, current: int) -> None:
+        super().__init__(f"the ticket is at version {current}")
+        self.current = current
+
+
+def _upsert(connection: sa.Connection, table: sa.Table) -> Any:
+    """Return an INSERT that knows ON CONFLICT on either database."""
+    dialect = {"postgresql": postgresql, "sqlite": sqlite}[connection.dialect.name]
+    return dialect.insert(table)
+
+
+def next_no(connection: sa.Connection, region: str, day: str) -> str:
+    """Return the next ticket number of a region and day (`20261118`), without gaps.
+
+    The counter grows in the ticket's own transaction: a number that was not used is given again.
+    """
+    insert = _upsert(connection, _counters).values(region=region, day=day, last=1)
+    last = connection.execute(
+        insert.on_conflict_do_update(
+            index_elements=["region", "day"], set_={"last": _counters.c.last + 1}
+        ).returning(_counters.c.last)
+    ).scalar_one()
+    return f"{region}-{day}-{last:05}"
+
+
+def find(connection: sa.Connection, source: str, source_no: str) -> Ticket | None:
+    """Return the ticket that a source's number belongs to, or None."""
+    where = (_tickets.c.source == source) & (_tickets.c.source_no == source_no)
+    return _one(connection, where, lock=True)
+
+
+def get(connection: sa.Connection, no: str, *, lock: bool = False) -> Ticket | None:
+    """Return the ticket with this number, or None; `lock` keeps it from others until the commit."""
+    return _one(connection, _tickets.c.no == no, lock=lock)
+
+
+def insert(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: datetime) -> Ticket:
+    """Write a new ticket with its clocks and first body; return it with its ids."""
+    complaint = ticket.complaint
+    ticket_id = connection.execute(
+        _tickets.insert()
+        .values(
+            **_ticket_values(ticket),
+            no=ticket.no,
+            source=complaint.source,
+            source_no=complaint.source_no,
+            channel=complaint.channel,
+            kind=complaint.kind,
+            urgency=complaint.urgency,
+            decision=ticket.route.decision,
+            title=complaint.title,
+            content=complaint.content,
+            route=_ROUTE.dump_python(ticket.route, mode="json"),
+            received_at=ticket.received_at,
+            stored_at=at,
+        )
+        .returning(_tickets.c.id)
+    ).scalar_one()
+    _write_assists(connection, ticket_id, ticket.assist)
+    connection.execute(
+        _bodies.insert().values(ticket_id=ticket_id, fingerprint=fingerprint, received_at=at)
+    )
+    _insert_milestones(connection, ticket_id, ticket.region, ticket.milestones)
+    return _one_by_id(connection, ticket_id)
+
+
+def add_body(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: datetime) -> bool:
+    """Remember a body of a ticket; return False if the very same was there before."""
+    result = connection.execute(
+        _upsert(connection, _bodies)
+        .values(ticket_id=ticket.id, fingerprint=fingerprint, received_at=at)
+        .on_conflict_do_nothing()
+    )
+    return bool(result.rowcount)
+
+
+def save(connection: sa.Connection, before: Ticket, after: Ticket) -> Ticket:
+    """Write what an act changed and return the ticket as stored.
+
+    Raises Stale if somebody else wrote the ticket since `before` was read.
+    """
+    updated = connection.execute(
+        _tickets.update()
+        .where(_tickets.c.id == before.id, _tickets.c.version == before.version)
+        .values(**_ticket_values(after))
+    )
+    if updated.rowcount != 1:
+        raise Stale(before.version)
+    if before.assist != after.assist:
+        connection.execute(_assists.delete().where(_assists.c.ticket_id == before.id))
+        _write_assists(connection, before.id, after.assist)
+    known = {m.id: m for m in before.milestones}
+    new = [m for m in after.milestones if not m.id]
+    changed = [m for m in after.milestones if m.id and known[m.id] != m]
+    save_milestones(connection, changed)
+    _insert_milestones(connection, before.id, after.region, new)
+    return _one_by_id(connection, before.id)
+
+
+def save_milestones(connection: sa.Connection, changed: Sequence[Milestone]) -> None:
+    """Write the changed milestones: what may change of one is its stage, its next step, its end."""
+    if changed:
+        connection.execute(
+            _milestones.update().where(_milestones.c.id == sa.bindparam("row")),
+            [
+                {
+                    "row": m.id,
+                    "governing": m.governing,
+                    "due_at": m.due_at,
+                    "stage": m.stage,
+                    "next_at": m.next_at,
+                    "met_at": m.met_at,
+                    "outcome": m.outcome,
+                }
+                for m in changed
+            ],
+        )
+
+
+def append(connection: sa.Connection, ticket: Ticket, *events: Event) -> None:
+    """Add events to a ticket's history."""
+    append_all(connection, [(ticket.id, ticket.no, ticket.region, event) for event in events])
+
+
+def append_all(connection: sa.Connection, rows: Sequence[tuple[int, str, str, Event]]) -> None:
+    """Add events, each with its ticket's id, number and region."""
+    if rows:
+        connection.execute(
+            _events.insert(),
+            [
+                {
+                    "ticket_id": ticket_id,
+                    "ticket_no": no,
+                    "region": region,
+                    "act": event.act,
+                    "at": event.at,
+                    "actor": event.actor,
+                    "role": event.role,
+                    "unit": event.unit,
+                    "version": event.version,
+                    "content": event.content,
+                }
+                for ticket_id, no, region, event in rows
+            ],
+        )
+
+
+def events(connection: sa.Connection, ticket: Ticket) -> list[Event]:
+    """Return a ticket's history in the order it was written."""
+    rows = connection.execute(
+        sa.select(_events).where(_events.c.ticket_id == ticket.id).order_by(_events.c.id)
+    )
+    return [
+        Event(
+            act=row.act,
+            at=row.at,
+            actor=row.actor,
+            role=row.role,
+            content=row.content,
+            version=row.version,
+            unit=row.unit,
+            id=row.id,
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which tickets a list holds; empty fields hold all. `region` includes what lies in it, `unit`
+    is the lead or an assisting one, `after` the id of the last ticket on the page before."""
+
+    region: str = ""
+    unit: str = ""
+    state: str = ""
+    stage: str = ""
+    channel: str = ""
+    kind: str = ""
+    q: str = ""
+    after: int = 0
+    limit: int = 50
+    due_first: bool = False
+
+
+def page(connection: sa.Connection, actor: Actor, wanted: Filter) -> list[Ticket]:
+    """Return the tickets that the actor may see, newest first, `limit` at most."""
+    t = _tickets.c
+    query = sa.select(_tickets)
+    for region in (actor.region, wanted.region):
+        if prefix(region):
+            query = query.where(t.region.startswith(prefix(region), autoescape=True))
+    if actor.role is Role.SOURCE:
+        query = query.where(t.source == actor.source)
+    if actor.role is Role.HANDLER:
+        query = query.where(_of_units(actor.units))
+    if wanted.unit:
+        query = query.where(_of_units((wanted.unit,)))
+    for column, value in (
+        (t.state, wanted.state),
+        (t.channel, wanted.channel),
+        (t.kind, wanted.kind),
+    ):
+        if value:
+            query = query.where(column == value)
+    if wanted.stage:
+        worst = (
+            sa.select(_milestones.c.ticket_id)
+            .where(_milestones.c.outcome.is_(None), _milestones.c.stage == wanted.stage)
+            .scalar_subquery()
+        )
+        query = query.where(t.id.in_(worst))
+    if wanted.q:
+        words = wanted.q.split()
+        query = query.where(
+            *(
+                t.title.contains(w, autoescape=True)
+                | t.content.contains(w, autoescape=True)
+                | (t.no == w)
+                | (t.source_no == w)
+                for w in words
+            )
+        )
+    if wanted.after:
+        query = query.where(t.id < wanted.after)
+    rows = connection.execute(query.order_by(t.id.desc()).limit(wanted.limit)).all()
+    return _whole(connection, rows)
+
+
+def queue(connection: sa.Connection, actor: Actor, unit: str, limit: int) -> list[Ticket]:
+    """Return what a unit still owes something for, what falls due first on top."""
+    t, m = _tickets.c, _milestones.c
+    owed = (
+        sa.select(m.ticket_id, sa.func.min(m.due_at).label("due_at"))
+        .where(m.unit == unit, m.outcome.is_(None))
+        .group_by(m.ticket_id)
+        .subquery()
+    )
+    query = sa.select(_tickets).join(owed, owed.c.ticket_id == t.id)
+    if prefix(actor.region):
+        query = query.where(t.region.startswith(prefix(actor.region), autoescape=True))
+    rows = connection.execute(query.order_by(owed.c.due_at, t.id).limit(limit)).all()
+    return _whole(connection, rows)
+
+
+def claim_due(
+    connection: sa.Connection, at: datetime, limit: int
+) -> list[tuple[str, str, int, Milestone]]:
+    """Return milestones whose stage changes by `at`, the longest due first, with ticket number,
+    region and ticket id. They are ours until the commit; what another replica holds is left out."""
+    m = _milestones.c
+    rows = connection.execute(
+        sa.select(_milestones, _tickets.c.no.label("ticket_no"))
+        .join(_tickets, _tickets.c.id == m.ticket_id)
+        .where(m.next_at <= at)
+        .order_by(m.next_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=_milestones)
+    ).all()
+    return [(row.ticket_no, row.region, row.ticket_id, _milestone(row)) for row in rows]
+
+
+def oldest_due(connection: sa.Connection) -> datetime | None:
+    """Return the earliest time at which some milestone changes its stage, or None."""
+    m = _milestones.c
+    return connection.execute(
+        sa.select(m.next_at).where(m.next_at.is_not(None)).order_by(m.next_at).limit(1)
+    ).scalar()
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What an Idempotency-Key was used for before."""
+
+    request: str
+    ticket_no: str
+
+
+def find_key(connection: sa.Connection, caller: str, key: str) -> Replay | None:
+    """Return what a caller used a key for, or None."""
+    row = connection.execute(
+        sa.select(_keys.c.request, _keys.c.ticket_no).where(
+            _keys.c.caller == caller, _keys.c.key == key
+        )
+    ).first()
+    return Replay(row.request, row.ticket_no) if row else None
+
+
+def keep_key(
+    connection: sa.Connection, caller: str, key: str, request: str, ticket: Ticket, at: datetime
+) -> None:
+    """Remember the key of an act in the act's own transaction."""
+    connection.execute(
+        _keys.insert().values(
+            caller=caller,
+            key=key,
+            request=request,
+            ticket_no=ticket.no,
+            version=ticket.version,
+            at=at,
+        )
+    )
+
+
+def count(connection: sa.Connection) -> int:
+    """Return how many tickets there are."""
+    return connection.execute(sa.select(sa.func.count()).select_from(_tickets)).scalar_one()
+
+
+def _of_units(units: Iterable[str]) -> sa.ColumnElement[bool]:
+    codes = list(units)
+    assisting = sa.select(_assists.c.ticket_id).where(_assists.c.unit.in_(codes)).scalar_subquery()
+    return _tickets.c.lead_unit.in_(codes) | _tickets.c.id.in_(assisting)
+
+
+def _ticket_values(ticket: Ticket) -> dict[str, Any]:
+    complaint = _COMPLAINT.dump_python(ticket.complaint, mode="json", exclude={"title", "content"})
+    return {
+        "state": ticket.state,
+        "version": ticket.version,
+        "region": ticket.region,
+        "complaint": complaint,
+        "lead_unit": ticket.lead.unit if ticket.lead else "",
+        "lead_name": ticket.lead.name if ticket.lead else "",
+        "assist": [{"unit": ref.unit, "name": ref.name} for ref in ticket.assist],
+        "redo": ticket.redo,
+        "limits": ticket.limits,
+    }
+
+
+def _write_assists(connection: sa.Connection, ticket_id: int, assist: Sequence[UnitRef]) -> None:
+    if assist:
+        connection.execute(
+            _assists.insert(), [{"ticket_id": ticket_id, "unit": ref.unit} for ref in assist]
+        )
+
+
+def _insert_milestones(
+    connection: sa.Connection, ticket_id: int, region: str, new: Sequence[Milestone]
+) -> None:
+    if new:
+        connection.execute(
+            _milestones.insert(),
+            [
+                {
+                    "ticket_id": ticket_id,
+                    "region": region,
+                    "unit": m.unit,
+                    "kind": m.kind,
+                    "clock": m.clock,
+                    "governing": m.governing,
+                    "limit": m.limit,
+                    "basis": m.basis,
+                    "started_at": m.started_at,
+                    "due_at": m.due_at,
+                    "original_due_at": m.original_due_at,
+                    "provisional": m.provisional,
+                    "warn_at": m.warn_at,
+                    "stage": m.stage,
+                    "next_at": m.next_at,
+                    "met_at": m.met_at,
+                    "outcome": m.outcome,
+                    "redo": m.redo,
+                }
+                for m in new
+            ],
+        )
+
+
+def _one_by_id(connection: sa.Connection, ticket_id: int) -> Ticket:
+    ticket = _one(connection, _tickets.c.id == ticket_id, lock=False)
+    if ticket is None:
+        msg = f"ticket {ticket_id} was written and is not there"
+        raise LookupError(msg)
+    return ticket
+
+
+def _one(connection: sa.Connection, where: sa.ColumnElement[bool], *, lock: bool) -> Ticket | None:
+    query = sa.select(_tickets).where(where)
+    rows = connection.execute(query.with_for_update() if lock else query).all()
+    found = _whole(connection, rows)
+    return found[0] if found else None
+
+
+def _whole(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Ticket]:
+    """Return the tickets of these rows, with their milestones by one more query."""
+    by_ticket: dict[int, list[Milestone]] = {row.id: [] for row in rows}
+    if by_ticket:
+        m = _milestones.c
+        for row in connection.execute(
+            sa.select(_milestones).where(m.ticket_id.in_(by_ticket)).order_by(m.id)
+        ):
+            by_ticket[row.ticket_id].append(_milestone(row))
+    return [_ticket(row, by_ticket[row.id]) for row in rows]
+
+
+def _ticket(row: sa.Row[Any], milestones: Sequence[Milestone]) -> Ticket:
+    document: Mapping[str, Any] = {**row.complaint, "title": row.title, "content": row.content}
+    return Ticket(
+        no=row.no,
+        complaint=_COMPLAINT.validate_python(document),
+        route=_ROUTE.validate_python(row.route),
+        state=State(row.state),
+        version=row.version,
+        received_at=row.received_at,
+        lead=UnitRef(row.lead_unit, row.lead_name) if row.lead_unit else None,
+        assist=tuple(UnitRef(ref["unit"], ref["name"]) for ref in row.assist),
+        milestones=tuple(milestones),
+        redo=row.redo,
+        limits=row.limits,
+        id=row.id,
+    )
+
+
+def _milestone(row: sa.Row[Any]) -> Milestone:
+    return Milestone(
+        kind=MilestoneKind(row.kind),
+        unit=row.unit,
+        clock=Clock(row.clock),
+        governing=row.governing,
+        limit=row.limit,
+        basis=row.basis,
+        started_at=row.started_at,
+        due_at=row.due_at,
+        original_due_at=row.original_due_at,
+        provisional=row.provisional,
+        warn_at=row.warn_at,
+        stage=Stage(row.stage),
+        next_at=row.next_at,
+        met_at=row.met_at,
+        outcome=Outcome(row.outcome) if row.outcome else None,
+        redo=row.redo,
+        id=row.id,
+    )

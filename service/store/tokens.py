@@ -1,0 +1,59 @@
+"""Callers' tokens. The store knows a token by its SHA-256 alone."""
+
+import hashlib
+import secrets
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from service.domain.access import Actor, Role
+from service.store.tables import TokenRow, metadata
+
+_tokens = metadata.tables[TokenRow.__tablename__]
+
+
+def create(
+    connection: sa.Connection, actor: Actor, at: datetime, *, expires_at: datetime | None = None
+) -> str:
+    """Return a new token for the actor. It is shown once and cannot be read again."""
+    token = f"bj_{secrets.token_urlsafe(32)}"
+    connection.execute(
+        _tokens.insert().values(
+            digest=_digest(token),
+            name=actor.name,
+            role=actor.role,
+            units=list(actor.units),
+            source=actor.source,
+            region=actor.region,
+            created_at=at,
+            expires_at=expires_at,
+        )
+    )
+    return token
+
+
+def find(connection: sa.Connection, token: str, at: datetime) -> Actor | None:
+    """Return whom a token stands for, or None if it is unknown, expired or revoked."""
+    t = _tokens.c
+    row = connection.execute(
+        sa.select(_tokens).where(
+            t.digest == _digest(token),
+            t.revoked_at.is_(None),
+            sa.or_(t.expires_at.is_(None), t.expires_at > at),
+        )
+    ).first()
+    if row is None:
+        return None
+    return Actor(
+        name=row.name,
+        role=Role(row.role),
+        units=tuple(row.units),
+        source=row.source,
+        region=row.region,
+        id=str(row.id),
+    )
+
+
+def _digest(token: str) -> str:
+    # A token has 256 random bits: a plain hash cannot be searched, unlike one of a password.
+    return hashlib.sha256(token.encode()).hexdigest()
