@@ -70,9 +70,7 @@ def dispatch(
         milestones = _hand_over(ticket.milestones, lead.unit, at)
     else:
         milestones = (*ticket.milestones, *_resolve_clocks(ticket, lead.unit, times))
-    return replace(
-        ticket, milestones=(*milestones, *(replace(m, redo=ticket.redo) for m in started))
-    )
+    return replace(ticket, milestones=(*milestones, *started))
 
 
 def sign(ticket: Ticket, at: datetime) -> Ticket:
@@ -97,8 +95,10 @@ def resolve(ticket: Ticket, coordinator: str, at: datetime, times: Timetable) ->
     milestones = _meet(ticket.milestones, (MilestoneKind.RESOLVE,), at)
     milestones = _end(milestones, (MilestoneKind.CONTACT,), Outcome.MISSED, at)
     if ticket.complaint.contact.phone:
-        owed = times.milestone(MilestoneKind.CALL_BACK, coordinator, ticket.complaint, at)
-        milestones = (*milestones, replace(owed, redo=ticket.redo))
+        owed = times.milestone(
+            MilestoneKind.CALL_BACK, coordinator, ticket.complaint, at, redo=ticket.redo
+        )
+        milestones = (*milestones, owed)
     return replace(ticket, milestones=milestones)
 
 
@@ -116,16 +116,16 @@ def may_close(ticket: Ticket) -> bool:
 def reopen(ticket: Ticket, at: datetime, times: Timetable) -> Ticket:
     """Return the ticket back with its unit for a redo (重办), with new clocks from now."""
     ended = _end(ticket.milestones, tuple(MilestoneKind), Outcome.WITHDRAWN, at)
-    again = replace(ticket, milestones=ended, redo=ticket.redo + 1)
-    if again.lead is None:
-        msg = "a ticket that was resolved has a lead"
+    lead, redo = ticket.lead, ticket.redo + 1
+    if lead is None:
+        msg = f"{ticket.no} has nobody to redo it"
         raise ValueError(msg)
-    clauses = _clauses(ticket.route, again.lead.unit)
+    clauses = _clauses(ticket.route, lead.unit)
     owed = times.milestone(
-        MilestoneKind.RESOLVE, again.lead.unit, ticket.complaint, at, clauses=clauses
+        MilestoneKind.RESOLVE, lead.unit, ticket.complaint, at, clauses=clauses, redo=redo
     )
-    again = replace(again, milestones=(*ended, replace(owed, redo=again.redo)))
-    return dispatch(again, again.lead, again.assist, at, times)
+    again = replace(ticket, milestones=(*ended, owed), redo=redo)
+    return dispatch(again, lead, again.assist, at, times)
 
 
 def _clauses(route: Route, unit: str) -> frozenset[tuple[str, str]]:

@@ -6,8 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from service.domain.lifecycle import FINISHED, State
-from service.domain.region import prefix
+from service.domain.lifecycle import FINISHED, Act
 from service.domain.ticket import Outcome, Stage
 from service.store.tables import EventRow, MilestoneRow, TicketRow, metadata
 
@@ -49,8 +48,14 @@ def figures(connection: sa.Connection) -> Figures:
             _m.outcome,
             where=_m.governing & _m.outcome.is_not(None) & (_m.outcome != Outcome.WITHDRAWN),
         ),
+        # By the event, not by the state: a total never falls when a ticket is reopened.
         closed=_count(
-            connection, _t.region, _t.lead_unit, _t.channel, _t.kind, where=_t.state == State.CLOSED
+            connection,
+            _e.region,
+            _e.unit,
+            _t.channel,
+            _t.kind,
+            where=(_e.act == Act.CLOSE) & (_e.ticket_id == _t.id),
         ),
         callbacks=_count(
             connection,
@@ -58,7 +63,7 @@ def figures(connection: sa.Connection) -> Figures:
             _e.unit,
             _e.content["solved"].as_string(),
             _e.content["grade"].as_string(),
-            where=_e.act == "call_back",
+            where=_e.act == Act.CALL_BACK,
         ),
         oldest_overdue=[
             ((row.region, row.unit), row.due_at)
@@ -82,21 +87,7 @@ def _count(
     query = sa.select(*columns, sa.func.count()).group_by(*columns).order_by(*columns)
     if where is not None:
         query = query.where(where)
-    return [(tuple(str(v or "") for v in row[:-1]), row[-1]) for row in connection.execute(query)]
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What the rates of one group (a unit, a channel, a kind) are worked out from."""
-
-    key: str
-    received: int
-    accepted: int
-    resolved: int
-    closed: int
-
-
-def region_where(column: sa.ColumnElement[str], region: str) -> sa.ColumnElement[bool]:
-    """Return the condition that a row lies in a region."""
-    digits = prefix(region)
-    return column.startswith(digits, autoescape=True) if digits else sa.true()
+    return [
+        (tuple(str(value or "") for value in row[:-1]), int(row[-1]))
+        for row in connection.execute(query)
+    ]

@@ -49,11 +49,11 @@ def _id() -> Any:
 
 
 def _at(*, nullable: bool = False) -> Any:
-    return Field(default=None, sa_type=Instant, nullable=nullable)  # type: ignore[call-overload]
+    return Field(default=None, sa_type=Instant, nullable=nullable)
 
 
 def _json() -> Any:
-    return Field(sa_type=_Json, nullable=False)  # type: ignore[call-overload]
+    return Field(sa_type=_Json, nullable=False)
 
 
 class TicketRow(SQLModel, table=True):
