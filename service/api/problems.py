@@ -1,0 +1,242 @@
+"""Every refusal in one table: error → status → problem+json (RFC 9457), titles in Chinese."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from adapters.payload import Undecodable
+from service.desk import CallBackOwed, KeyReused, UnknownTicket, UnknownUnit
+from service.domain.access import Forbidden
+from service.domain.deadline import LimitError
+from service.domain.lifecycle import IllegalMove
+from service.domain.ports import FieldProblem, PayloadRejected
+from service.labels import ACTS, ROLES, STATES
+from service.store import StoreUnavailable
+from service.store.tickets import Stale
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Unauthenticated(Exception):
+    """No token, or one that is unknown, expired or revoked."""
+
+
+class UnknownSource(Exception):
+    """sources.yaml has no such source."""
+
+
+class VersionMissing(Exception):
+    """A write to a ticket came without a readable If-Match."""
+
+
+class BadCursor(Exception):
+    """A cursor that no list of ours gave out."""
+
+
+class BatchTooLong(Exception):
+    """More lines than a batch may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A refusal: its name is the last part of `type`, `title` says what sort, `detail` what now."""
+
+    status: int
+    name: str
+    title: str
+    detail: Callable[[Any], str] = lambda _error: ""
+    errors: Callable[[Any], Sequence[FieldProblem]] = lambda _error: ()
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def _not_allowed(error: IllegalMove) -> str:
+    allowed = "、".join(f"{ACTS[act]} {act}" for act in error.allowed)
+    return f"工单状态为“{STATES[error.state]}”，不能{ACTS[error.act]}；此时可以：{allowed}。"
+
+
+PROBLEMS: dict[type[Exception], Problem] = {
+    Undecodable: Problem(400, "undecodable", "报文无法解码", str),
+    PayloadRejected: Problem(
+        422,
+        "payload",
+        "报文内容有误",
+        lambda e: f"共 {len(e.problems)} 处需要更正，未保存任何内容。",
+        lambda e: e.problems,
+    ),
+    Unauthenticated: Problem(
+        401,
+        "unauthenticated",
+        "未通过身份验证",
+        lambda _: "请在 Authorization 头中以“Bearer 令牌”的形式提供有效令牌。",
+        headers={"WWW-Authenticate": "Bearer"},
+    ),
+    Forbidden: Problem(
+        403,
+        "forbidden",
+        "没有权限",
+        lambda e: f"“{ROLES.get(e.role, e.role)}”不能对此进行“{ACTS.get(e.act, e.act)}”操作。",
+    ),
+    UnknownTicket: Problem(404, "unknown-ticket", "没有这张工单", lambda _: "请核对工单编号。"),
+    UnknownSource: Problem(
+        404, "unknown-source", "没有这个来源", lambda e: f"sources.yaml 中没有“{str(e)[:64]}”。"
+    ),
+    UnknownUnit: Problem(
+        422,
+        "unknown-unit",
+        "责任单位表中没有这个单位",
+        lambda _: "请用 GET /v1/units 查询单位代码。",
+        lambda e: (FieldProblem(e.pointer, f"没有代码为“{e.unit[:64]}”的单位"),),
+    ),
+    IllegalMove: Problem(409, "act-not-allowed", "当前状态不允许此操作", _not_allowed),
+    CallBackOwed: Problem(
+        409, "call-back-owed", "尚未回访", lambda _: "诉求人留有电话，结案前应先回访（call_back）。"
+    ),
+    Stale: Problem(
+        412,
+        "stale",
+        "工单已被他人更新",
+        lambda e: f"当前版本为 {e.current}，请重新读取工单后再操作。",
+    ),
+    VersionMissing: Problem(
+        428,
+        "version-required",
+        "缺少工单版本",
+        lambda _: "请用 If-Match 头给出所读到的工单版本，例如 If-Match: 3。",
+    ),
+    KeyReused: Problem(
+        422,
+        "key-reused",
+        "Idempotency-Key 已用于其他请求",
+        lambda _: "同一个键只能用于重试同一个请求。",
+    ),
+    BadCursor: Problem(
+        400, "bad-cursor", "游标无效", lambda _: "请使用上一页返回的 next，不要自行构造。"
+    ),
+    BatchTooLong: Problem(413, "batch-too-long", "批量过大", lambda _: "每批不超过 1,000 条。"),
+    LimitError: Problem(
+        422,
+        "limit",
+        "时限无法识别",
+        str,
+        lambda e: (FieldProblem("/limit", str(e)),),
+    ),
+    StoreUnavailable: Problem(
+        503,
+        "store-unavailable",
+        "数据库暂时不可用",
+        lambda _: "未保存任何内容，请稍后重试。",
+        headers={"Retry-After": "5"},
+    ),
+}
+
+_HTTP: dict[int, Problem] = {
+    404: Problem(404, "not-found", "没有这个地址"),
+    405: Problem(405, "method-not-allowed", "此地址不支持该方法"),
+    413: Problem(413, "too-large", "报文过大"),
+}
+
+INVALID = Problem(422, "invalid", "请求内容有误")
+MALFORMED = Problem(400, "malformed", "请求不是有效的 JSON")
+
+# What pydantic finds, as a sentence for the sender. Its own message stands in for what is not here.
+_SENTENCES: dict[str, str] = {
+    "missing": "缺少此项",
+    "extra_forbidden": "不认识此项",
+    "string_type": "应为文本",
+    "string_too_short": "不能短于 {min_length} 个字",
+    "string_too_long": "不能超过 {max_length} 个字",
+    "string_pattern_mismatch": "格式不对，或含有不可见的控制字符",
+    "string_unicode": "含有无法表示的字符",
+    "bool_type": "应为 true 或 false",
+    "bool_parsing": "应为 true 或 false",
+    "int_type": "应为整数",
+    "int_parsing": "应为整数",
+    "int_from_float": "应为整数",
+    "greater_than_equal": "不能小于 {ge}",
+    "less_than_equal": "不能大于 {le}",
+    "list_type": "应为列表",
+    "too_long": "不能超过 {max_length} 项",
+    "dict_type": "应为对象",
+    "model_attributes_type": "应为对象",
+    "enum": "应为 {expected} 之一",
+    "literal_error": "应为 {expected} 之一",
+    "union_tag_invalid": "没有“{tag}”这种操作；可用的有 {expected_tags}",
+    "union_tag_not_found": "缺少 act，无法知道要做什么",
+    "datetime_type": "应为时间，例如 2026-11-18 09:12:33",
+    "datetime_parsing": "应为时间，例如 2026-11-18 09:12:33",
+    "datetime_from_date_parsing": "应为时间，例如 2026-11-18 09:12:33",
+}
+
+
+def field_problem(fault: Any) -> FieldProblem:
+    """Return one of pydantic's findings as a pointer and a Chinese sentence.
+
+    The value itself is never repeated: it may be somebody's telephone number.
+    """
+    where = [str(part) for part in fault["loc"] if part != "body"]
+    pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in where)
+    sentence = _SENTENCES.get(fault["type"])
+    detail = sentence.format_map(_Lenient(fault.get("ctx") or {})) if sentence else fault["msg"]
+    return FieldProblem(pointer, detail)
+
+
+class _Lenient(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        return f"（{key}）"
+
+
+def response(problem: Problem, error: Exception | None = None, *, detail: str = "") -> JSONResponse:
+    """Return the answer that tells of a problem."""
+    body: dict[str, Any] = {
+        "type": f"urn:banjie:problem:{problem.name}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": detail or (problem.detail(error) if error else "") or problem.title,
+        "errors": [
+            {"pointer": fault.pointer, "detail": fault.detail}
+            for fault in (problem.errors(error) if error else ())
+        ],
+    }
+    return JSONResponse(body, problem.status, problem.headers, MEDIA_TYPE)
+
+
+def _known(_request: Request, error: Exception) -> JSONResponse:
+    problem = next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
+    return response(problem, error)
+
+
+def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    faults = error.errors()
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        return response(MALFORMED, detail="请检查引号、逗号、括号，以及编码是否为 UTF-8。")
+    problems = [field_problem(fault) for fault in faults]
+    listing = Problem(INVALID.status, INVALID.name, INVALID.title, errors=lambda _: problems)
+    return response(listing, error, detail=f"共 {len(problems)} 处需要更正，未保存任何内容。")
+
+
+def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    problem = _HTTP.get(error.status_code)
+    if problem is None:
+        # FastAPI answers 400 for a body it cannot decode at all.
+        problem = Problem(error.status_code, "http", "请求无法处理")
+    answer = response(problem)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def install(app: FastAPI) -> None:
+    """Make every known error answer as the table says."""
+    for kind in PROBLEMS:
+        app.add_exception_handler(kind, _known)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+__all__ = ["MEDIA_TYPE", "PROBLEMS", "Problem", "install", "response"]

@@ -1,0 +1,84 @@
+"""What the wire's ASCII values are called in Chinese: the one table of labels."""
+
+from service.domain.access import Role
+from service.domain.complaint import Decision, Kind, Urgency
+from service.domain.lifecycle import Act, State
+from service.domain.ticket import MilestoneKind, Outcome, Stage
+
+KINDS: dict[str, str] = {
+    Kind.CONSULTATION: "咨询",
+    Kind.HELP: "求助",
+    Kind.COMPLAINT: "投诉",
+    Kind.REPORT: "举报",
+    Kind.SUGGESTION: "建议",
+    Kind.PRAISE: "表扬",
+}
+URGENCIES: dict[str, str] = {
+    Urgency.NORMAL: "一般",
+    Urgency.URGENT: "次紧急",
+    Urgency.EMERGENCY: "紧急",
+}
+STATES: dict[str, str] = {
+    State.RECEIVED: "已受理",
+    State.SORTING: "待人工派单",
+    State.DISPATCHED: "待签收",
+    State.SIGNED: "办理中",
+    State.PAUSED: "挂起",
+    State.RESOLVED: "已办结待回访",
+    State.CLOSED: "已结案",
+    State.NOT_ACCEPTED: "不予受理",
+    State.REFERRED: "已转紧急专线",
+    State.MERGED: "已并单",
+}
+ACTS: dict[str, str] = {
+    Act.DISPATCH: "派单",
+    Act.SIGN: "签收",
+    Act.SEND_BACK: "退单",
+    Act.CONTACT: "首次联系",
+    Act.RESOLVE: "办结",
+    Act.CALL_BACK: "回访",
+    Act.CLOSE: "结案",
+    Act.REOPEN: "重办",
+    Act.NOTE: "备注",
+    # What happens without a person, and what is asked for beside the acts.
+    "received": "受理",
+    "supplemented": "补充",
+    "stage": "时限预警",
+    "read_contact": "查看联系方式",
+    "queue": "查看队列",
+    "intake": "推送工单",
+    "tickets": "查看工单",
+}
+ROLES: dict[str, str] = {
+    Role.SOURCE: "来源系统",
+    Role.DISPATCHER: "分拨员",
+    Role.HANDLER: "承办人",
+    Role.SUPERVISOR: "督办员",
+    Role.AUDITOR: "审计员",
+    Role.ADMIN: "管理员",
+}
+MILESTONES: dict[str, str] = {
+    MilestoneKind.SIGN: "签收",
+    MilestoneKind.CONTACT: "首次联系",
+    MilestoneKind.RESOLVE: "办结",
+    MilestoneKind.CALL_BACK: "回访",
+}
+STAGES: dict[str, str] = {
+    Stage.NORMAL: "正常",
+    Stage.WARN: "临期",
+    Stage.OVERDUE: "超期",
+    Stage.YELLOW: "黄牌",
+    Stage.RED: "红牌",
+}
+OUTCOMES: dict[str, str] = {
+    Outcome.ON_TIME: "按时",
+    Outcome.LATE: "超时",
+    Outcome.MISSED: "未做",
+    Outcome.WITHDRAWN: "撤销",
+}
+DECISIONS: dict[str, str] = {
+    Decision.AUTO: "自动派单",
+    Decision.MANUAL: "人工派单",
+    Decision.NOT_ACCEPTED: "不予受理",
+    Decision.EMERGENCY_LINE: "转紧急专线",
+}
