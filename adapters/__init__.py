@@ -1,1 +1,1 @@
-"""The edges: each adapter turns one outside format into a Complaint, or a Ticket into its format."""
+"""The edges: an adapter turns one outside format into a Complaint, or a Ticket into its format."""

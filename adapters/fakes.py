@@ -1,0 +1,37 @@
+"""In-memory twins of what the adapters ask of the outside, for tests and demonstrations."""
+
+from collections.abc import Mapping
+
+from service.domain.region import parents
+
+FEW_REGIONS: Mapping[str, str] = {
+    "360000": "江西省",
+    "360100": "南昌市",
+    "360113": "红谷滩区",
+    "360300": "萍乡市",
+    "360700": "赣州市",
+    "360732": "兴国县",
+    "360732100": "潋江镇",
+}
+
+
+class MemoryGazetteer:
+    """A Gazetteer over a table of codes and full names."""
+
+    def __init__(self, names: Mapping[str, str] = FEW_REGIONS) -> None:
+        self._names = dict(names)
+        self._codes: dict[str, str] = {}
+        for code, own in self._names.items():
+            path = ""
+            for outer in parents(code):
+                path = self._names.get(outer, "") + path
+                self._codes.setdefault(path, code)
+            self._codes[own] = code
+
+    def find(self, name: str) -> str | None:
+        """Return the code given it or a name, alone or after the names around it; else None."""
+        return name if name in self._names else self._codes.get(name)
+
+    def name(self, code: str) -> str:
+        """Return the full name of a region."""
+        return self._names[code]

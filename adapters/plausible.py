@@ -1,0 +1,32 @@
+"""Times that can be read and still cannot be true. The adapters have no clock; intake has."""
+
+from datetime import datetime, timedelta
+
+from adapters.fields import pointer
+from adapters.sources import ADAPTERS
+from service.domain.calendar import SHANGHAI
+from service.domain.complaint import Complaint
+from service.domain.ports import FieldProblem, Source
+
+_EARLIEST = datetime(2000, 1, 1, tzinfo=SHANGHAI)
+_CLOCK_SKEW = timedelta(minutes=5)
+_LONGEST_LIMIT = timedelta(days=3653)  # ten years
+
+
+def implausible(complaint: Complaint, now: datetime, source: Source) -> list[FieldProblem]:
+    """Return what is wrong with a complaint's times at `now`, under the sender's own field names.
+
+    Nothing happened before 2000 or more than five minutes from now; a sender's own limit may lie
+    ahead, by ten years at most.
+    """
+    written = {canon: name for name, canon in source.field_map.items()}
+    problems = []
+    for attribute, canon in ADAPTERS[source.adapter].TIMES.items():
+        moment: datetime | None = getattr(complaint, attribute)
+        latest = now + (_LONGEST_LIMIT if attribute == "sender_due_at" else _CLOCK_SKEW)
+        if moment is None or _EARLIEST <= moment <= latest:
+            continue
+        label = ADAPTERS[source.adapter].FIELDS[canon]
+        detail = f"{label}早于 2000 年" if moment < _EARLIEST else f"{label}晚得不合理，请核对时钟"
+        problems.append(FieldProblem(pointer(written.get(canon, canon)), detail))
+    return problems

@@ -1,0 +1,57 @@
+"""What a citizen wrote, as plain text: no markup, no invisible characters, one sort of line end."""
+
+import re
+
+from selectolax.lexbor import LexborHTMLParser
+
+# Tags that web editors write. Anything else in angle brackets is the citizen's own and stays.
+_BLOCKS = (
+    "address|article|aside|blockquote|br|caption|center|dd|div|dl|dt|fieldset|figcaption|figure|"
+    "footer|form|h1|h2|h3|h4|h5|h6|header|hr|li|main|nav|ol|p|pre|section|table|tbody|td|tfoot|th|"
+    "thead|tr|ul"
+)
+_DROPPED = "head|iframe|link|meta|noscript|object|script|style|template|title"
+_INLINE = (
+    "a|abbr|b|big|body|button|code|em|font|html|i|img|input|label|o:p|s|small|span|strike|strong|"
+    "sub|sup|u|video|audio"
+)
+_TAG = rf"(?:/?(?:{_BLOCKS}|{_DROPPED}|{_INLINE})(?=[\s/>])[^<>]*>|!--)"
+_MARKUP = re.compile(rf"<{_TAG}|&(?:[a-z]{{2,8}}|#[0-9]{{1,7}}|#x[0-9a-f]{{1,6}});", re.IGNORECASE)
+_STRAY = re.compile(rf"<(?!{_TAG})", re.IGNORECASE)
+
+# C0 but tab and newline, DEL, C1, and the zero-width characters that editors leave in words.
+_INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff]")
+_SPACES = re.compile(r"[^\S\n]+")
+
+
+def lines(text: str) -> str:
+    """Return what a reader sees of a text or a piece of HTML, in trimmed lines, none of them empty.
+
+    Block elements and line breaks become lines, entities are decoded, scripts and styles are
+    dropped. A bracket that opens no HTML tag is text.
+    """
+    if _MARKUP.search(text):
+        text = _visible(text)
+    text = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    shown = (_SPACES.sub(" ", line).strip() for line in text.split("\n"))
+    return "\n".join(line for line in shown if line)
+
+
+def line(text: str) -> str:
+    """Return the same as `lines`, in one line."""
+    return " ".join(lines(text).split("\n"))
+
+
+def plain(text: str) -> str:
+    """Return a short text in one line as it was written: brackets and entities are not markup."""
+    return " ".join(_INVISIBLE.sub("", text).split())
+
+
+def _visible(html: str) -> str:
+    tree = LexborHTMLParser(_STRAY.sub("&lt;", html))
+    for node in tree.css(_DROPPED.replace("|", ",")):
+        node.decompose()
+    for node in tree.css(_BLOCKS.replace("|", ",")):
+        node.insert_before("\n")
+        node.insert_after("\n")
+    return tree.body.text(deep=True) if tree.body else ""

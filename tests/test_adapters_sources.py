@@ -1,0 +1,113 @@
+"""sources.yaml: what it defines, and how a wrong one stops the start."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.fakes import MemoryGazetteer
+from adapters.sources import ADAPTERS, SHIPPED, SourceFileError, load_sources
+from service.domain.complaint import Kind, Urgency
+
+CITY = """\
+# 别的城市
+pingxiang-hotline:
+  adapter: hotline_12345
+  channel: hotline-12345
+  label: 萍乡市12345热线
+  region: 360300
+  field_map:
+    gdbh: workOrderNo
+    slsj: acceptTime
+    sqnr: content
+    no: title
+  kinds:
+    "1": complaint
+  urgencies:
+    特急: emergency
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "sources.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_shipped_file_defines_the_three_channels_of_jiangxi() -> None:
+    sources = load_sources()
+    assert list(sources) == ["hotline-12345", "wenzheng-jiangxi", "haochaping"]
+    for name, source in sources.items():
+        assert source.name == source.channel == name
+        assert source.label
+        assert source.region == ""
+        assert source.field_map == {}
+    assert sources["hotline-12345"].kinds["求决"] is Kind.HELP
+    assert sources["hotline-12345"].urgencies["特急"] is Urgency.EMERGENCY
+    assert SHIPPED.is_file()
+
+
+def test_a_city_with_other_names_needs_a_row_and_no_code(tmp_path: Path) -> None:
+    (source,) = load_sources(written(tmp_path, CITY)).values()
+    assert source.region == "360300"
+    adapter = ADAPTERS[source.adapter](MemoryGazetteer())
+    payload = {
+        "gdbh": "PX-1",
+        "slsj": "2026-11-18 09:12",
+        "sqnr": "路灯不亮",
+        "no": "灯",
+        "appealTypeName": "1",
+    }
+    complaint = adapter.complaint(payload, source)
+    assert (complaint.source, complaint.channel) == ("pingxiang-hotline", "hotline-12345")
+    assert (complaint.source_no, complaint.title, complaint.region) == ("PX-1", "灯", "360300")
+    assert complaint.kind is Kind.COMPLAINT
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "word"),
+    [
+        ("adapter: hotline_12345", "adapter: hotline", 3, "hotline_12345 wenzheng_jiangxi"),
+        ("  label: 萍乡市12345热线\n", "", 2, "缺少 label"),
+        ("region:", "regoin:", 6, "regoin"),
+        ("region: 360300", "region: 3603", 6, "六位"),
+        ("region: 360300", "region: [360300]", 6, "文字"),
+        ("channel: hotline-12345", "adapter: haochaping", 4, "adapter 重复"),
+        ("gdbh: workOrderNo", "gdbh: workOrderNO", 8, "workOrderNO"),
+        ("sqnr: content", "sqnr: workOrderNo", 10, "两个字段"),
+        ("slsj: acceptTime", "gdbh: acceptTime", 9, "gdbh 重复"),
+        ('"1": complaint', '"1": 投诉', 13, "consultation help complaint"),
+        ('"1": complaint', '"": complaint', 13, "空的"),
+        ("特急: emergency", "特急: high", 15, "normal urgent emergency"),
+        ("pingxiang-hotline:", "Pingxiang 热线:", 2, "小写"),
+        ("field_map:", "field_map: [", 9, "YAML"),
+        ("# 别的城市\n", "a: 1\n", 1, "键值表"),
+        ("# 别的城市\n", "pingxiang-hotline: {}\n", 2, "pingxiang-hotline 重复"),
+    ],
+)
+def test_a_wrong_row_is_told_by_file_line_and_reason(
+    tmp_path: Path, old: str, new: str, line: int, word: str
+) -> None:
+    assert old in CITY
+    path = written(tmp_path, CITY.replace(old, new))
+    with pytest.raises(SourceFileError) as caught:
+        load_sources(path)
+    assert caught.value.line == line
+    assert word in caught.value.reason
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# 空\n", "- a\n", "甲\n", "{}\n", "a: \x01\n", "%%\n", "a: !x [\n"]
+)
+def test_a_file_that_defines_nothing_stops_the_start(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SourceFileError):
+        load_sources(written(tmp_path, text))
+
+
+def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(SourceFileError, match="读不了"):
+        load_sources(tmp_path / "missing.yaml")
+    path = tmp_path / "gbk.yaml"
+    path.write_bytes("a: 兴国县".encode("gbk"))
+    with pytest.raises(SourceFileError, match="UTF-8"):
+        load_sources(path)
