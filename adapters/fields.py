@@ -21,7 +21,7 @@ NAME_CHARS = 100
 PHONE_CHARS = 50
 NUMBER_CHARS = 64
 
-_RAW_CHARS = 100_000  # any text before it is cleaned: bounds the HTML parser's work
+_RAW_CHARS = 60_000  # any text before it is cleaned: bounds the HTML parser's work
 _FIELD_NAME_CHARS = 100
 _FIELDS = 200
 _DEPTH = 8
