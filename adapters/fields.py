@@ -58,7 +58,7 @@ _MOMENT = re.compile(
     r"(?P<year>[0-9]{4})[-/](?P<month>[0-9]{1,2})[-/](?P<day>[0-9]{1,2})[T ]"
     r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})"
     r"(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,9}))?)?"
-    r" ?(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2})?",
+    r" ?(?P<zone>Z|[+-][0-9]{2}:?[0-5][0-9])?",
     re.IGNORECASE,
 )
 _DIGITS_14 = re.compile(

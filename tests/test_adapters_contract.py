@@ -215,6 +215,14 @@ def test_a_field_may_be_as_long_as_its_limit(channel: Channel, name: str, limit:
     assert str(limit) in faults[f"/{name}"]
 
 
+@every_channel
+def test_a_refusal_repeats_nothing_of_what_was_sent(channel: Channel) -> None:
+    """A refusal is logged and answered, and what was sent may be personal."""
+    long = {name: "隐私" * limit for name, limit in channel.limits.items()}
+    sent = channel.sample() | long | {"areaCode": "隐私", "areaName": "隐私", channel.at: "隐私"}
+    assert "隐私" not in str(channel.faults(sent))
+
+
 @pytest.mark.parametrize("broken", ["坏\0字", "坏\ud83d字"])
 @every_channel
 def test_text_that_no_store_takes_is_refused_anywhere(channel: Channel, broken: str) -> None:
