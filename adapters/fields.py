@@ -52,7 +52,8 @@ _OUR_EXTRA = frozenset({"kind_raw", "urgency_raw", "finding"})
 _BROKEN = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"[0-9]{1,18}")
-_REGION_CODE = re.compile(r"[0-9]{6}(?:[0-9]{3}){0,2}")
+# A development zone's code has a K in it: it is the project's own, GB/T 2260 has none for it.
+_REGION_CODE = re.compile(r"[0-9K]{6}(?:[0-9K]{3}){0,2}")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.\-]*):", re.IGNORECASE)
 _MOMENT = re.compile(
     r"(?P<year>[0-9]{4})[-/](?P<month>[0-9]{1,2})[-/](?P<day>[0-9]{1,2})[T ]"
@@ -319,7 +320,12 @@ class Fields:
                 self._missing(asked)
             return self._source.region
         by_code = _region_of_code(written_code, gazetteer)
+        if by_code and written_name and gazetteer.name(by_code).endswith(written_name):
+            return by_code
         by_name = gazetteer.find(written_name) if written_name else None
+        if by_code and written_name and by_name is None:
+            # Many counties have a 太平镇, many cities a 高新区: the code says whose is meant.
+            by_name = gazetteer.find(gazetteer.name(by_code) + written_name)
         if by_code and by_name:
             if covers(by_code, by_name):
                 return by_name

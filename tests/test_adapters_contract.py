@@ -272,6 +272,10 @@ def test_an_unknown_region_is_refused(channel: Channel) -> None:
         ("360732", "江西省", "360732"),
         ("360732000000", "", "360732"),
         ("360732100201", "", "360732100"),
+        ("360732", "潋江镇", "360732100"),
+        ("3603K1", "高新区", "3603K1"),
+        ("360100", "高新区", "3601K1"),
+        (None, "萍乡市高新区", "3603K1"),
     ],
 )
 @every_channel
@@ -279,6 +283,12 @@ def test_a_region_is_found(channel: Channel, code: object, name: object, expecte
     complaint = channel.read(channel.sample() | {"areaCode": code, "areaName": name})
     assert complaint.region == expected
     assert "finding" not in complaint.extra
+
+
+@every_channel
+def test_a_name_that_two_regions_share_is_refused(channel: Channel) -> None:
+    shared = {"areaCode": None, "areaName": "高新区"}
+    assert list(channel.faults(channel.sample() | shared)) == ["/areaName"]
 
 
 @every_channel
