@@ -335,7 +335,11 @@ class Fields:
             self.problem(code, both)
         elif by_code is None and by_name is None:
             wrong = code if written_code else name
-            hint = "应为六位行政区划代码" if written_code else "应为区划全称，如“兴国县”"
+            hint = (
+                "应为本省行政区划代码"
+                if written_code
+                else "应为全称，重名的带上级，如“南昌市高新区”"
+            )
             self.problem(wrong, f"没有这个地区：{self._label(wrong)}{hint}")
         elif written_code and written_name:
             unknown, known = (name, code) if by_code else (code, name)
