@@ -21,7 +21,7 @@ NAME_CHARS = 100
 PHONE_CHARS = 50
 NUMBER_CHARS = 64
 
-_RAW_CHARS = 100_000  # any text before it is cleaned: bounds the HTML parser's work
+_RAW_CHARS = 60_000  # any text before it is cleaned: bounds the HTML parser's work
 _FIELD_NAME_CHARS = 100
 _FIELDS = 200
 _DEPTH = 8
@@ -52,13 +52,14 @@ _OUR_EXTRA = frozenset({"kind_raw", "urgency_raw", "finding"})
 _BROKEN = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"[0-9]{1,18}")
-_REGION_CODE = re.compile(r"[0-9]{6}(?:[0-9]{3}){0,2}")
+# A development zone's code has a K in it: it is the project's own, GB/T 2260 has none for it.
+_REGION_CODE = re.compile(r"[0-9K]{6}(?:[0-9K]{3}){0,2}")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.\-]*):", re.IGNORECASE)
 _MOMENT = re.compile(
     r"(?P<year>[0-9]{4})[-/](?P<month>[0-9]{1,2})[-/](?P<day>[0-9]{1,2})[T ]"
     r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})"
     r"(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,9}))?)?"
-    r" ?(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2})?",
+    r" ?(?P<zone>Z|[+-][0-9]{2}:?[0-5][0-9])?",
     re.IGNORECASE,
 )
 _DIGITS_14 = re.compile(
@@ -319,7 +320,12 @@ class Fields:
                 self._missing(asked)
             return self._source.region
         by_code = _region_of_code(written_code, gazetteer)
+        if by_code and written_name and gazetteer.name(by_code).endswith(written_name):
+            return by_code
         by_name = gazetteer.find(written_name) if written_name else None
+        if by_code and written_name and by_name is None:
+            # Many counties have a 太平镇, many cities a 高新区: the code says whose is meant.
+            by_name = gazetteer.find(gazetteer.name(by_code) + written_name)
         if by_code and by_name:
             if covers(by_code, by_name):
                 return by_name
@@ -329,7 +335,11 @@ class Fields:
             self.problem(code, both)
         elif by_code is None and by_name is None:
             wrong = code if written_code else name
-            hint = "应为六位行政区划代码" if written_code else "应为区划全称，如“兴国县”"
+            hint = (
+                "应为本省行政区划代码"
+                if written_code
+                else "应为全称，重名的带上级，如“南昌市高新区”"
+            )
             self.problem(wrong, f"没有这个地区：{self._label(wrong)}{hint}")
         elif written_code and written_name:
             unknown, known = (name, code) if by_code else (code, name)

@@ -10,14 +10,16 @@ _BLOCKS = (
     "footer|form|h1|h2|h3|h4|h5|h6|header|hr|li|main|nav|ol|p|pre|section|table|tbody|td|tfoot|th|"
     "thead|tr|ul"
 )
-_DROPPED = "head|iframe|link|meta|noscript|object|script|style|template|title"
 _INLINE = (
-    "a|abbr|b|big|body|button|code|em|font|html|i|img|input|label|o:p|s|small|span|strike|strong|"
-    "sub|sup|u|video|audio"
+    "a|abbr|b|big|body|button|code|em|font|html|i|img|input|label|link|meta|o:p|s|small|span|strike|"
+    "strong|sub|sup|u|video|audio"
 )
-_TAG = rf"(?:/?(?:{_BLOCKS}|{_DROPPED}|{_INLINE})(?=[\s/>])[^<>]*>|!--)"
-_MARKUP = re.compile(rf"<{_TAG}|&(?:[a-z]{{2,8}}|#[0-9]{{1,7}}|#x[0-9a-f]{{1,6}});", re.IGNORECASE)
-_STRAY = re.compile(rf"<(?!{_TAG})", re.IGNORECASE)
+# Dropped with all they hold, so one that is never closed is text, or the rest would be lost.
+_DROPPED = "head|iframe|noscript|object|script|style|template|title"
+_TAG = rf"/?(?P<name>{_BLOCKS}|{_INLINE}|{_DROPPED})(?=[\s/>])[^<>]*>"
+_ENTITY = r"&(?:[a-z]{2,8}|#[0-9]{1,7}|#x[0-9a-f]{1,6});"
+_MARKUP = re.compile(rf"<{_TAG}|<!--|{_ENTITY}", re.IGNORECASE)
+_BRACKET = re.compile(rf"<(?:(?={_TAG})|(?=(?P<comment>!--))|)", re.IGNORECASE)
 
 # C0 but tab and newline, DEL, C1, and the zero-width characters that editors leave in words.
 _INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff]")
@@ -48,7 +50,16 @@ def plain(text: str) -> str:
 
 
 def _visible(html: str) -> str:
-    tree = LexborHTMLParser(_STRAY.sub("&lt;", html))
+    lower = html.lower()
+    closed_at = {name: lower.rfind(f"</{name}") for name in _DROPPED.split("|")}
+    closed_at["!--"] = lower.rfind("-->")
+
+    def bracket(found: re.Match[str]) -> str:
+        name = (found["name"] or found["comment"] or "").lower()
+        is_tag = name and found.start() <= closed_at.get(name, len(html))
+        return "<" if is_tag else "&lt;"
+
+    tree = LexborHTMLParser(_BRACKET.sub(bracket, html))
     for node in tree.css(_DROPPED.replace("|", ",")):
         node.decompose()
     for node in tree.css(_BLOCKS.replace("|", ",")):

@@ -215,6 +215,14 @@ def test_a_field_may_be_as_long_as_its_limit(channel: Channel, name: str, limit:
     assert str(limit) in faults[f"/{name}"]
 
 
+@every_channel
+def test_a_refusal_repeats_nothing_of_what_was_sent(channel: Channel) -> None:
+    """A refusal is logged and answered, and what was sent may be personal."""
+    long = {name: "隐私" * limit for name, limit in channel.limits.items()}
+    sent = channel.sample() | long | {"areaCode": "隐私", "areaName": "隐私", channel.at: "隐私"}
+    assert "隐私" not in str(channel.faults(sent))
+
+
 @pytest.mark.parametrize("broken", ["坏\0字", "坏\ud83d字"])
 @every_channel
 def test_text_that_no_store_takes_is_refused_anywhere(channel: Channel, broken: str) -> None:
@@ -264,6 +272,10 @@ def test_an_unknown_region_is_refused(channel: Channel) -> None:
         ("360732", "江西省", "360732"),
         ("360732000000", "", "360732"),
         ("360732100201", "", "360732100"),
+        ("360732", "潋江镇", "360732100"),
+        ("3603K1", "高新区", "3603K1"),
+        ("360100", "高新区", "3601K1"),
+        (None, "萍乡市高新区", "3603K1"),
     ],
 )
 @every_channel
@@ -271,6 +283,12 @@ def test_a_region_is_found(channel: Channel, code: object, name: object, expecte
     complaint = channel.read(channel.sample() | {"areaCode": code, "areaName": name})
     assert complaint.region == expected
     assert "finding" not in complaint.extra
+
+
+@every_channel
+def test_a_name_that_two_regions_share_is_refused(channel: Channel) -> None:
+    shared = {"areaCode": None, "areaName": "高新区"}
+    assert list(channel.faults(channel.sample() | shared)) == ["/areaName"]
 
 
 @every_channel
