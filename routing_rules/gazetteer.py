@@ -20,7 +20,7 @@ _CODE = re.compile(r"36(\d{4}|\d\dK\d|\d{7}|\d{4}K\d\d)")
 _ENDINGS = {"province": "省", "city": "市", "county": "市区县"}
 _NOT_IN_A_NAME = re.compile(r"[\s/\\>|,，、·\-“”\"'()（）]+")
 # What turns the bare name of a place into the name of something else: a road, a school, a dish, a
-# person's origin. 南昌路 runs through many cities and 安源煤矿 says nothing about where the trouble is.
+# person's origin. Many cities have a 南昌路; 安源煤矿 does not say where the trouble is.
 _SOMETHING_ELSE = re.compile(
     r"""[东西南北中一二三四五六七八九十]{0,2}(?:
     路|大道|大街|街|巷|弄|立交|高架|大桥|隧道|高速
@@ -49,7 +49,7 @@ class Mention(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One region. `body` is who governs there (人民政府, 管委会, 街道办事处), with its full name."""
+    """One region. `body` is the full name of who governs there (人民政府, 管委会)."""
 
     code: str
     name: str
@@ -124,19 +124,18 @@ class Gazetteer:
         """Return the code of a region given its code or a name, or None.
 
         Names count with or without their endings, after their city's or province's
-        (`江西省赣州市兴国县`, `南昌红谷滩`), and former ones too (`南康市`). Codes may be filled up with
-        zeros to twelve digits. A name that several regions share needs its region before it.
+        (`江西省赣州市兴国县`, `南昌红谷滩`), and former ones too (`南康市`). Codes may be filled up
+        with zeros to twelve digits. A name that several regions share needs its region before it.
         """
         written = _NOT_IN_A_NAME.sub("", name)
         if not written:
             return None
         if written.isascii():
             return self._by_code(written.upper())
-        found = self._within(written, "")
-        return found
+        return self._within(written, "")
 
     def parents(self, code: str) -> tuple[str, ...]:
-        """Return the code itself and every region around it that the province has, nearest first."""
+        """Return the code itself and every region around it that is known, nearest first."""
         return tuple(part for part in parents(code) if part in self._regions)
 
     def children(self, code: str) -> tuple[str, ...]:
@@ -147,8 +146,8 @@ class Gazetteer:
         """Return the places of the province that a text mentions, in order, none overlapping.
 
         `within` is the region where the text comes from: it settles names that several places
-        share (太平镇, 高新区), it leaves none out. Names that stand together and lie in each other are
-        one mention (`赣州市兴国县` is 兴国县). A bare name that is part of another (`南昌路`) is none.
+        share (太平镇, 高新区), it leaves none out. Names that stand together and lie in each other
+        are one mention (`赣州市兴国县` is 兴国县). A bare name in another (`南昌路`) is none.
         """
         hits = self._automaton.find_matches_as_indexes(text, overlapping=True)
         if not hits:
@@ -204,7 +203,7 @@ class Gazetteer:
         return code if code in self._regions else None
 
     def _within(self, written: str, outer: str) -> str | None:
-        """Return the region of this name inside `outer`, taking names before it off step by step."""
+        """Return the region of this name inside `outer`, reading it name by name."""
         forms = [form for form in self._named.get(written, ()) if covers(outer, form.code)]
         if outer:
             forms = [form for form in forms if form.code != outer]

@@ -75,7 +75,7 @@ class Row(Mapping[str, Value]):
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """Return a list of texts, () when the key is missing; a single text counts as a list of one."""
+        """Return a list of texts, () when the key is missing; one text is a list of one."""
         value = self._fields.get(key)
         if value is None:
             return ()
