@@ -29,5 +29,8 @@ class Settings(BaseSettings):
         1.0, gt=0, le=60, description="How often due milestones are looked for."
     )
     figures_seconds: float = Field(
-        10.0, ge=0, le=300, description="How long the figures on /metrics are kept before recounting."
+        10.0,
+        ge=0,
+        le=300,
+        description="How long the figures on /metrics are kept before recounting.",
     )

@@ -118,7 +118,11 @@ class Desk:
                 tickets.append(connection, ticket, _event(Act.DISPATCH, ticket, SYSTEM, at, auto))
             return Receipt(ticket)
 
-        return await self._store.run(work)
+        try:
+            return await self._store.run(work)
+        except tickets.Raced:
+            # The same number came twice at once and the other was first: now it is there.
+            return await self._store.run(work)
 
     def _supplement(
         self, connection: sa.Connection, ticket: Ticket, complaint: Complaint, at: datetime
@@ -275,6 +279,21 @@ class Desk:
 
         return await self._store.run(work)
 
+    async def read_contact(self, no: str, by: Actor, at: datetime, *, reason: str) -> Contact:
+        """Return a citizen's name and number, and write down who read them and why.
+
+        Raises UnknownTicket, or Forbidden for who has no call to speak to the citizen.
+        """
+
+        def work(connection: sa.Connection) -> Contact:
+            ticket = _visible(connection, no, by)
+            _check_may(by, Act.CONTACT if by.role is Role.HANDLER else Act.CALL_BACK, ticket)
+            event = _event("read_contact", ticket, by, at, {"reason": reason})
+            tickets.append(connection, ticket, event)
+            return ticket.complaint.contact
+
+        return await self._store.run(work)
+
     # What time does
 
     async def enforce(self, at: datetime, batch: int = 500) -> int:
@@ -322,8 +341,7 @@ class Desk:
 
     async def queue(self, unit: str, by: Actor, limit: int = 200) -> list[Ticket]:
         """Return what a unit owes, what falls due first on top. Raises Forbidden for a handler of
-        another unit and for a source, UnknownUnit for a unit that is in no table."""
-        self._unit("/unit", unit)
+        another unit and for a source."""
         if by.role is Role.SOURCE or (by.role is Role.HANDLER and unit not in by.units):
             raise Forbidden(by.role, "queue")
         return await self._store.read(lambda connection: tickets.queue(connection, by, unit, limit))

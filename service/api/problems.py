@@ -18,12 +18,9 @@ from service.domain.ports import FieldProblem, PayloadRejected
 from service.labels import ACTS, ROLES, STATES
 from service.store import StoreUnavailable
 from service.store.tickets import Stale
+from service.wiring import Unauthenticated
 
 MEDIA_TYPE = "application/problem+json"
-
-
-class Unauthenticated(Exception):
-    """No token, or one that is unknown, expired or revoked."""
 
 
 class UnknownSource(Exception):
@@ -38,8 +35,8 @@ class BadCursor(Exception):
     """A cursor that no list of ours gave out."""
 
 
-class BatchTooLong(Exception):
-    """More lines than a batch may have."""
+class UnknownQueue(Exception):
+    """The unit table has no unit of this code, and so no queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,9 @@ PROBLEMS: dict[type[Exception], Problem] = {
     BadCursor: Problem(
         400, "bad-cursor", "游标无效", lambda _: "请使用上一页返回的 next，不要自行构造。"
     ),
-    BatchTooLong: Problem(413, "batch-too-long", "批量过大", lambda _: "每批不超过 1,000 条。"),
+    UnknownQueue: Problem(
+        404, "unknown-queue", "没有这个单位", lambda _: "请用 GET /v1/units 查询单位代码。"
+    ),
     LimitError: Problem(
         422,
         "limit",

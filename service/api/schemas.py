@@ -10,9 +10,7 @@ from service.domain.calendar import SHANGHAI
 from service.domain.complaint import (
     Attachment,
     Contact,
-
     Kind,
-
     Review,
     Route,
     UnitRef,
@@ -397,5 +395,3 @@ class ProblemOut(BaseModel):
     status: int
     detail: str
     errors: Sequence[LineProblem]
-
-

@@ -187,6 +187,7 @@ class TokenRow(SQLModel, table=True):
 
     id: int | None = _id()
     digest: str = Field(max_length=64, unique=True)
+    use: str = Field(max_length=32)
     name: str = Field(max_length=100)
     role: str = Field(max_length=32)
     units: list[str] = _json()

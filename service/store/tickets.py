@@ -45,6 +45,10 @@ class Stale(Exception):
         self.current = current
 
 
+class Raced(Exception):
+    """Another transaction stored the same source number in between; nothing was written."""
+
+
 def _upsert(connection: sa.Connection, table: sa.Table) -> Any:
     """Return an INSERT that knows ON CONFLICT on either database."""
     dialect = {"postgresql": postgresql, "sqlite": sqlite}[connection.dialect.name]
@@ -77,10 +81,13 @@ def get(connection: sa.Connection, no: str, *, lock: bool = False) -> Ticket | N
 
 
 def insert(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: datetime) -> Ticket:
-    """Write a new ticket with its clocks and first body; return it with its ids."""
+    """Write a new ticket with its clocks and first body; return it with its ids.
+
+    Raises Raced if its source number is there by now.
+    """
     complaint = ticket.complaint
     ticket_id = connection.execute(
-        _tickets.insert()
+        _upsert(connection, _tickets)
         .values(
             **_ticket_values(ticket),
             no=ticket.no,
@@ -96,8 +103,11 @@ def insert(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: date
             received_at=ticket.received_at,
             stored_at=at,
         )
+        .on_conflict_do_nothing(index_elements=["source", "source_no"])
         .returning(_tickets.c.id)
-    ).scalar_one()
+    ).scalar()
+    if ticket_id is None:
+        raise Raced
     _write_assists(connection, ticket_id, ticket.assist)
     connection.execute(
         _bodies.insert().values(ticket_id=ticket_id, fingerprint=fingerprint, received_at=at)

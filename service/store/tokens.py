@@ -3,23 +3,39 @@
 import hashlib
 import secrets
 from datetime import datetime
+from enum import StrEnum
 
 import sqlalchemy as sa
 
 from service.domain.access import Actor, Role
 from service.store.tables import TokenRow, metadata
 
+
+class Use(StrEnum):
+    """What a token is good for; it is good for nothing else."""
+
+    API = "api"  # the bearer token of a program
+    LINK = "link"  # opens the desk once
+    SESSION = "session"  # the cookie of a browser that is signed in
+
+
 _tokens = metadata.tables[TokenRow.__tablename__]
 
 
 def create(
-    connection: sa.Connection, actor: Actor, at: datetime, *, expires_at: datetime | None = None
+    connection: sa.Connection,
+    actor: Actor,
+    at: datetime,
+    *,
+    use: Use = Use.API,
+    expires_at: datetime | None = None,
 ) -> str:
     """Return a new token for the actor. It is shown once and cannot be read again."""
     token = f"bj_{secrets.token_urlsafe(32)}"
     connection.execute(
         _tokens.insert().values(
             digest=_digest(token),
+            use=use,
             name=actor.name,
             role=actor.role,
             units=list(actor.units),
@@ -32,12 +48,14 @@ def create(
     return token
 
 
-def find(connection: sa.Connection, token: str, at: datetime) -> Actor | None:
-    """Return whom a token stands for, or None if it is unknown, expired or revoked."""
+def find(connection: sa.Connection, token: str, at: datetime, use: Use = Use.API) -> Actor | None:
+    """Return whom a token stands for, or None if it is unknown, expired, revoked or for another
+    use."""
     t = _tokens.c
     row = connection.execute(
         sa.select(_tokens).where(
             t.digest == _digest(token),
+            t.use == use,
             t.revoked_at.is_(None),
             sa.or_(t.expires_at.is_(None), t.expires_at > at),
         )
@@ -52,6 +70,17 @@ def find(connection: sa.Connection, token: str, at: datetime) -> Actor | None:
         region=row.region,
         id=str(row.id),
     )
+
+
+def revoke(connection: sa.Connection, token: str, at: datetime, use: Use) -> bool:
+    """End a token now; return False if it had ended before. Of two at once only one gets True."""
+    t = _tokens.c
+    ended = connection.execute(
+        _tokens.update()
+        .where(t.digest == _digest(token), t.use == use, t.revoked_at.is_(None))
+        .values(revoked_at=at)
+    )
+    return bool(ended.rowcount)
 
 
 def _digest(token: str) -> str:

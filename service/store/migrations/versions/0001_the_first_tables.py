@@ -82,6 +82,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("use", sa.String(32), nullable=False),
         sa.Column("name", sa.String(100), nullable=False),
         sa.Column("role", sa.String(32), nullable=False),
         sa.Column(

@@ -1,0 +1,34 @@
+"""Why: a route or a due date for a text or a start, with nothing stored."""
+
+from fastapi import APIRouter
+
+from service.api.callers import Caller
+from service.api.schemas import DeadlineIn, DeadlineOut, RoutingIn
+from service.domain.calendar import SHANGHAI
+from service.domain.complaint import Route
+from service.domain.deadline import LimitError, due, parse_limit
+from service.wiring import Parts
+
+router = APIRouter(prefix="/v1", tags=["explain"])
+
+
+@router.post("/routing/explain", summary="Where would this go, and why?")
+async def explain_routing(asked: RoutingIn, app: Parts, _by: Caller) -> Route:
+    """Route a complaint without storing anything."""
+    raise NotImplementedError
+
+
+@router.post("/deadlines/explain", summary="When is this due, and why?")
+async def explain_deadline(asked: DeadlineIn, app: Parts, _by: Caller) -> DeadlineOut:
+    """Return when a limit ends, with the count in Chinese."""
+    start = asked.from_
+    if start.tzinfo is None:
+        start = start.replace(tzinfo=SHANGHAI)
+    try:
+        found = due(app.times.calendar, start, parse_limit(asked.limit), asked.count_from)
+    except OverflowError as error:
+        msg = f"{start:%Y-%m-%d} 起的时限超出日历所及（2000 年至数据截止后若干年）"
+        raise LimitError(msg) from error
+    return DeadlineOut(
+        due_at=found.due_at, provisional=found.provisional, reasoning=found.reasoning
+    )

@@ -1,0 +1,67 @@
+"""For those who run it: alive, ready, and the metrics."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from service.domain.calendar import SHANGHAI
+from service.store import StoreUnavailable
+from service.store.engine import is_migrated
+from service.wiring import Parts
+
+router = APIRouter(tags=["operations"])
+
+_CALENDAR_DAYS = 60
+
+
+@router.get("/healthz", summary="Is the process alive?")
+async def healthz() -> dict[str, str]:
+    """Answer as long as the process can."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz", summary="Can it work?", responses={503: {"description": "Not ready"}})
+async def readyz(app: Parts) -> JSONResponse:
+    """Tell whether the store answers and is migrated, which rules are loaded, and how far the
+    calendar reaches. A calendar that ends soon is said and does not make the service unready."""
+    checks: dict[str, Any] = {}
+    try:
+        migrated = await app.store.read(is_migrated)
+        checks["store"] = {"ok": True}
+        checks["migrations"] = {"ok": migrated}
+    except StoreUnavailable:
+        checks["store"] = {"ok": False, "detail": "数据库连接不上"}
+        checks["migrations"] = {"ok": False}
+    checks["rules"] = {
+        "ok": True,
+        "rulebook": app.router.digest,
+        "limits": app.times.limits.digest,
+        "units": len(app.router.units()),
+    }
+    calendar = app.times.calendar
+    left = calendar.days_left(app.now().astimezone(SHANGHAI).date())
+    checks["calendar"] = {
+        "ok": True,
+        "until": calendar.last.isoformat(),
+        "days_left": left,
+        "covers_next_60_days": left >= _CALENDAR_DAYS,
+    }
+    if left < _CALENDAR_DAYS:
+        checks["calendar"]["detail"] = (
+            f"放假安排只录入到 {calendar.last}，此后的到期时间为暂定；公布后请录入下一年"
+        )
+    ready = all(check["ok"] for check in checks.values())
+    body = {"status": "ready" if ready else "not ready", "checks": checks}
+    return JSONResponse(body, 200 if ready else 503)
+
+
+@router.get("/metrics", response_class=PlainTextResponse, summary="For Prometheus")
+async def metrics(app: Parts) -> Response:
+    """Return every series; the figures about tickets are some seconds old at most."""
+    counted_at, figures = await app.figures.at(app.now())
+    days_left = app.times.calendar.days_left(counted_at.astimezone(SHANGHAI).date())
+    return Response(
+        app.metrics.render(figures, counted_at, days_left), media_type=CONTENT_TYPE_LATEST
+    )

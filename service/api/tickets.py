@@ -1,0 +1,208 @@
+"""Tickets: lists, one with its history, and what people do to it."""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Response
+from pydantic import StringConstraints
+
+from service.api.callers import Caller
+from service.api.problems import BadCursor, UnknownQueue, VersionMissing
+from service.api.schemas import (
+    ActIn,
+    CallBack,
+    Close,
+    ContactAnswer,
+    ContactCitizen,
+    ContactReading,
+    Dispatch,
+    EventList,
+    EventOut,
+    Note,
+    Reopen,
+    Resolve,
+    SendBack,
+    Sign,
+    TicketAnswer,
+    TicketList,
+    TicketOut,
+    UnitList,
+    UnitOut,
+)
+from service.desk import Desk, Order, UnknownTicket
+from service.domain.access import Forbidden, Role
+from service.domain.complaint import Kind
+from service.domain.lifecycle import State
+from service.domain.ticket import Stage, Ticket
+from service.store.tickets import Filter
+from service.wiring import Parts
+
+router = APIRouter(prefix="/v1", tags=["tickets"])
+
+_NO = re.compile(r"[0-9]{6,12}-[0-9]{8}-[0-9]{5,9}")
+_VERSION = re.compile(r'(?:W/)?"?([0-9]{1,9})"?')
+
+No = Annotated[str, Path(max_length=64)]
+# As every text that reaches a query: PostgreSQL refuses NUL, nobody types the others.
+Asked = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00-\x1F\x7F]*$")]
+PageSize = Annotated[int, Query(ge=1, le=200)]
+
+# Each act's method of the desk. The request's model has the method's arguments as fields.
+_METHODS: dict[type[Any], Callable[..., Awaitable[Ticket]]] = {
+    Dispatch: Desk.dispatch,
+    Sign: Desk.sign,
+    SendBack: Desk.send_back,
+    ContactCitizen: Desk.contact,
+    Resolve: Desk.resolve,
+    CallBack: Desk.call_back,
+    Close: Desk.close,
+    Reopen: Desk.reopen,
+    Note: Desk.note,
+}
+
+
+@router.get("/tickets", summary="List tickets, newest first")
+async def tickets(
+    app: Parts,
+    by: Caller,
+    region: Asked = "",
+    unit: Asked = "",
+    state: State | None = None,
+    stage: Stage | None = None,
+    channel: Asked = "",
+    kind: Kind | None = None,
+    q: Asked = "",
+    cursor: Asked = "",
+    limit: PageSize = 50,
+) -> TicketList:
+    """List the tickets that the caller may see; `q` looks for words in title and text, or numbers."""
+    wanted = Filter(
+        region=region,
+        unit=unit,
+        state=state or "",
+        stage=stage or "",
+        channel=channel,
+        kind=kind or "",
+        q=q,
+        after=_read_cursor(cursor),
+        limit=limit + 1,
+    )
+    found = await app.desk.page(by, wanted)
+    page = found[:limit]
+    more = len(found) > limit
+    return TicketList(
+        items=[TicketOut.of(ticket) for ticket in page],
+        next=_cursor(page[-1].id) if more else None,
+    )
+
+
+@router.get("/tickets/{no}", summary="One ticket")
+async def ticket(no: No, response: Response, app: Parts, by: Caller) -> TicketAnswer:
+    """Return one ticket; its version is the ETag."""
+    return _answer(response, await app.desk.ticket(_checked(no), by))
+
+
+@router.get("/tickets/{no}/events", summary="A ticket's history")
+async def events(no: No, app: Parts, by: Caller) -> EventList:
+    """Return what happened to a ticket, oldest first. Not for sources: findings stay inside."""
+    if by.role is Role.SOURCE:
+        raise Forbidden(by.role, "tickets")
+    history = await app.desk.history(_checked(no), by)
+    return EventList(items=[EventOut.of(event) for event in history])
+
+
+@router.post("/tickets/{no}/acts", summary="Do something to a ticket")
+async def act(
+    no: No,
+    wanted: ActIn,
+    response: Response,
+    app: Parts,
+    by: Caller,
+    if_match: Annotated[str | None, Header(description="The version that was read")] = None,
+    idempotency_key: Annotated[Asked, Header(description="Makes a retry safe")] = "",
+) -> TicketAnswer:
+    """Do one act on the version of the ticket that the caller has read."""
+    arguments = wanted.model_dump(exclude={"act"})
+    asked = hashlib.sha256(f"{no}\n{wanted.model_dump_json()}".encode()).hexdigest()
+    order = Order(
+        _checked(no), by, _version(if_match), app.now(), key=idempotency_key, request=asked
+    )
+    return _answer(response, await _METHODS[type(wanted)](app.desk, order, **arguments))
+
+
+@router.post("/tickets/{no}/contact-readings", summary="Read a citizen's name and number")
+async def read_contact(no: No, wanted: ContactReading, app: Parts, by: Caller) -> ContactAnswer:
+    """Return the citizen's name and number to who says why; the reading becomes an event."""
+    contact = await app.desk.read_contact(_checked(no), by, app.now(), reason=wanted.reason)
+    return ContactAnswer(contact=contact)
+
+
+@router.get("/sorting", summary="What waits for manual sorting (人工派单)")
+async def sorting(
+    app: Parts, by: Caller, region: Asked = "", cursor: Asked = "", limit: PageSize = 50
+) -> TicketList:
+    """List what the router would not decide or a unit sent back, each with its candidates."""
+    if by.role in {Role.SOURCE, Role.HANDLER}:
+        raise Forbidden(by.role, "queue")
+    return await tickets(app, by, region=region, state=State.SORTING, cursor=cursor, limit=limit)
+
+
+@router.get("/units", summary="The responsible-unit table (责任单位)")
+async def units(app: Parts, _by: Caller, region: Asked = "") -> UnitList:
+    """List the units of a region and those below it, or all."""
+    return UnitList(
+        items=[
+            UnitOut.model_validate(unit, from_attributes=True)
+            for unit in app.router.units(region or None)
+        ]
+    )
+
+
+@router.get("/units/{code}/queue", summary="What a unit owes, what falls due first on top")
+async def queue(
+    code: Annotated[str, Path(max_length=64)], app: Parts, by: Caller, limit: PageSize = 200
+) -> TicketList:
+    """List the tickets for which a unit still owes something."""
+    if app.router.unit(code) is None:
+        raise UnknownQueue(code)
+    found = await app.desk.queue(code, by, limit)
+    return TicketList(items=[TicketOut.of(ticket) for ticket in found])
+
+
+def _answer(response: Response, ticket: Ticket) -> TicketAnswer:
+    response.headers["ETag"] = f'"{ticket.version}"'
+    return TicketAnswer(ticket=TicketOut.of(ticket))
+
+
+def _checked(no: str) -> str:
+    if not _NO.fullmatch(no):
+        raise UnknownTicket(no)
+    return no
+
+
+def _version(if_match: str | None) -> int:
+    found = _VERSION.fullmatch((if_match or "").strip())
+    if not found:
+        raise VersionMissing
+    return int(found[1])
+
+
+def _cursor(ticket_id: int) -> str:
+    return base64.urlsafe_b64encode(f"t{ticket_id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> int:
+    if not cursor:
+        return 0
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        found = re.fullmatch(r"t([0-9]{1,18})", text)
+    except (binascii.Error, ValueError):
+        found = None
+    if not found:
+        raise BadCursor
+    return int(found[1])

@@ -1,0 +1,234 @@
+"""The command line: `banjie`."""
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, NoReturn
+
+import structlog
+import typer
+import uvicorn
+from pydantic import ValidationError
+
+from adapters.sources import SourceFileError
+from routing_rules.clocks import ClockFileError, load_timetable
+from routing_rules.yamlfile import RuleFileError
+from service.config import Settings
+from service.domain.access import Actor, Role
+from service.domain.calendar import SHANGHAI
+from service.domain.deadline import CountFrom, LimitError, due, parse_limit
+from service.main import build, now, wire
+from service.store import Store, StoreUnavailable, open_store, tokens
+
+app = typer.Typer(
+    name="banjie",
+    help="Banjie 办结: complaints to the unit that must answer, and every unit to its time limit.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+token_app = typer.Typer(no_args_is_help=True, help="Callers' tokens 令牌.")
+rules_app = typer.Typer(no_args_is_help=True, help="The responsible-unit table 责任单位.")
+calendar_app = typer.Typer(no_args_is_help=True, help="Working days 工作日.")
+app.add_typer(token_app, name="token")
+app.add_typer(rules_app, name="rules")
+app.add_typer(calendar_app, name="calendar")
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+    demo: Annotated[bool, typer.Option(help="Add users and living tickets to play with.")] = False,
+) -> None:
+    """Migrate the database, then serve."""
+    settings = _settings()
+    _log_as_json(settings.log_level)
+    parts = wire(settings)
+    if demo:
+        from service.demo import prepare
+
+        asyncio.run(prepare(parts, f"http://{host}:{port}"))
+        # The event loop of the preparation is gone, and with it what was bound to it.
+        parts = wire(settings)
+    uvicorn.run(
+        build(parts, settings),
+        host=host,
+        port=port,
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        timeout_graceful_shutdown=10,
+    )
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema up to date."""
+    _with_store(lambda store: store.migrate())
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    settings = _settings()
+    document = build(wire(settings), settings).openapi()
+    _print_document(document)
+
+
+@token_app.command("create")
+def create_token(
+    role: Annotated[Role, typer.Option(help="What the caller may do.")],
+    name: Annotated[str, typer.Option(help="Who it is, as events will show it.")],
+    unit: Annotated[list[str] | None, typer.Option(help="A handler's unit; repeat.")] = None,
+    source: Annotated[str, typer.Option(help="The source that a source's token is for.")] = "",
+    region: Annotated[str, typer.Option(help="GB/T 2260 code; empty is everywhere.")] = "",
+) -> None:
+    """Create a token and print it alone. It cannot be shown again."""
+    parts = wire(_settings())
+    for code in unit or []:
+        if parts.router.unit(code) is None:
+            _fail(f"责任单位表中没有代码为“{code}”的单位", 2)
+    if source and source not in parts.sources:
+        _fail(f"sources.yaml 中没有“{source}”", 2)
+    if region and parts.gazetteer.find(region) != region:
+        _fail(f"没有代码为“{region}”的地区", 2)
+    if role is Role.HANDLER and not unit:
+        _fail("承办人的令牌要用 --unit 指明单位", 2)
+    if role is Role.SOURCE and not source:
+        _fail("来源系统的令牌要用 --source 指明来源", 2)
+    if not name.strip() or len(name) > 100:
+        _fail("--name 应为 1 到 100 个字", 2)
+    actor = Actor(name.strip(), role, tuple(unit or ()), source, region)
+
+    async def create(store: Store) -> None:
+        await store.migrate()
+        typer.echo(await store.run(lambda connection: tokens.create(connection, actor, now())))
+
+    _with_store(create)
+
+
+@rules_app.command("check")
+def check_rules() -> None:
+    """Check every rule, limit, calendar and source; exit 1 if something is wrong."""
+    raise NotImplementedError
+
+
+@app.command()
+def deadline(
+    start: Annotated[str, typer.Option("--from", help="When it begins; +08:00 if no zone.")],
+    limit: Annotated[str, typer.Option(help="For instance “5 工作日”.")],
+    count_from: Annotated[CountFrom, typer.Option(help="Which day counts first.")] = (
+        CountFrom.NEXT_DAY
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Work out when a limit ends, and say how."""
+    try:
+        at = datetime.fromisoformat(start)
+    except ValueError:
+        _fail(f"看不懂的时间“{start}”，应如 2026-11-18T09:12", 2)
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=SHANGHAI)
+    try:
+        found = due(load_timetable(_settings().rules).calendar, at, parse_limit(limit), count_from)
+    except (LimitError, OverflowError) as error:
+        _fail(str(error), 2)
+    if as_json:
+        _print_document(
+            {
+                "due_at": found.due_at.astimezone(SHANGHAI).isoformat(),
+                "provisional": found.provisional,
+                "reasoning": found.reasoning,
+            }
+        )
+    else:
+        typer.echo("\n".join(found.reasoning))
+
+
+@calendar_app.command("check")
+def check_calendar() -> None:
+    """Tell which years are there; exit 1 if the next 60 days are not all published."""
+    calendar = load_timetable(_settings().rules).calendar
+    for year, table in calendar.years.items():
+        typer.echo(f"{year} {'正式' if table.official else '预测'} {table.source}")
+    left = calendar.days_left(now().astimezone(SHANGHAI).date())
+    typer.echo(f"数据到 {calendar.last}，还有 {left} 天")
+    if left < 60:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; what an operator can mend is told in one line, without a traceback."""
+    try:
+        app()
+    except (RuleFileError, ClockFileError, SourceFileError) as error:
+        _fail(f"规则或配置无法加载，已停止：{error}", 1)
+    except StoreUnavailable as error:
+        _fail(f"数据库不可用：{error}", 1)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise SystemExit(code)
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "；".join(
+            f"BANJIE_{'_'.join(str(part) for part in fault['loc']).upper()}：{fault['msg']}"
+            for fault in error.errors()
+        )
+        _fail(f"设置有误：{wrong}", 2)
+
+
+def _with_store(work: Callable[[Store], Any]) -> None:
+    async def run() -> None:
+        store = open_store(_settings().database_url)
+        try:
+            await work(store)
+        finally:
+            await store.close()
+
+    asyncio.run(run())
+
+
+def _print_document(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def _log_as_json(level: str) -> None:
+    """One JSON object a line on standard error, ours and the libraries' alike."""
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.processors.format_exc_info,
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(ensure_ascii=False),
+            ],
+        )
+    )
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )

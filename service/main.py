@@ -1,0 +1,76 @@
+"""Puts the service together: the one place that names concrete classes and reads the clock."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+from fastapi import FastAPI
+from routing_rules.rulebook import Rulebook, load
+
+from adapters.sources import ADAPTERS, load_sources
+from routing_rules.clocks import load_timetable
+from service import api
+from service.api.edge import Edge
+from service.config import Settings
+from service.desk import Desk
+from service.jobs import Jobs
+from service.metrics import Metrics
+from service.store import open_store
+from service.wiring import Callers, KeptFigures, Wiring
+
+VERSION = "0.1.0"
+
+
+def now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
+def wire(settings: Settings, clock: Callable[[], datetime] = now) -> Wiring:
+    """Return the parts of a service, rules loaded and nothing connected yet.
+
+    Raises what the loaders raise: a rule that does not load stops the start.
+    """
+    rulebook: Rulebook = load(settings.rules)
+    times = load_timetable(settings.rules)
+    store = open_store(settings.database_url)
+    return Wiring(
+        desk=Desk(store, rulebook, times),
+        store=store,
+        router=rulebook,
+        gazetteer=rulebook.gazetteer,
+        times=times,
+        sources=load_sources(settings.sources),
+        adapters={name: adapter(rulebook.gazetteer) for name, adapter in ADAPTERS.items()},
+        metrics=Metrics(),
+        callers=Callers(store),
+        figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
+        now=clock,
+    )
+
+
+def build(parts: Wiring, settings: Settings) -> FastAPI:
+    """Return the application around these parts. It migrates when it starts, then ticks."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await parts.store.migrate()
+        jobs = Jobs(parts.desk, parts.now, settings.tick_seconds)
+        jobs.start()
+        yield
+        jobs.stop()
+        await parts.store.close()
+
+    app = FastAPI(
+        title="Banjie 办结",
+        version=VERSION,
+        summary="Routes citizens' complaints and holds every unit to its time limit",
+        lifespan=lifespan,
+        # Swagger's and ReDoc's pages load scripts from a CDN; openapi.json is there for any viewer.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.wiring = parts
+    api.install(app)
+    app.add_middleware(Edge, metrics=parts.metrics)
+    return app

