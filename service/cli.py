@@ -20,6 +20,7 @@ from service.config import Settings
 from service.domain.access import Actor, Role
 from service.domain.calendar import SHANGHAI
 from service.domain.deadline import CountFrom, LimitError, due, parse_limit
+from service.demo import prepare
 from service.main import build, now, wire
 from service.store import Store, StoreUnavailable, open_store, tokens
 
@@ -51,8 +52,6 @@ def serve(
     _log_as_json(settings.log_level)
     parts = wire(settings)
     if demo:
-        from service.demo import prepare
-
         asyncio.run(prepare(parts, f"http://{host}:{port}"))
         # The event loop of the preparation is gone, and with it what was bound to it.
         parts = wire(settings)

@@ -127,16 +127,10 @@ class Desk:
     def _supplement(
         self, connection: sa.Connection, ticket: Ticket, complaint: Complaint, at: datetime
     ) -> Ticket:
-        """Add what a changed body says. Its text goes to the history and never over the first one;
-        a wish for confidence holds from now on, and a new number to call replaces the old."""
+        """Write what a changed body adds, and what it says otherwise than the first one."""
         old = ticket.complaint
-        merged = replace(
-            old,
-            confidential=old.confidential or complaint.confidential,
-            anonymous=old.anonymous or complaint.anonymous,
-            contact=complaint.contact if complaint.contact != Contact() else old.contact,
-        )
-        after = replace(ticket, complaint=merged, version=ticket.version + 1)
+        changed_ticket = acts.supplement(ticket, complaint, at, self._times)
+        after = replace(changed_ticket, version=ticket.version + 1)
         stored = tickets.save(connection, ticket, after)
         fields = ("title", "content", "place", "kind", "urgency", "sender_due_at", "clock_from")
         changed = {

@@ -51,6 +51,31 @@ def receive(
     return ticket
 
 
+def supplement(ticket: Ticket, complaint: Complaint, at: datetime, times: Timetable) -> Ticket:
+    """Return the ticket with what a changed body of its source says.
+
+    Its text goes to the history and never over the first one. A wish for confidence holds from now
+    on, a new number to call replaces the old. A 督办 or a limit of the sender's that was not there
+    before sets the clocks to resolve anew; a redo keeps its own.
+    """
+    old = ticket.complaint
+    merged = replace(
+        old,
+        confidential=old.confidential or complaint.confidential,
+        anonymous=old.anonymous or complaint.anonymous,
+        contact=complaint.contact if complaint.contact.phone else old.contact,
+        clock_from=complaint.clock_from or old.clock_from,
+        sender_due_at=complaint.sender_due_at or old.sender_due_at,
+    )
+    after = replace(ticket, complaint=merged)
+    owed = ticket.open(MilestoneKind.RESOLVE)
+    same = (merged.clock_from, merged.sender_due_at) == (old.clock_from, old.sender_due_at)
+    if same or not owed or ticket.redo:
+        return after
+    ended = _end(ticket.milestones, (MilestoneKind.RESOLVE,), Outcome.WITHDRAWN, at)
+    return replace(after, milestones=(*ended, *_resolve_clocks(after, owed[0].unit, times)))
+
+
 def dispatch(
     ticket: Ticket, lead: UnitRef, assist: tuple[UnitRef, ...], at: datetime, times: Timetable
 ) -> Ticket:
