@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -28,11 +28,25 @@ _SOMETHING_ELSE = re.compile(
     |大学|学院|师大|中学|小学|中心小学|职校|技校|幼儿园|附中|附小|中(?![央心部医])|小(?=[的校])
     |医院|附院|卫生院|人民医院|中医院
     |宾馆|酒店|饭店|酒家|酒楼|餐馆|餐厅|菜馆|饭馆|小吃|土菜|炒菜|拌粉|炒粉|米粉|瓦罐汤|蜜桔|脐橙|家具
+    |火锅|烧烤|热干面|面馆|特产|牛肉|通用|本田|丰田|现代|大众
     |煤矿|银行|商场|商厦|超市|百货|铁路|日报|晚报|电视台
     |牌照|号牌|籍|话|口音|老表|老板|人(?!民[政法检]|社|大|力|行)
     )""",
     re.VERBOSE,
 )
+
+
+_DISTRICT = re.compile(
+    r"(?![小社老新学校园景厂地市城])[\u4e00-\u9fff]{1,3}?(?<![小社学校园景厂地城市])[区县]"
+)
+# A matter is not where somebody worked, studied or was treated, nor where a thing came from.
+_WAS_THERE = re.compile(
+    r".{0,8}?(?:打工|务工|上班|工作|就业|读书|上学|上大学|求学|当兵|经商|做生意|住院|就医|看病|就诊|治病|手术"
+    r"|生活|定居|居住|参保|缴|交的?社保|回来|返乡|回乡|返回|回到|返赣|返昌|户口|户籍|籍|转学|转来|转回|转移|迁入|迁回"
+    r"|出差|旅游回|嫁到|生产的|发来|寄来|厂家|交界|接壤|边界)"
+)
+_ON_THE_WAY = re.compile(r"(?:[寄发运送去回从往飞开]|来自|前往)[到往至]?$")
+_NOT_THE_CITY = re.compile(r"[场价值面民]|省?道|人(?!民)")
 
 
 class Mention(NamedTuple):
@@ -70,6 +84,14 @@ class _Form(NamedTuple):
     not_before: str = ""
 
 
+class _Elsewhere(NamedTuple):
+    """A place of another province under one written form; `full` when that has its ending."""
+
+    name: str
+    province: str
+    full: bool
+
+
 def level(code: str) -> Level:
     """Return what sort of region a code stands for, by its shape alone."""
     if "K" in code[:6]:
@@ -92,7 +114,12 @@ def stem(name: str) -> str:
 class Gazetteer:
     """Knows the regions of the province; fulfils `service.domain.ports.Gazetteer`."""
 
-    def __init__(self, regions: Sequence[Region], forms: dict[str, list[_Form]]) -> None:
+    def __init__(
+        self,
+        regions: Sequence[Region],
+        forms: dict[str, list[_Form]],
+        elsewhere: Mapping[str, _Elsewhere],
+    ) -> None:
         self._regions = {region.code: region for region in regions}
         self._forms = list(forms.values())
         self._named = forms
@@ -102,6 +129,10 @@ class Gazetteer:
                 self._children[chain[1]].append(code)
         self._automaton = AhoCorasick(
             list(forms), MatchKind.Standard, False, Implementation.ContiguousNFA
+        )
+        self._elsewhere = list(elsewhere.values())
+        self._outside = AhoCorasick(
+            list(elsewhere), MatchKind.LeftmostLongest, False, Implementation.ContiguousNFA
         )
 
     @property
@@ -188,9 +219,42 @@ class Gazetteer:
             found.sort(key=lambda mention: mention.start)
         return found
 
+    def outside(self, text: str) -> Mention | None:
+        """Return the first place of another province where a text's matter may lie, or None.
+
+        A city counts with its ending (`长沙市`) or behind its province (`湖南长沙`), or with one
+        of its districts (`长沙岳麓区`); a province alone with its ending. Roads, brands and dishes
+        (`湖南路`, `上海通用`, `重庆火锅`) do not count, nor where somebody works or was treated.
+        """
+        hits = self._outside.find_matches_as_indexes(text)
+        place = 0
+        while place < len(hits):
+            pattern, start, end = hits[place]
+            here = self._elsewhere[pattern]
+            name, ending = here.name, here.full
+            sure = ending
+            while place + 1 < len(hits) and hits[place + 1][1] == end:  # 湖南|长沙, 广东省|东莞市
+                inner = self._elsewhere[hits[place + 1][0]]
+                if inner.province != here.province or inner.name == name:
+                    break
+                name, ending, sure, end = inner.name, inner.full, True, hits[place + 1][2]
+                place += 1
+            place += 1
+            sure = sure or _DISTRICT.match(text, end) is not None
+            if (
+                sure
+                and not _NOT_THE_CITY.match(text, end)
+                and not (_SOMETHING_ELSE.match(text, end) and not ending)
+                and not _ON_THE_WAY.search(text[max(0, start - 3) : start])
+                and not _WAS_THERE.match(text, end)
+            ):
+                return Mention("", start, end, name)
+        return None
+
     def canonical_json(self) -> str:
         """Return everything that bears on a decision as JSON, equal for equal content."""
         content = [
+            sorted(self._elsewhere),
             [[r.code, r.name, r.body] for r in self._regions.values()],
             {name: [list(form) for form in forms] for name, forms in self._named.items()},
         ]
@@ -279,7 +343,25 @@ def load_gazetteer(folder: Path | None = None) -> Gazetteer:
             regions.append(region)
             for name, form in written:
                 _add(forms, name, form)
-    return Gazetteer(regions, forms)
+    return Gazetteer(regions, forms, _elsewhere(folders, forms))
+
+
+def _elsewhere(
+    folders: Sequence[Path], forms: Mapping[str, Sequence[_Form]]
+) -> dict[str, _Elsewhere]:
+    """Return the written forms of other provinces and their cities, without names of ours."""
+    found: dict[str, _Elsewhere] = {}
+    for row in overlaid(folders, "outside.yaml", key="name").values():
+        row.only("name", "short", "cities")
+        province = row.text("name")
+        found[province] = _Elsewhere(province, province, full=True)
+        found[row.text("short")] = _Elsewhere(province, province, full=False)
+        for part in row.text("cities", "").split():
+            city, _, short = part.partition("=")
+            place = _Elsewhere(province + city, province, full=True)
+            found.setdefault(city, place)
+            found.setdefault(short or stem(city), place._replace(full=False))
+    return {name: place for name, place in found.items() if name not in forms}
 
 
 def _add(forms: dict[str, list[_Form]], name: str, form: _Form) -> None:

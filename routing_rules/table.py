@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 from routing_rules.gazetteer import DATA, Gazetteer, Level, level, stem
 from routing_rules.yamlfile import Row, overlaid
@@ -16,12 +17,20 @@ from service.domain.region import covers
 TERRITORY = "government"
 """Stands for a line in the code of a territory's own government (属地): `360113-government`."""
 
+NONE = "none"
+"""Stands for a name in a line's row where districts leave the line to their city."""
+
 _LEVELS = ("province", "city", "county")
 _TEMPLATES = (*_LEVELS, "district")
 _CODE = re.compile(r"[a-z][a-z0-9_]*")
 _NOISE = re.compile(r"[\s“”\"'‘’「」]+")
 _BRACKETED = re.compile(r"[〔(（\[].*?[〕)）\]]")
 _GROUP = re.compile(r"各|相关|有关|成员单位|领导小组$|^驻|^县[〔（(]")
+# Parts of a unit that are named in its place: a review says 公安局高兴派出所, a caller 城管所.
+_OFFICE = re.compile(
+    r"[\w（）()]{0,12}?(?:派出所|[分支]局|[大中支总]队|窗口|大厅|中心|科|股|室|处|所|站|专区|热线)"
+)
+_STATION = re.compile(r"(\w{2,6})(?:所|站|分局)")
 _PREFIX = {"省": "province", "市": "city", "县": "county", "区": "county"}
 
 
@@ -207,8 +216,9 @@ class UnitTable:
         """Return the unit that a name means when it is read in a region, or None.
 
         A name may be full (兴国县市场监督管理局), short with its level (县市场监管局) or
-        without (市监局), or one of the past (省工信委). A note in brackets (〔省审改办〕), spaces and quotation
-        marks do not count. A group (各县区人民政府) is no unit.
+        without (市监局), or one of the past (省工信委), and a part of a unit means the unit
+        (县公安局高兴派出所). A note in brackets (〔省审改办〕), spaces and quotation marks do not
+        count. A group (各县区人民政府) is no unit.
         """
         written = plain(_BRACKETED.sub("", name)) or plain(name.strip("〔〕()（）"))
         if not written or is_group(written):
@@ -288,7 +298,7 @@ class UnitTable:
         if where not in _LEVELS:
             return
         for line in self._lines.values():
-            name = line_name(line, self._gazetteer, region)
+            name = line_name(line, self._gazetteer, region, self._units)
             if name and f"{region}-{line.code}" not in self._shared:
                 yield Unit(f"{region}-{line.code}", name, region, line.code, line.basis)
 
@@ -299,10 +309,15 @@ class UnitTable:
             if unit:
                 return unit
             known = self._lines.get(line)
+            if known and self._left_to_the_city(region, known):
+                return None
             line = self._shared.get(f"{region}-{line}") or (known.unit_of if known else "")
             if not line:
                 return None
         return None
+
+    def _left_to_the_city(self, region: str, line: Line) -> bool:
+        return line.names.get("district") == NONE and is_district(self._gazetteer, region)
 
     def _core_index(self) -> dict[tuple[str, str], str]:
         """Return the line by level and by what stands behind the place in the names of its unit.
@@ -312,6 +327,8 @@ class UnitTable:
         index: dict[tuple[str, str], str] = {}
         for line in self._lines.values():
             for where, template in line.names.items():
+                if template == NONE:
+                    continue
                 core = plain(template.split("}", 1)[1] if template.startswith("{") else template)
                 level_there = "county" if where == "district" else where
                 core = core.removeprefix("江西省") if where == "province" else core
@@ -342,17 +359,35 @@ class UnitTable:
                 if level(place) == where:
                     yield place, written[1:]
         yield places[0] if places else "", written
-        for mention in self._gazetteer.mentions(written)[:1]:
-            if mention.start == 0 and mention.end < len(written):
-                yield mention.code, written[mention.end :]
+        for mention in self._gazetteer.mentions(written, places[0] if places else "")[:1]:
+            if mention.end < len(written):
+                yield mention.code, written[: mention.start] + written[mention.end :]
 
     def _by_core(self, region: str, core: str) -> Unit | None:
         if not region:
             return None
         if core in _GOVERNMENT:
             return self.territory(region)
-        line = self.line_of_name(core, level(region))
-        return self.line_unit(region, line) if line else self._below(region, core)
+        found = level(region)
+        where = found if found in _LEVELS else "county"  # towns and zones write as counties do
+        line = self.line_of_name(core, where)
+        if line:
+            return self.line_unit(region, line)
+        return self._below(region, core) or self._office(region, core, where)
+
+    def _office(self, region: str, core: str, where: str) -> Unit | None:
+        """Return the unit an office belongs to: 公安局高兴派出所, 人社局窗口, a town's 司法所."""
+        for cut in range(len(core) - 1, 1, -1):
+            line = self.line_of_name(core[:cut], where)
+            if line and _OFFICE.fullmatch(core, cut):
+                inner = core[cut:].removesuffix("窗口")  # 公安局|交警大队, 政务服务中心|不动产窗口
+                return self.line_unit(region, self.line_of_name(inner, where) or line)
+        station = _STATION.fullmatch(core)
+        for name in (station[1], station[1] + "局") if station else ():
+            line = self.line_of_name(name, where)
+            if line:
+                return self.line_unit(region, line)
+        return None
 
     def _below(self, region: str, core: str) -> Unit | None:
         """Return the government of a place below (高兴镇, 高兴镇政府), or one line further up."""
@@ -365,7 +400,17 @@ class UnitTable:
         return None
 
 
-_GOVERNMENT = ("人民政府", "政府", "管理委员会", "管委会", "街道办事处", "办事处", "街道办", "街办")
+_GOVERNMENT = (
+    "人民政府",
+    "政府",
+    "管理委员会",
+    "管委会",
+    "街道办事处",
+    "办事处",
+    "街道办",
+    "街办",
+    "办",
+)
 
 
 def plain(name: str) -> str:
@@ -378,16 +423,31 @@ def is_group(name: str) -> bool:
     return bool(_GROUP.search(plain(name)))
 
 
-def line_name(line: Line, gazetteer: Gazetteer, region: str) -> str:
-    """Return the full name of a line's unit in a region by the template, "" when it has none."""
+def is_district(gazetteer: Gazetteer, region: str) -> bool:
+    """Whether a region is a district of a city (市辖区)."""
+    found = gazetteer.region(region)
+    return found is not None and found.level == "county" and found.name.endswith("区")
+
+
+def line_name(
+    line: Line, gazetteer: Gazetteer, region: str, units: Mapping[str, Unit] = MappingProxyType({})
+) -> str:
+    """Return the full name of a line's unit in a region by the template, "" when it has none.
+
+    `units` are those known so far by code: a branch is named after its city's own unit.
+    """
     found = gazetteer.region(region)
     if found is None or found.level not in _LEVELS:
         return ""
-    district = found.level == "county" and found.name.endswith("区")
-    template = (line.names.get("district", "") if district else "") or line.names.get(
-        found.level, ""
-    )
+    district = line.names.get("district", "") if is_district(gazetteer, region) else ""
+    template = district or line.names.get(found.level, "")
+    if template == NONE:
+        return ""
     city = gazetteer.region(region[:4] + "00")
+    if "{city_unit}" in template and city:
+        above = units.get(f"{city.code}-{line.code}")
+        name = above.name if above else line_name(line, gazetteer, city.code, units)
+        template = template.replace("{city_unit}", name)
     return (
         template.replace("{place}", found.full_name)
         .replace("{name}", found.name)
@@ -438,8 +498,10 @@ def _line(row: Row) -> Line:
         raise row.error(f"条线代码 {code} 应为小写英文,且不得为 {TERRITORY}", "code")
     names = {where: row.text(where) for where in _TEMPLATES if where in row}
     for where, template in names.items():
-        if re.sub(r"\{(place|city|name|stem)\}", "", template).count("{"):
-            raise row.error(f"{where} 中只能用 {{place}} {{city}} {{name}} {{stem}}", where)
+        if re.sub(r"\{(place|city|city_unit|name|stem)\}", "", template).count("{"):
+            raise row.error(
+                f"{where} 中只能用 {{place}} {{city}} {{city_unit}} {{name}} {{stem}}", where
+            )
     unit_of = row.text("unit_of", "")
     if not names and not unit_of:
         raise row.error("条线既无名称模板,也无 unit_of")
