@@ -1,0 +1,561 @@
+"""Which unit answers a complaint, and why: the rulebook."""
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from routing_rules.gazetteer import DATA, Gazetteer, level, load_gazetteer
+from routing_rules.signals import (
+    SIGNAL_KEYS,
+    Hit,
+    Matcher,
+    Signals,
+    read_concepts,
+    read_signals,
+)
+from routing_rules.table import TERRITORY, UnitTable, load_table
+from routing_rules.text import plain
+from routing_rules.yamlfile import Row, read
+from service.domain.complaint import (
+    Basis,
+    Candidate,
+    Complaint,
+    Decision,
+    Evidence,
+    EvidenceKind,
+    Kind,
+    Route,
+    UnitRef,
+)
+from service.domain.ports import Unit
+from service.domain.region import covers
+
+_RULE_KEYS = ("id", "name", "line", "assist", "cites", "examples", "region", *SIGNAL_KEYS)
+_GATE_KEYS = ("id", "name", "decision", "hotline", "line", "assist", "reason", *SIGNAL_KEYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Cite:
+    """An item of a policy document that settles a topic; `line` leads there, "" for the topic's."""
+
+    region: str
+    item: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A duty (职责), or a topic of the documents when it has `cites`: these words mean this line.
+
+    `region` is "" for a rule that holds everywhere.
+    """
+
+    code: str
+    name: str
+    line: str
+    assist: tuple[str, ...]
+    cites: tuple[Cite, ...]
+    region: str
+    signals: Signals
+    examples: tuple[str, ...]
+    file: Path
+    at_line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What is settled before a unit is looked for: an emergency, not accepted, a person must read."""
+
+    code: str
+    name: str
+    decision: Decision
+    hotline: str
+    line: str
+    assist: tuple[str, ...]
+    reason: str
+    signals: Signals
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """The numbers of the scoring (tuning.yaml)."""
+
+    threshold: float  # confidence below which a person sorts
+    emergency: float  # score from which words mean an emergency
+    not_accepted: float
+    not_accepted_share: float  # of the best duty's score
+    unclear: float
+    accuse: float
+    bias: float
+    per_score: float
+    per_margin: float
+    topic_bonus: float
+
+
+class Rulebook:
+    """Fulfils `service.domain.ports.Router`; read-only after loading."""
+
+    def __init__(
+        self,
+        gazetteer: Gazetteer,
+        table: UnitTable,
+        rules: Sequence[Rule],
+        gates: Sequence[Gate],
+        accusation: Signals,
+        tuning: Tuning,
+        digest: str,
+    ) -> None:
+        self.gazetteer = gazetteer
+        self.table = table
+        self.rules = tuple(rules)
+        self.gates = tuple(gates)
+        self.tuning = tuning
+        self.digest = digest
+        self._duties = Matcher([rule.signals for rule in rules])
+        self._gate = Matcher([*(gate.signals for gate in gates), accusation])
+        self._accusation = len(gates)
+        self._names = _UnitNames(table)
+
+    # --- the table's answers, for the desk
+
+    def unit(self, code: str) -> Unit | None:
+        """Return the unit with this code, or None."""
+        return self.table.unit(code)
+
+    def units(self, region: str | None = None) -> Sequence[Unit]:
+        """Return the units of this region and those below it, or all."""
+        return self.table.units(region)
+
+    def coordinator(self, region: str) -> Unit:
+        """Return the unit that runs the hotline of a region."""
+        return self.table.coordinator(region)
+
+    # --- the decision
+
+    def route(self, complaint: Complaint) -> Route:
+        """Return where the complaint goes; pure, no I/O."""
+        region = self.gazetteer.find(complaint.region)
+        if region is None:
+            return self._manual((), 0.0, "区划代码不明,需人工判断属地")
+        title = plain(complaint.title)
+        text = f"{title}。{plain(complaint.content)}"
+        gate_hits = self._gate.hits(text, len(title))
+        if complaint.review is not None:
+            return self._review(complaint, region, gate_hits, text)
+        place = plain(complaint.place)
+        stop = self._emergency(gate_hits, region)
+        if stop:
+            return stop
+        accused = self._accusing(gate_hits, complaint, text)
+        hits = self._duties.hits(text, len(title))
+        hits = [hit for hit in hits if covers(self.rules[hit.rule].region, region)]
+        best = hits[0].score if hits else 0.0
+        if accused is None:
+            stop = self._not_accepted(gate_hits, best) or self._elsewhere(place, text, region)
+            if stop:
+                return stop
+        unclear = self._unclear(gate_hits, best)
+        candidates, assist = self._candidates(hits, region, place, text)
+        if accused is not None:
+            return self._supervised(accused, candidates, region, complaint)
+        if unclear:
+            return self._manual(candidates, 0.2, unclear)
+        if not candidates:
+            return self._manual((), 0.0, "未能从诉求中识别出事项,需人工联系核实")
+        confidence = self._confidence(candidates)
+        if confidence < self.tuning.threshold:
+            return self._manual(candidates, confidence, "依据不足以自动派单,请从候选单位中选择")
+        lead = UnitRef(candidates[0].unit, candidates[0].name)
+        helpers = tuple(ref for ref in assist if ref != lead)
+        return Route(Decision.AUTO, lead, helpers, confidence, candidates, self.digest)
+
+    # --- settled before a unit is looked for
+
+    def _best_gate(self, hits: Sequence[Hit], decision: Decision) -> tuple[Gate, Hit] | None:
+        for hit in hits:
+            if hit.rule < self._accusation and self.gates[hit.rule].decision == decision:
+                return self.gates[hit.rule], hit
+        return None
+
+    def _emergency(self, hits: Sequence[Hit], region: str) -> Route | None:
+        found = self._best_gate(hits, Decision.EMERGENCY_LINE)
+        if not found or found[1].score < self.tuning.emergency:
+            return None
+        gate, hit = found
+        unit = self.table.line_unit(region, gate.line)
+        note = f"诉求中的“{'”“'.join(hit.terms)}”属{gate.name},应立即转{gate.hotline}"
+        candidates = self._single(unit, gate.line, hit, EvidenceKind.DUTY, note)
+        assist = self._refs(region, gate.assist)
+        lead = UnitRef(unit.code, unit.name) if unit else None
+        return Route(
+            Decision.EMERGENCY_LINE,
+            lead,
+            tuple(ref for ref in assist if ref != lead),
+            0.95,
+            candidates,
+            self.digest,
+            reason=f"{gate.name},请立即拨打或转接{gate.hotline}",
+            hotline=gate.hotline,
+        )
+
+    def _not_accepted(self, hits: Sequence[Hit], best: float) -> Route | None:
+        found = self._best_gate(hits, Decision.NOT_ACCEPTED)
+        if not found:
+            return None
+        gate, hit = found
+        if hit.score < max(self.tuning.not_accepted, best * self.tuning.not_accepted_share):
+            return None
+        return self._refused(gate.reason)
+
+    def _refused(self, reason: str) -> Route:
+        return Route(Decision.NOT_ACCEPTED, None, (), 0.9, (), self.digest, reason=reason)
+
+    def _elsewhere(self, place: str, text: str, region: str) -> Route | None:
+        outside = place and [m for m in self.gazetteer.mentions(place, region) if not m.code]
+        inside = place and [m for m in self.gazetteer.mentions(place, region) if m.code]
+        if outside and not inside:
+            return self._refused("事项发生在本省以外,请向当地12345反映")
+        return None
+
+    def _unclear(self, hits: Sequence[Hit], best: float) -> str:
+        found = self._best_gate(hits, Decision.MANUAL)
+        if found and found[1].score >= max(self.tuning.unclear, best * 0.5):
+            return found[0].reason
+        return ""
+
+    # --- reviews and accusations
+
+    def _review(
+        self, complaint: Complaint, region: str, gate_hits: Sequence[Hit], text: str
+    ) -> Route:
+        review = complaint.review
+        assert review is not None
+        unit = self.table.by_name(review.evaluated_unit, region)
+        if unit is None:
+            return self._manual((), 0.0, f"被评价单位“{review.evaluated_unit}”不在单位表中")
+        note = f"好差评谁办理谁负责:被评价单位为{unit.name}"
+        hit = Hit(0, 10.0, (review.evaluated_unit,))
+        candidates = self._single(unit, unit.line, hit, EvidenceKind.REVIEW, note)
+        reason = ""
+        if not review.is_bad:
+            reason = (
+                "系统默认评价,只计数,不办理" if review.system_default else "非差评,只计数,不办理"
+            )
+        lead = UnitRef(unit.code, unit.name)
+        return Route(Decision.AUTO, lead, (), 0.98, candidates, self.digest, reason=reason)
+
+    def _accusing(
+        self, hits: Sequence[Hit], complaint: Complaint, text: str
+    ) -> tuple[Hit, frozenset[str]] | None:
+        """Return the words of an accusation and the lines it accuses, or None."""
+        hit = next((hit for hit in hits if hit.rule == self._accusation), None)
+        need = self.tuning.accuse * (0.8 if complaint.kind == Kind.REPORT else 1.0)
+        if hit is None or hit.score < need:
+            return None
+        return hit, self._names.accused(text)
+
+    def _supervised(
+        self,
+        accused: tuple[Hit, frozenset[str]],
+        candidates: tuple[Candidate, ...],
+        region: str,
+        complaint: Complaint,
+    ) -> Route:
+        """Route past whoever is accused, to the side that supervises."""
+        hit, lines = accused
+        for place in self.gazetteer.parents(region):
+            for line in ("wuxing_office", "government_office"):
+                unit = self.table.line_unit(place, line)
+                if unit is None or unit.region != place or line in lines:
+                    continue
+                note = (
+                    f"诉求中的“{'”“'.join(hit.terms)}”是对单位或人员的举报,"
+                    f"不得转给被举报方,由负责监督的{unit.name}办理"
+                )
+                citation = self.table.citation(unit.code)
+                evidence = Evidence(
+                    EvidenceKind.CLAUSE if citation else EvidenceKind.DUTY,
+                    citation.document if citation else "",
+                    "、".join(citation.items) if citation else "",
+                    hit.terms,
+                    Basis(unit.basis),
+                    note,
+                )
+                chosen = Candidate(unit.code, unit.name, unit.line, hit.score, (evidence,))
+                lead = UnitRef(unit.code, unit.name)
+                return Route(Decision.AUTO, lead, (), 0.9, (chosen,), self.digest)
+        return self._manual((), 0.3, "举报涉及监督单位自身,需人工确定受理机关")
+
+    # --- candidates
+
+    def _candidates(
+        self, hits: Sequence[Hit], region: str, place: str, text: str
+    ) -> tuple[tuple[Candidate, ...], tuple[UnitRef, ...]]:
+        towns = self._inside(place, text, region)
+        by_unit: dict[str, tuple[Unit, str, list[tuple[float, Hit]]]] = {}
+        for hit in hits[:24]:
+            rule = self.rules[hit.rule]
+            line = self._line_here(rule, region)
+            unit = self._answering(line, rule, region, towns)
+            if unit is None:
+                continue
+            score = hit.score * (
+                1.0 + (self.tuning.topic_bonus if self._cited(rule, region) else 0)
+            )
+            by_unit.setdefault(unit.code, (unit, line, []))[2].append((score, hit))
+        ranked = []
+        for unit, line, scored in by_unit.values():
+            scored.sort(key=lambda pair: -pair[0])
+            total = scored[0][0] + 0.3 * (scored[1][0] if len(scored) > 1 else 0.0)
+            ranked.append((total, unit, line, scored))
+        ranked.sort(key=lambda row: -row[0])
+        candidates = tuple(
+            Candidate(
+                unit.code,
+                unit.name,
+                line,
+                round(total, 2),
+                tuple(self._evidence(hit, unit, region) for _, hit in scored[:2]),
+            )
+            for total, unit, line, scored in ranked[:3]
+        )
+        if not ranked:
+            return (), ()
+        first = self.rules[ranked[0][3][0][1].rule]
+        assist = list(self._refs(region, [line for line in first.assist if line != TERRITORY]))
+        lead_region = ranked[0][1].region
+        for inner in towns[:1]:
+            body = self.table.territory(inner)
+            if body and inner != lead_region and not covers(inner, lead_region):
+                assist.append(UnitRef(body.code, body.name))
+        return candidates, tuple(dict.fromkeys(assist))
+
+    def _inside(self, place: str, text: str, region: str) -> list[str]:
+        """Return the regions below `region` that the complaint names, the place's first."""
+        found = []
+        for written in (place, text):
+            for mention in self.gazetteer.mentions(written, region) if written else ():
+                if mention.code and mention.code != region and covers(region, mention.code):
+                    found.append(mention.code)
+        return list(dict.fromkeys(found))
+
+    def _cited(self, rule: Rule, region: str) -> bool:
+        return any(cite.region == region for cite in rule.cites)
+
+    def _line_here(self, rule: Rule, region: str) -> str:
+        for cite in rule.cites:
+            if cite.region == region:
+                return cite.line or rule.line
+        return rule.line
+
+    def _answering(self, line: str, rule: Rule, region: str, towns: Sequence[str]) -> Unit | None:
+        if line != "territory":
+            return self.table.line_unit(region, line)
+        deepest = max(towns, key=len, default="")
+        if deepest and level(region) != "province":
+            return self.table.territory(deepest)
+        for other in rule.assist:
+            unit = self.table.line_unit(region, other)
+            if unit:
+                return unit
+        return None
+
+    def _evidence(self, hit: Hit, unit: Unit, region: str) -> Evidence:
+        rule = self.rules[hit.rule]
+        words = "”“".join(hit.terms)
+        for place in self.gazetteer.parents(region):
+            items = [cite.item for cite in rule.cites if cite.region == place]
+            if not items:
+                continue
+            document = next((d for d in self.table.documents if d.region == place), None)
+            if document is None:
+                break
+            citation = self.table.citation(unit.code)
+            named = citation is not None and any(item in citation.items for item in items)
+            basis = Basis.DOCUMENT if named else Basis.LINE
+            how = "文件列明该单位" if named else "文件未列单位,按条线职责"
+            numbers = "、".join(items)
+            note = (
+                f"诉求中的“{words}”属“{rule.name}”,见{document.reference}第{numbers}项,"
+                f"{how},由{unit.name}负责"
+            )
+            return Evidence(
+                EvidenceKind.CLAUSE, document.reference, numbers, hit.terms, basis, note
+            )
+        note = f"诉求中的“{words}”属“{rule.name}”,按条线职责由{unit.name}负责"
+        kind = EvidenceKind.PLACE if rule.line == "territory" else EvidenceKind.DUTY
+        basis = Basis.DEFAULT if unit.basis == Basis.DEFAULT else Basis.LINE
+        return Evidence(kind, "", "", hit.terms, basis, note)
+
+    def _confidence(self, candidates: Sequence[Candidate]) -> float:
+        first = candidates[0].score
+        second = candidates[1].score if len(candidates) > 1 else 0.0
+        margin = (first - second) / first
+        tuning = self.tuning
+        z = tuning.bias + tuning.per_score * math.log1p(first) + tuning.per_margin * margin
+        return round(1 / (1 + math.exp(-z)), 3)
+
+    # --- small change
+
+    def _refs(self, region: str, lines: Sequence[str]) -> tuple[UnitRef, ...]:
+        units = [self.table.line_unit(region, line) for line in lines]
+        return tuple(UnitRef(unit.code, unit.name) for unit in units if unit)
+
+    def _single(
+        self, unit: Unit | None, line: str, hit: Hit, kind: EvidenceKind, note: str
+    ) -> tuple[Candidate, ...]:
+        if unit is None:
+            return ()
+        evidence = Evidence(kind, "", "", hit.terms, Basis.LINE, note)
+        return (Candidate(unit.code, unit.name, line, round(hit.score, 2), (evidence,)),)
+
+    def _manual(self, candidates: tuple[Candidate, ...], confidence: float, reason: str) -> Route:
+        return Route(Decision.MANUAL, None, (), confidence, candidates, self.digest, reason=reason)
+
+
+class _UnitNames:
+    """Finds which lines an accusing text names."""
+
+    _ASKED = re.compile(r"(?:请|让|转给|找|由|向|希望|建议|要求|移交|交给|报给|叫)$")
+
+    def __init__(self, table: UnitTable) -> None:
+        self._lines = {
+            plain(short): line.code
+            for line in table.lines
+            for short in line.short
+            if len(short) > 1
+        }
+        names = sorted(self._lines, key=len, reverse=True)
+        self._any = re.compile("|".join(map(re.escape, names)))
+
+    def accused(self, text: str) -> frozenset[str]:
+        """Return the lines named other than as those who are asked to look into it."""
+        text = text.replace("“", "").replace("”", "")
+        return frozenset(
+            self._lines[match[0]]
+            for match in self._any.finditer(text)
+            if not self._ASKED.search(text[: match.start()].removesuffix("县").removesuffix("市"))
+        )
+
+
+# --- loading
+
+
+def load(folder: Path | None = None) -> Rulebook:
+    """Return the rulebook of the shipped data, with the rows of `folder` added or put in place.
+
+    Raises RuleFileError for the first row that is wrong: file, line, reason.
+    """
+    folders = [DATA, folder] if folder else [DATA]
+    gazetteer = load_gazetteer(folder)
+    table = load_table(gazetteer, folder)
+    files = _files(folders)
+    concepts: dict[str, tuple[str, ...]] = {}
+    for path in files("concepts.yaml"):
+        concepts.update(read_concepts(path))
+    lines = {line.code for line in table.lines} | {"territory"}
+    rules: dict[str, Rule] = {}
+    for name in ("topics.yaml", "duties/*.yaml"):
+        for path in files(name):
+            for row in read(path):
+                rule = _rule(row, concepts, lines, gazetteer)
+                if rule.code in rules and rules[rule.code].file.parent == path.parent:
+                    raise row.error(f"id {rule.code} 重复", "id")
+                rules[rule.code] = rule
+    gates: dict[str, Gate] = {}
+    for path in files("acceptance.yaml"):
+        for row in read(path):
+            gate = _gate(row, concepts, lines)
+            gates[gate.code] = gate
+    accusation: Signals | None = None
+    for path in files("accusation.yaml"):
+        for row in read(path):
+            row.only("id", *SIGNAL_KEYS)
+            accusation = read_signals(row, concepts)
+    assert accusation is not None
+    tuning: Tuning | None = None
+    for path in files("tuning.yaml"):
+        for row in read(path):
+            row.only(*Tuning.__slots__)
+            tuning = Tuning(**{key: row.number(key) for key in Tuning.__slots__})
+    assert tuning is not None
+    digest = hashlib.sha256(gazetteer.canonical_json().encode())
+    digest.update(table.canonical_json().encode())
+    for part in (rules, gates, accusation, tuning):
+        digest.update(repr(_content(part)).encode())
+    return Rulebook(
+        gazetteer,
+        table,
+        list(rules.values()),
+        list(gates.values()),
+        accusation,
+        tuning,
+        digest.hexdigest(),
+    )
+
+
+def _content(part: object) -> object:
+    if isinstance(part, Mapping):
+        return [_content(value) for value in part.values()]
+    if isinstance(part, Rule):
+        return (part.code, part.name, part.line, part.assist, part.cites, part.region, part.signals)
+    return part
+
+
+def _files(folders: Sequence[Path]) -> Callable[[str], list[Path]]:
+    def files(pattern: str) -> list[Path]:
+        return [path for folder in folders for path in sorted(folder.glob(pattern))]
+
+    return files
+
+
+def _line(row: Row, key: str, name: str, lines: set[str]) -> str:
+    if name not in lines:
+        raise row.error(f"条线 {name} 不存在", key)
+    return name
+
+
+def _rule(
+    row: Row, concepts: Mapping[str, tuple[str, ...]], lines: set[str], gazetteer: Gazetteer
+) -> Rule:
+    row.only(*_RULE_KEYS)
+    cites = []
+    for written in row.texts("cites"):
+        parts = written.split()
+        if len(parts) not in (2, 3) or gazetteer.region(parts[0]) is None:
+            raise row.error(f"cites 每项为 区划 条目 [条线],现为“{written}”", "cites")
+        line = _line(row, "cites", parts[2], lines) if len(parts) == 3 else ""
+        cites.append(Cite(parts[0], parts[1], line))
+    return Rule(
+        row.text("id"),
+        row.text("name"),
+        _line(row, "line", row.text("line"), lines),
+        tuple(_line(row, "assist", name, lines) for name in row.texts("assist")),
+        tuple(cites),
+        row.text("region", ""),
+        read_signals(row, concepts),
+        row.texts("examples"),
+        row.file,
+        row.line,
+    )
+
+
+def _gate(row: Row, concepts: Mapping[str, tuple[str, ...]], lines: set[str]) -> Gate:
+    row.only(*_GATE_KEYS)
+    decision = Decision(
+        row.choice("decision", [Decision.EMERGENCY_LINE, Decision.NOT_ACCEPTED, Decision.MANUAL])
+    )
+    emergency = decision == Decision.EMERGENCY_LINE
+    return Gate(
+        row.text("id"),
+        row.text("name"),
+        decision,
+        row.choice("hotline", ("110", "119", "120", "122")) if emergency else "",
+        _line(row, "line", row.text("line"), lines) if emergency else "",
+        tuple(_line(row, "assist", name, lines) for name in row.texts("assist")),
+        row.text("reason", "" if emergency else None),
+        read_signals(row, concepts),
+    )
