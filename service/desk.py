@@ -129,7 +129,7 @@ class Desk:
     ) -> Ticket:
         """Write what a changed body adds, and what it says otherwise than the first one."""
         old = ticket.complaint
-        changed_ticket = acts.supplement(ticket, complaint, at, self._times)
+        changed_ticket = acts.supplement(ticket, complaint, self._times)
         after = replace(changed_ticket, version=ticket.version + 1)
         stored = tickets.save(connection, ticket, after)
         fields = ("title", "content", "place", "kind", "urgency", "sender_due_at", "clock_from")
@@ -176,7 +176,7 @@ class Desk:
             order,
             Act.SEND_BACK,
             content,
-            lambda t: acts.send_back(t, self._router.coordinator(t.region).code, order.at),
+            lambda t: acts.send_back(t, self._router.coordinator(t.region).code),
         )
 
     async def contact(self, order: Order, *, text: str) -> Ticket:

@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from fastapi import FastAPI
-from routing_rules.rulebook import Rulebook, load
 
 from adapters.sources import ADAPTERS, load_sources
 from routing_rules.clocks import load_timetable
+from routing_rules.rulebook import Rulebook, load
 from service import api
 from service.api.edge import Edge
 from service.config import Settings

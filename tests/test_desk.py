@@ -11,7 +11,7 @@ import pytest
 from routing_rules.clocks import load_timetable
 from service.desk import CallBackOwed, Desk, KeyReused, Order, UnknownTicket, UnknownUnit
 from service.domain.access import Actor, Forbidden
-from service.domain.complaint import Contact, Decision, Kind, Review, Urgency
+from service.domain.complaint import Contact, Decision, Kind, Review, UnitRef, Urgency
 from service.domain.lifecycle import IllegalMove, State
 from service.domain.ticket import Clock, Milestone, MilestoneKind, Outcome, Stage, Ticket
 from service.store import Store
@@ -55,7 +55,7 @@ def test_a_ticket_walks_from_intake_to_close_and_every_step_is_on_record(in_stor
         ticket = (await d.receive(complaint(), "f1", NOW)).ticket
         assert ticket.no == "360732-20261118-00001"
         assert ticket.state is State.DISPATCHED
-        assert ticket.lead and ticket.lead.unit == MARKET.code
+        assert ticket.lead == UnitRef(MARKET.code, MARKET.name)
         assert [ref.unit for ref in ticket.assist] == [HOUSING.code]
         ticket = await d.sign(order(ticket, HANDLER))
         ticket = await d.contact(order(ticket, HANDLER, "2026-11-18 11:00"), text="已电话联系")
@@ -215,7 +215,7 @@ def test_what_is_not_routed_to_a_unit_waits_where_it_belongs(
         assert {m.unit for m in ticket.open()} <= {HOTLINE.code}
         ticket = await d.dispatch(order(ticket, DISPATCHER), unit=HOUSING.code, reason="属其职责")
         assert ticket.state is State.DISPATCHED
-        assert ticket.lead and ticket.lead.name == HOUSING.name
+        assert ticket.lead == UnitRef(HOUSING.code, HOUSING.name)
         # However long it lay in the sorting list, the citizen's time began at receipt.
         assert clock(ticket, MilestoneKind.RESOLVE).due_at == at("2026-11-25 17:30")
 

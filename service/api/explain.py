@@ -2,11 +2,13 @@
 
 from fastapi import APIRouter
 
+from routing_rules.evaluate import complaint_from
 from service.api.callers import Caller
 from service.api.schemas import DeadlineIn, DeadlineOut, RoutingIn
 from service.domain.calendar import SHANGHAI
 from service.domain.complaint import Route
 from service.domain.deadline import LimitError, due, parse_limit
+from service.domain.ports import FieldProblem, PayloadRejected
 from service.wiring import Parts
 
 router = APIRouter(prefix="/v1", tags=["explain"])
@@ -15,7 +17,14 @@ router = APIRouter(prefix="/v1", tags=["explain"])
 @router.post("/routing/explain", summary="Where would this go, and why?")
 async def explain_routing(asked: RoutingIn, app: Parts, _by: Caller) -> Route:
     """Route a complaint without storing anything."""
-    raise NotImplementedError
+    region = app.gazetteer.find(asked.region)
+    if region is None:
+        raise PayloadRejected([FieldProblem("/region", "没有这个地区，应为区划代码或名称")])
+    try:
+        complaint = complaint_from(asked.model_dump() | {"region": region})
+    except ValueError as error:
+        raise PayloadRejected([FieldProblem("", str(error))]) from error
+    return app.router.route(complaint)
 
 
 @router.post("/deadlines/explain", summary="When is this due, and why?")

@@ -51,7 +51,7 @@ def receive(
     return ticket
 
 
-def supplement(ticket: Ticket, complaint: Complaint, at: datetime, times: Timetable) -> Ticket:
+def supplement(ticket: Ticket, complaint: Complaint, times: Timetable) -> Ticket:
     """Return the ticket with what a changed body of its source says.
 
     Its text goes to the history and never over the first one. A wish for confidence holds from now
@@ -72,7 +72,7 @@ def supplement(ticket: Ticket, complaint: Complaint, at: datetime, times: Timeta
     same = (merged.clock_from, merged.sender_due_at) == (old.clock_from, old.sender_due_at)
     if same or not owed or ticket.redo:
         return after
-    ended = _end(ticket.milestones, (MilestoneKind.RESOLVE,), Outcome.WITHDRAWN, at)
+    ended = _end(ticket.milestones, (MilestoneKind.RESOLVE,), Outcome.WITHDRAWN)
     return replace(after, milestones=(*ended, *_resolve_clocks(after, owed[0].unit, times)))
 
 
@@ -81,18 +81,16 @@ def dispatch(
 ) -> Ticket:
     """Return the ticket with a (new) lead: it signs and contacts anew, but what is left of the time
     to resolve is what it gets."""
-    ended = _end(ticket.milestones, _UNIT_OWES, Outcome.WITHDRAWN, at)
+    ended = _end(ticket.milestones, _UNIT_OWES, Outcome.WITHDRAWN)
     ticket = replace(ticket, lead=lead, assist=assist, milestones=ended)
     clauses = _clauses(ticket.route, lead.unit)
-    started = [
-        times.milestone(MilestoneKind.SIGN, lead.unit, ticket.complaint, at, clauses=clauses)
-    ]
-    if ticket.complaint.contact.phone:
-        started.append(
-            times.milestone(MilestoneKind.CONTACT, lead.unit, ticket.complaint, at, clauses=clauses)
-        )
+    owed = _UNIT_OWES if ticket.complaint.contact.phone else (MilestoneKind.SIGN,)
+    started = tuple(
+        times.milestone(kind, lead.unit, ticket.complaint, at, clauses=clauses, redo=ticket.redo)
+        for kind in owed
+    )
     if ticket.open(MilestoneKind.RESOLVE):
-        milestones = _hand_over(ticket.milestones, lead.unit, at)
+        milestones = _hand_over(ticket.milestones, lead.unit)
     else:
         milestones = (*ticket.milestones, *_resolve_clocks(ticket, lead.unit, times))
     return replace(ticket, milestones=(*milestones, *started))
@@ -103,10 +101,10 @@ def sign(ticket: Ticket, at: datetime) -> Ticket:
     return replace(ticket, milestones=_meet(ticket.milestones, (MilestoneKind.SIGN,), at))
 
 
-def send_back(ticket: Ticket, coordinator: str, at: datetime) -> Ticket:
+def send_back(ticket: Ticket, coordinator: str) -> Ticket:
     """Return the ticket without a lead, back with the coordinator, its time to resolve running on."""
-    ended = _end(ticket.milestones, _UNIT_OWES, Outcome.WITHDRAWN, at)
-    return replace(ticket, lead=None, assist=(), milestones=_hand_over(ended, coordinator, at))
+    ended = _end(ticket.milestones, _UNIT_OWES, Outcome.WITHDRAWN)
+    return replace(ticket, lead=None, assist=(), milestones=_hand_over(ended, coordinator))
 
 
 def contact(ticket: Ticket, at: datetime) -> Ticket:
@@ -118,7 +116,7 @@ def resolve(ticket: Ticket, coordinator: str, at: datetime, times: Timetable) ->
     """Return the ticket resolved. A first contact that never was is missed, and from now the
     coordinator owes a call-back to whoever left a number."""
     milestones = _meet(ticket.milestones, (MilestoneKind.RESOLVE,), at)
-    milestones = _end(milestones, (MilestoneKind.CONTACT,), Outcome.MISSED, at)
+    milestones = _end(milestones, (MilestoneKind.CONTACT,), Outcome.MISSED)
     if ticket.complaint.contact.phone:
         owed = times.milestone(
             MilestoneKind.CALL_BACK, coordinator, ticket.complaint, at, redo=ticket.redo
@@ -140,7 +138,7 @@ def may_close(ticket: Ticket) -> bool:
 
 def reopen(ticket: Ticket, at: datetime, times: Timetable) -> Ticket:
     """Return the ticket back with its unit for a redo (重办), with new clocks from now."""
-    ended = _end(ticket.milestones, tuple(MilestoneKind), Outcome.WITHDRAWN, at)
+    ended = _end(ticket.milestones, tuple(MilestoneKind), Outcome.WITHDRAWN)
     lead, redo = ticket.lead, ticket.redo + 1
     if lead is None:
         msg = f"{ticket.no} has nobody to redo it"
@@ -167,8 +165,7 @@ def _clauses(route: Route, unit: str) -> frozenset[tuple[str, str]]:
 def _resolve_clocks(ticket: Ticket, unit: str, times: Timetable) -> tuple[Milestone, ...]:
     complaint = ticket.complaint
     start = complaint.clock_from or ticket.received_at
-    lead = ticket.route.lead
-    clauses = _clauses(ticket.route, lead.unit if lead else "")
+    clauses = _clauses(ticket.route, unit)
     own = times.milestone(MilestoneKind.RESOLVE, unit, complaint, start, clauses=clauses)
     return govern(own, times.sender_milestone(unit, complaint, start))
 
@@ -193,21 +190,20 @@ def _end(
     milestones: Iterable[Milestone],
     kinds: Iterable[MilestoneKind],
     outcome: Outcome,
-    at: datetime,
 ) -> tuple[Milestone, ...]:
     return tuple(
-        replace(m, outcome=outcome, met_at=at, next_at=None) if m.is_open and m.kind in kinds else m
+        replace(m, outcome=outcome, next_at=None) if m.is_open and m.kind in kinds else m
         for m in milestones
     )
 
 
-def _hand_over(milestones: Iterable[Milestone], unit: str, at: datetime) -> tuple[Milestone, ...]:
+def _hand_over(milestones: Iterable[Milestone], unit: str) -> tuple[Milestone, ...]:
     """Return the milestones with the open resolve clocks passed on to another unit, unchanged in
     start, due time and stage."""
     kept: list[Milestone] = []
     for m in milestones:
         if m.is_open and m.kind is MilestoneKind.RESOLVE and m.unit != unit:
-            kept.append(replace(m, outcome=Outcome.WITHDRAWN, met_at=at, next_at=None))
+            kept.append(replace(m, outcome=Outcome.WITHDRAWN, next_at=None))
             kept.append(replace(m, id=0, unit=unit))
         else:
             kept.append(m)

@@ -1,0 +1,7 @@
+"""placeholder"""
+
+from service.wiring import Wiring
+
+
+async def prepare(parts: Wiring, address: str) -> None:
+    """Prepare."""
