@@ -1,4 +1,4 @@
-"""placeholder"""
+"""Living tickets to play with."""
 
 from service.wiring import Wiring
 
