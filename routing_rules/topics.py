@@ -16,6 +16,7 @@ import yaml
 from ahocorasick_rs import AhoCorasick, MatchKind
 
 MIN_CHARS, MAX_CHARS = 2, 8
+MIN_PHRASE = 4  # two characters alone (指标, 窗口) are in every clause of every plan
 MAX_TOPICS = 20
 
 # A word of more than a quarter of the clauses tells none of them from the others.
@@ -55,12 +56,15 @@ def topics(clauses: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _candidates(clause: str) -> Iterator[str]:
-    yield from _matters(clause)
+    matters = list(_matters(clause))
+    yield from matters
     yield from _quoted(clause)
     title = _TITLE.match(clause)
-    if title:
-        yield from _runs(_QUOTED.sub("，", title[1]))
-    yield from _runs(_QUOTED.sub("，", clause))
+    for text in (title[1] if title else "", clause):
+        for phrase in _runs(_QUOTED.sub("，", text)):
+            # 力戒形式主义 says no more than the matter 形式主义 it holds.
+            if not any(len(matter) >= MIN_PHRASE and matter in phrase for matter in matters):
+                yield phrase
 
 
 def _matters(clause: str) -> Iterator[str]:
@@ -102,8 +106,7 @@ def _phrases(run: list[tuple[str, str]]) -> Iterator[str]:
         if word and len(phrase) + len(word) <= MAX_CHARS:
             phrase += word
             continue
-        # Two characters alone (指标, 窗口) are in every clause of every plan.
         slogan = any(part in phrase for part in _SLOGANS)
-        if len(phrase) >= 4 and not slogan and not _NO_TOPIC.search(phrase):
+        if len(phrase) >= MIN_PHRASE and not slogan and not _NO_TOPIC.search(phrase):
             yield phrase
         phrase = word if len(word) <= MAX_CHARS else ""
