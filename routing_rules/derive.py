@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from routing_rules import duty_table
 from routing_rules.masthead import damage, masthead
 from routing_rules.named_units import Named, Problem, named_units
 from routing_rules.outline import Node, clause_nodes
@@ -178,6 +179,7 @@ def _derive(text: str, file: str, region: str, sha256: str, *, long: bool) -> De
     named = [named_units(text, node.start, node.end) for node in nodes]
     for units in named:
         problems.extend(units.problems)
+    nodes, named = _with_tables(text, nodes, named, problems)
     first = nodes[0].start if nodes else len(text)
     if nodes and nodes[0].parents:
         first = nodes[0].parents[0].start
@@ -190,6 +192,24 @@ def _derive(text: str, file: str, region: str, sha256: str, *, long: bool) -> De
     )
     document = Document(file, head.title, head.number, head.date, region, sha256)
     return Derivation(document, clauses, _findings(text, problems), text)
+
+
+def _with_tables(
+    text: str, nodes: list[Node], named: list[Named], problems: list[Problem]
+) -> tuple[list[Node], list[Named]]:
+    """Return the clauses of the text and those of its tables of duties, by place."""
+    rows, regions, faults = duty_table.rows(text)
+    if not regions:
+        return nodes, named
+    problems.extend(faults)
+    starts = [start for start, _ in regions]
+    both = [(row.node, row.named) for row in rows]
+    for node, units in zip(nodes, named, strict=True):
+        region = bisect.bisect_right(starts, node.start) - 1
+        if region < 0 or node.start >= regions[region][1]:
+            both.append((node, units))
+    both.sort(key=lambda pair: pair[0].start)
+    return [node for node, _ in both], [units for _, units in both]
 
 
 def _clause(text: str, node: Node, units: Named, body: str, words: tuple[str, ...]) -> Clause:

@@ -69,6 +69,11 @@ class Numbering:
         return text
 
 
+def grid_columns(span: Any) -> int:
+    """Return how many columns a table cell takes, given its gridSpan element or None; 1 to 60."""
+    return 1 if span is None else min(60, max(1, _number(span.get(f"{W}val"), 1)))
+
+
 def _value(parent: Any, name: str) -> str:
     child = parent.find(f"{W}{name}")
     return "" if child is None else str(child.get(f"{W}val", ""))

@@ -96,6 +96,13 @@ _LISTING = re.compile(
 )
 
 
+def role_of(heading: str) -> bool | None:
+    """Return whether the heading of a column names the lead, another role (False), or none."""
+    if heading.startswith(_LEAD):
+        return True
+    return False if heading.startswith(_RESPONSIBLE) else None
+
+
 def _listings(text: str, start: int, end: int, problems: list[Problem]) -> Iterator[_Listing]:
     at = start
     listing: _Listing | None
@@ -269,7 +276,7 @@ def _unspaced(text: str, start: int, end: int) -> list[tuple[str, int]]:
     return [(name, start)] if name else []
 
 
-_WHOLE = re.compile(r"^[省市县区州].+(?:委|局|厅|办|政府|公司|中心|委员会|办公室|部门|单位)$")
+_WHOLE = re.compile(r"^[省市县区州各].+(?:委|局|厅|办|政府|公司|中心|委员会|办公室|部门|单位)$")
 
 _LEVEL = (
     r"(?:设区市|省直管(?:试点)?|开发区|街道|社区|园区|[省市县区州盟旗乡镇村]"

@@ -267,7 +267,7 @@ def _clause_end(text: str, line: _Line, reach: int) -> int:
         words = found[0].strip()
         goes_on = not previous or not _STOPS.search(previous) or _SENTENCE.search(words)
         if words and not (previous and _PAGE_NUMBER.match(words)):
-            if previous and (not goes_on or _END_MATTER.search(words)):
+            if previous and (not goes_on or "\t" in words or _END_MATTER.search(words)):
                 break
             end = at + len(found[0].rstrip())
             previous = words

@@ -14,11 +14,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from docx.oxml import parse_xml
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from routing_rules.docx_numbering import Numbering, W
+from routing_rules import duty_table
+from routing_rules.docx_numbering import Numbering, W, grid_columns
 
 MAX_FILE_BYTES = 50_000_000
 MAX_UNPACKED_BYTES = 200_000_000  # pictures; the text is one part
@@ -219,7 +221,7 @@ def _html(content: bytes) -> tuple[str, None]:
         raise Unreadable("too-large", f"网页超过 {MAX_HTML_BYTES // 1_000_000} MB 的上限。")
     source = _declared(content)
     body = LexborHTMLParser(source).body
-    text = "".join(_html_pieces(body)) if body is not None else ""
+    text = "".join(_html_pieces(body, _plain_tables(body))) if body is not None else ""
     lines = (_HTML_SPACE.sub(" ", line).strip(" ") for line in text.split("\n"))
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip("\n") + "\n", None
 
@@ -229,8 +231,11 @@ def _declared(content: bytes) -> str:
     return decode(content).replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _html_pieces(body: LexborNode) -> Iterator[str]:
-    """Yield the text of a page, a line for every block; a stack, for pages nested without end."""
+def _html_pieces(body: LexborNode, tables: frozenset[int] = frozenset()) -> Iterator[str]:
+    """Yield the text of a page, a line for every block; a stack, for pages nested without end.
+
+    `tables` are those without tables in them, by identity: layout tables hold others.
+    """
     stack: list[LexborNode | str] = [body]
     while stack:
         node = stack.pop()
@@ -239,13 +244,22 @@ def _html_pieces(body: LexborNode) -> Iterator[str]:
             continue
         tag = node.tag
         if tag in {"-text", "-textarea"}:
-            yield (node.text_content or "").replace("\n", " ")
+            yield (node.text_content or "").replace("\n", " ").replace("\t", " ")
             continue
         if tag is None or tag in _NOT_TEXT or tag.startswith(("-", "!")):
             continue
         if tag == "br":
             yield "\n"
             continue
+        if tag == "table" and node.mem_id in tables:
+            rows = [
+                ["".join(_html_pieces(cell)) for cell in row.css("td, th")]
+                for row in node.css("tr")
+            ]
+            if duty_table.looks_like_duties(rows):
+                yield "\n"
+                yield from (duty_table.as_line(row) for row in rows)
+                continue
         block = tag not in _INLINE
         if block:
             yield "\n"
@@ -258,7 +272,22 @@ def _html_pieces(body: LexborNode) -> Iterator[str]:
         stack.extend(reversed(children))
 
 
-_HTML_SPACE = re.compile(r"[ \t\f\v\xa0]+")
+def _plain_tables(body: LexborNode) -> frozenset[int]:
+    tables = body.css("table")
+    layout = set()
+    for table in tables:
+        above, steps = table.parent, 0
+        while above is not None and above.tag != "table" and steps < _MAX_STEPS:
+            above, steps = above.parent, steps + 1
+        if above is not None:
+            layout.add(above.mem_id)
+    return frozenset(table.mem_id for table in tables) - layout
+
+
+# Between two nested tables stand tbody, tr, td and a wrapper or two.
+_MAX_STEPS = 30
+
+_HTML_SPACE = re.compile(r"[ \f\v\xa0]+")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
@@ -310,8 +339,12 @@ def _refuse_bomb(archive: zipfile.ZipFile) -> None:
 
 
 def _docx_text(body: bytes, lists: bytes) -> tuple[str, int | None]:
-    root = parse_xml(body)
-    numbering = Numbering(parse_xml(lists) if lists else None)
+    pieces, breaks = _docx_pieces(parse_xml(body), Numbering(parse_xml(lists) if lists else None))
+    return "".join(pieces), breaks + 1
+
+
+def _docx_pieces(root: Any, numbering: Numbering) -> tuple[list[str], int]:
+    """Return the text below an element in pieces, and the page breaks in it."""
     pieces: list[str] = []
     breaks = 0
     # (element, entering): paragraphs end with a line, and a stack carries any depth of nesting.
@@ -332,12 +365,34 @@ def _docx_text(body: bytes, lists: bytes) -> tuple[str, int | None]:
             pieces.append("\n" if page else _DOCX_MARKS[tag])
         elif tag == f"{W}lastRenderedPageBreak":
             breaks += 1
+        elif tag == f"{W}tbl" and element is not root:
+            breaks += _docx_table(element, numbering, pieces)
         else:
             if tag == f"{W}p":
                 pieces.append(numbering.label(element))
                 stack.append((element, False))
             stack.extend((child, True) for child in reversed(element))
-    return "".join(pieces), breaks + 1
+    return pieces, breaks
+
+
+def _docx_table(table: Any, numbering: Numbering, pieces: list[str]) -> int:
+    """Add a table to the pieces: a line a row where it is one of duties, else a line a paragraph."""
+    breaks = 0
+    rows: list[list[str]] = []
+    for row in table.findall(f"{W}tr"):
+        cells: list[str] = []
+        for cell in row.findall(f"{W}tc"):
+            inner, inner_breaks = _docx_pieces(cell, numbering)
+            breaks += inner_breaks
+            cells.append("".join(inner))
+            span = cell.find(f"{W}tcPr/{W}gridSpan")
+            cells += [""] * (grid_columns(span) - 1)
+        rows.append(cells)
+    if duty_table.looks_like_duties(rows):
+        pieces.extend(duty_table.as_line(row) for row in rows)
+    else:
+        pieces.extend(cell for row in rows for cell in row)
+    return breaks
 
 
 _DOCX_MARKS = {f"{W}tab": "\t", f"{W}br": "\n", f"{W}cr": "\n", f"{W}noBreakHyphen": "-"}

@@ -184,7 +184,9 @@ def outcome(path: Path) -> str:
     return ""
 
 
-FAST = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+FAST = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
 
 
 @FAST
@@ -214,7 +216,7 @@ def test_any_page_is_read_or_refused(tmp_path: Path, source: str) -> None:
 PDF = pdf_of([LINES])
 
 
-@settings(FAST, max_examples=8, deadline=None)  # each starts a process
+@settings(FAST, max_examples=8)  # each starts a process
 @given(at=st.integers(0, len(PDF) - 1), patch=st.binary(min_size=1, max_size=40))
 def test_a_mangled_pdf_is_read_or_refused(tmp_path: Path, at: int, patch: bytes) -> None:
     content = b"%PDF-" + (PDF[:at] + patch + PDF[at + len(patch) :])[5:]
