@@ -375,13 +375,11 @@ def load_gazetteer(folder: Path | None = None) -> Gazetteer:
             regions.append(region)
             for name, form in written:
                 _add(forms, name, form)
-    return Gazetteer(regions, forms, _elsewhere(folders, forms))
+    return Gazetteer(regions, forms, _elsewhere(folders))
 
 
-def _elsewhere(
-    folders: Sequence[Path], forms: Mapping[str, Sequence[_Form]]
-) -> dict[str, _Elsewhere]:
-    """Return the written forms of other provinces and their cities, without names of ours."""
+def _elsewhere(folders: Sequence[Path]) -> dict[str, _Elsewhere]:
+    """Return the written forms of other provinces and their cities."""
     found: dict[str, _Elsewhere] = {}
     for row in overlaid(folders, "outside.yaml", key="name").values():
         row.only("name", "short", "cities")
@@ -393,7 +391,7 @@ def _elsewhere(
             place = _Elsewhere(province + city, province, full=True)
             found.setdefault(city, place)
             found.setdefault(short or stem(city), place._replace(full=False))
-    return {name: place for name, place in found.items() if name not in forms}
+    return found
 
 
 def _add(forms: dict[str, list[_Form]], name: str, form: _Form) -> None:
