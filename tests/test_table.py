@@ -139,6 +139,12 @@ IN_REVIEWS_AND_CALLS = [
     ("市住建局", "360981", "360981-housing_construction"),
     ("宜春市住建局", "360981", "360900-housing_construction"),
     ("国家税务总局兴国县税务局", JIANGXI, "360732-tax"),
+    ("兴国县人民医院", XINGGUO, "360732-health"),
+    ("高兴镇中心卫生院", XINGGUO, "360732-health"),
+    ("兴国县第一中学", XINGGUO, "360732-education"),
+    ("高兴镇便民服务中心", XINGGUO, "360732104-government"),
+    ("高兴镇综合行政执法队", XINGGUO, "360732104-government"),
+    ("高兴镇高兴村村委会", XINGGUO, "360732104-government"),
     ("萍乡市医疗保障局", PINGXIANG, "360300-health_insurance"),
 ]
 
@@ -337,7 +343,7 @@ BROKEN = [
     ("lines.yaml", "- {code: x, name: 某, unit_of: y, duty: 某事}\n", 1, "不存在的条线 y"),
     (
         "lines.yaml",
-        "- {code: x, name: 某, unit_of: y, duty: 某}\n- {code: y, name: 乙, unit_of: x, duty: 某}\n",
+        "- {code: x, name: 甲, unit_of: y, duty: 某}\n- {code: y, name: 乙, unit_of: x, duty: 某}",
         1,
         "没有尽头",
     ),
@@ -349,6 +355,12 @@ BROKEN = [
     ("units.yaml", "- {code: 360732-tax, document: xingguo-2021}\n", 1, "items"),
     ("units.yaml", "- {code: 360732-tax, items: ['1']}\n", 1, "无 document"),
     ("units.yaml", "- {code: 360732-tax, basis: document}\n", 1, "反之亦然"),
+    (
+        "units.yaml",
+        "- {code: 360732-moon, name: 某局, as: [县工信局]}\n- {code: 360732-sun, name: 县工信局}\n",
+        2,
+        "已属于 360732-moon",
+    ),
     ("units.yaml", "- {code: 360732-tax, coordinator: yes}\n", 1, "true、false"),
     ("units.yaml", "- {code: 360732-metro, unit_of: moon}\n", 1, "不存在的条线 moon"),
     ("renames.yaml", "- {code: r, name: 旧局}\n", 1, "恰有一个"),
