@@ -411,14 +411,17 @@ CITIES = (
 DOCUMENTS = os.environ.get("BANJIE_DOCUMENTS")
 
 
-def written_names(text: str) -> set[str]:
-    """Return the names in the brackets of a document, roughly: runs of cities get their ending."""
-    names: set[str] = set()
-    for found in re.finditer(r"[（(]\s*((?:牵头|责任)单位[^）)]+)[）)]", text):
-        for part in re.split(r"[;；]", found[1]):
-            run = re.split(r"[:：]", part)[-1]
-            names.update(re.split(r"[、，,](?![^〔]*〕)", re.sub(r"\s", "", run)))
-    return names
+def written_names(text: str) -> list[tuple[str, str]]:
+    """Return (item, name) from a document's brackets, roughly: a run of cities is not joined."""
+    found: list[tuple[str, str]] = []
+    for paragraph in text.split("\n"):
+        number = re.match(r"\s*(?:[（(]([一二三四五六七八九十]+)[)）]|(\d+)\s*[.．、])", paragraph)
+        for bracket in re.finditer(r"[（(]\s*((?:牵头|责任)单位[^）)]+)[）)]", paragraph):
+            for part in re.split(r"[;；]", bracket[1]):
+                run = re.sub(r"\s", "", re.split(r"[:：]", part)[-1])
+                item = number[1] or number[2] if number else ""
+                found.extend((item, name) for name in re.split(r"[、，,](?![^〔]*〕)", run))
+    return found
 
 
 @pytest.mark.skipif(not DOCUMENTS, reason="BANJIE_DOCUMENTS names no folder")
@@ -430,10 +433,35 @@ def test_every_unit_that_a_document_names_is_in_the_table(
     start: str, region: str, least: int
 ) -> None:
     (path,) = Path(DOCUMENTS or "").glob(f"{start}_*.txt")
-    names = written_names(path.read_text(encoding="utf-8"))
+    written = written_names(path.read_text(encoding="utf-8"))
+    names = {name for _, name in written}
     assert len(names) >= least
     assert TABLE.unresolved([(name, region) for name in sorted(names)]) == []
     table_names = {plain(name) for there, name, _ in IN_DOCUMENTS if there == region}
-    assert {plain(n) for n in names if not is_group(n)} - table_names <= {
-        f"{city}市{ending}" for city in CITIES for ending in ("", "政府")
+    cities = {f"{city}市{ending}" for city in CITIES for ending in ("", "政府")}
+    assert {plain(name) for name in names if not is_group(name)} <= table_names | cities
+
+
+@pytest.mark.skipif(not DOCUMENTS, reason="BANJIE_DOCUMENTS names no folder")
+@pytest.mark.parametrize(
+    ("start", "document"),
+    [("000", "xingguo-2021"), ("001", "pingxiang-2020"), ("004", "jiangxi-2018")],
+)
+def test_every_unit_is_cited_with_the_items_that_name_it_and_no_others(
+    start: str, document: str
+) -> None:
+    (path,) = Path(DOCUMENTS or "").glob(f"{start}_*.txt")
+    (source,) = [d for d in TABLE.documents if d.code == document]
+    named: dict[str, list[str]] = {}
+    for item, name in written_names(path.read_text(encoding="utf-8")):
+        unit = TABLE.by_name(name, source.region)
+        if unit:
+            items = named.setdefault(unit.code, [])
+            if item not in items:
+                items.append(item)
+    cited = {
+        unit.code: list(citation.items)
+        for unit in TABLE.units()
+        if (citation := TABLE.citation(unit.code)) and citation.document == source.reference
     }
+    assert cited == named
