@@ -126,6 +126,9 @@ class UnitTable:
         for region in gazetteer.regions:
             for unit in self._made(region.code, region.level):
                 self._units.setdefault(unit.code, unit)
+        self._by_region: dict[str, list[Unit]] = {}
+        for unit in self._units.values():
+            self._by_region.setdefault(unit.region, []).append(unit)
         self._coordinators = {
             row.unit.region: row.unit for row in explicit.values() if row.coordinator
         }
@@ -154,7 +157,12 @@ class UnitTable:
         """Return the units of this region and those below it, or all, in a stable order."""
         if not region:
             return tuple(self._units.values())
-        return tuple(unit for unit in self._units.values() if covers(region, unit.region))
+        return tuple(
+            unit
+            for there, units in self._by_region.items()
+            if covers(region, there)
+            for unit in units
+        )
 
     def citation(self, code: str) -> Citation | None:
         """Return where a policy document names the unit, or None when none does."""
