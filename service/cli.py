@@ -23,7 +23,7 @@ from service.domain.access import Actor, Role
 from service.domain.calendar import SHANGHAI
 from service.domain.deadline import CountFrom, LimitError, due, parse_limit
 from service.main import build, now, wire
-from service.store import Store, StoreUnavailable, open_store, tokens
+from service.store import BadDatabaseUrl, Store, StoreUnavailable, open_store, tokens
 
 app = typer.Typer(
     name="banjie",
@@ -174,6 +174,8 @@ def main() -> None:
         app()
     except (RuleFileError, ClockFileError, SourceFileError) as error:
         _fail(f"规则或配置无法加载，已停止：{error}", 1)
+    except BadDatabaseUrl as error:
+        _fail(f"设置有误：BANJIE_DATABASE_URL：{error}", 2)
     except StoreUnavailable as error:
         _fail(f"数据库不可用：{error}", 1)
 

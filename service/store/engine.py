@@ -31,6 +31,10 @@ class StoreUnavailable(Exception):
     """The database cannot be reached or refuses to work just now; nothing was written."""
 
 
+class BadDatabaseUrl(ValueError):
+    """A database address that no store of ours understands; the message says which ones they do."""
+
+
 class Store(Protocol):
     """The database."""
 
@@ -57,7 +61,7 @@ class Store(Protocol):
 def open_store(url: str) -> Store:
     """Return the store for a plain URL: `sqlite:///path` or `postgresql://…`.
 
-    Raises ValueError for any other.
+    Raises BadDatabaseUrl for any other.
     """
     scheme = url.partition("://")[0]
     if scheme == "sqlite":
@@ -65,7 +69,7 @@ def open_store(url: str) -> Store:
     if scheme in {"postgresql", "postgres"}:
         return PostgresStore(url)
     msg = f"数据库地址应以 sqlite:/// 或 postgresql:// 开头，而不是“{scheme}://”"
-    raise ValueError(msg)
+    raise BadDatabaseUrl(msg)
 
 
 def migrate(connection: sa.Connection) -> None:
@@ -102,7 +106,7 @@ class SqliteStore:
         path = sa.make_url(url).database
         if not path or path == ":memory:":
             msg = "SQLite 需要一个文件路径，例如 sqlite:///var/banjie.db"
-            raise ValueError(msg)
+            raise BadDatabaseUrl(msg)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         engine = sa.create_engine(
             url,

@@ -1,0 +1,91 @@
+"""`banjie` as a process of its own, for what only a real process shows."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+BANJIE = [sys.executable, "-c", "from service.cli import main; main()"]
+
+
+def environment(database_url: str, **settings: str) -> dict[str, str]:
+    """Return the environment of a process that uses this database."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("BANJIE_")}
+    return inherited | {"BANJIE_DATABASE_URL": database_url, **settings}
+
+
+def banjie(
+    *arguments: str, env: dict[str, str] | None = None, timeout_s: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Return what a command printed and how it ended."""
+    return subprocess.run(
+        [*BANJIE, *arguments],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """A served process on a port of its own."""
+
+    def __init__(self, env: dict[str, str], port: int, log: Path, *options: str) -> None:
+        self.address = f"http://127.0.0.1:{port}"
+        self._log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [*BANJIE, "serve", "--port", str(port), *options],
+                env=env,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self._wait()
+
+    def _wait(self) -> None:
+        for _ in range(600):
+            if self._process.poll() is not None:
+                raise AssertionError(self._log.read_text("utf-8")[-4000:])
+            try:
+                if httpx.get(f"{self.address}/readyz", timeout=5).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError(self._log.read_text("utf-8")[-4000:])
+
+    def kill(self) -> None:
+        """End it as a power cut would, in the middle of whatever it does."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> int:
+        """Ask it to end; return its exit code."""
+        self._process.terminate()
+        return self._process.wait(30)
+
+
+@contextmanager
+def serving(env: dict[str, str], folder: Path, *options: str) -> Iterator[Server]:
+    """Serve in a process that is gone afterwards."""
+    server = Server(env, free_port(), folder / "server.log", *options)
+    try:
+        yield server
+    finally:
+        server.stop()
