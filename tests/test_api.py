@@ -476,6 +476,24 @@ def test_an_unknown_address_or_method_is_a_problem_too(service: Served) -> None:
     refused(service.client.delete("/v1/tickets"), 405, "method-not-allowed")
 
 
+def test_an_error_that_nobody_foresaw_is_a_problem_and_tells_no_secret(
+    fresh: Served, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def complaint(self, payload: Any, _source: Any) -> Any:
+            raise RuntimeError(payload["contactPhone"])
+
+    fresh.parts.adapters["hotline_12345"] = Broken()  # type: ignore[index]
+    answer = fresh.post(
+        "/v1/intake/hotline-12345", new(contactPhone="13912345678"), "hotline-12345"
+    )
+    problem = refused(answer, 500, "failed")
+    assert "13912345678" not in str(problem)
+    said = capfd.readouterr()
+    assert "RuntimeError" in said.out + said.err + caplog.text
+    assert "13912345678" not in said.out + said.err + caplog.text
+
+
 def test_no_number_of_a_citizen_is_ever_logged(
     service: Served, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -139,6 +139,9 @@ _HTTP: dict[int, Problem] = {
     413: Problem(413, "too-large", "报文过大"),
 }
 
+FAILED = Problem(
+    500, "failed", "服务内部错误", lambda _: "请稍后重试；如仍然失败，请联系系统管理员查看日志。"
+)
 INVALID = Problem(422, "invalid", "请求内容有误")
 MALFORMED = Problem(400, "malformed", "请求不是有效的 JSON")
 
@@ -199,7 +202,7 @@ def response(problem: Problem, error: Exception | None = None, *, detail: str = 
         "type": f"urn:banjie:problem:{problem.name}",
         "title": problem.title,
         "status": problem.status,
-        "detail": detail or (problem.detail(error) if error else "") or problem.title,
+        "detail": detail or problem.detail(error) or problem.title,
         "errors": [
             {"pointer": fault.pointer, "detail": fault.detail}
             for fault in (problem.errors(error) if error else ())

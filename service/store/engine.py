@@ -113,6 +113,7 @@ class SqliteStore:
             poolclass=sa.QueuePool,
             pool_size=threads,
             max_overflow=0,
+            hide_parameters=True,  # they would end up in logs, and are people's
             connect_args={"check_same_thread": False, "timeout": 10},
         )
 
@@ -174,6 +175,7 @@ class PostgresStore:
             pool_size=16,
             max_overflow=16,
             pool_pre_ping=True,
+            hide_parameters=True,
         )
 
     async def run(self, work: Work[T]) -> T:
@@ -182,7 +184,7 @@ class PostgresStore:
             async with self._engine.begin() as connection:
                 return await connection.run_sync(work)
         except (sa.exc.OperationalError, sa.exc.InterfaceError, OSError) as error:
-            raise StoreUnavailable(str(error)) from error
+            raise StoreUnavailable(type(error).__name__) from error
 
     async def read(self, work: Work[T]) -> T:
         """See Store."""
@@ -194,7 +196,7 @@ class PostgresStore:
                 async with connection.begin():
                     return await connection.run_sync(work)
         except (sa.exc.OperationalError, sa.exc.InterfaceError, OSError) as error:
-            raise StoreUnavailable(str(error)) from error
+            raise StoreUnavailable(type(error).__name__) from error
 
     async def migrate(self) -> None:
         """See Store. An advisory lock makes others wait; they then find nothing left to do."""
