@@ -25,6 +25,7 @@ from routing_rules.readable import (
     Finding,
     Unreadable,
     read,
+    without_page_numbers,
 )
 from routing_rules.topics import topics
 
@@ -174,7 +175,8 @@ def derive_text(text: str, file: str, region: str) -> Derivation:
     return _derive(text, file, region, _sha256(text), long=len(text) > LONG_CHARS)
 
 
-def _derive(text: str, file: str, region: str, sha256: str, *, long: bool) -> Derivation:
+def _derive(original: str, file: str, region: str, sha256: str, *, long: bool) -> Derivation:
+    text = without_page_numbers(original)  # of the same length: offsets hold in both
     nodes, problems = clause_nodes(text)
     named = [named_units(text, node.start, node.end) for node in nodes]
     for units in named:
@@ -187,11 +189,11 @@ def _derive(text: str, file: str, region: str, sha256: str, *, long: bool) -> De
     problems += [*head.problems, *damage(text), *_overall(nodes, named, long=long)]
     bodies = [_body(text, node, units) for node, units in zip(nodes, named, strict=True)]
     clauses = tuple(
-        _clause(text, node, units, body, words)
+        _clause(original, node, units, body, words)
         for node, units, body, words in zip(nodes, named, bodies, topics(bodies), strict=True)
     )
     document = Document(file, head.title, head.number, head.date, region, sha256)
-    return Derivation(document, clauses, _findings(text, problems), text)
+    return Derivation(document, clauses, _findings(original, problems), original)
 
 
 def _with_tables(

@@ -138,8 +138,8 @@ _ADDRESSEE = re.compile(r"^.{2,200}[：:]$")
 
 def _title(head_text: str, head: list[tuple[int, str]]) -> str | None:
     """Return the title of what is promulgated, else of the document itself, else None."""
-    if promulgated := _PROMULGATED.search(head_text):
-        return _bare(promulgated["a"] or promulgated["b"])
+    if promulgated := _PROMULGATED.search(_bare(head_text)):
+        return str(promulgated["a"] or promulgated["b"])
     for at, (_, line) in enumerate(head):
         if not _TITLE_END.search(_bare(line)) or len(line) > 120:
             continue

@@ -259,15 +259,11 @@ def split_names(text: str, start: int, end: int, problems: list[Problem]) -> tup
 
 
 _SPACE = re.compile(r"\s+")
-_PAGE_NUMBER = re.compile(
-    r"(?:^|(?<=[\n\f]))[ \t]{0,40}[-—–－]{0,3}[ \t]{0,9}\d{1,4}[ \t]{0,9}[-—–－]{0,3}[ \t]{0,9}"
-    r"(?=[\n\f])"
-)
 
 
 def _unspaced(text: str, start: int, end: int) -> list[tuple[str, int]]:
     """Return the one name written here without its spaces, or several that only spaces separate."""
-    piece = _PAGE_NUMBER.sub("", text[start:end]).strip(" \t\r\n\f\v\u3000\xa0。．.")
+    piece = text[start:end].strip(" \t\r\n\f\v\u3000\xa0。．.")
     words = _SPACE.split(piece)
     # A blank or line end may stand in a name as well: both sides must be whole names by themselves.
     if len(words) > 1 and all(_WHOLE.search(word) for word in words):
@@ -359,7 +355,7 @@ def _sound(name: str, offset: int, problems: list[Problem]) -> str:
     return name
 
 
-_GROUP = re.compile(r"各|(?:相关|有关).{0,8}(?:部门|单位)|成员单位|(?:部门|单位|乡镇|街道)$|、")
+_GROUP = re.compile(r"各|(?:相关|有关).{0,8}(?:部门|单位)|成员单位|(?:部门|单位|乡镇)$")
 
 
 def is_group(name: str) -> bool:

@@ -75,7 +75,6 @@ _END_MATTER = re.compile(
     r"|^[^，。；]{0,30}\d{4}年\d{1,2}月\d{1,2}日(?:印发)?$"
 )
 _ATTACHED = re.compile(r"(?:^|(?<=[\n\r\f]))[ \t\u3000]{0,200}附件[ \t]{0,9}[:：]")
-_PAGE_NUMBER = re.compile(r"^[-—–－\s]*\d{0,4}[-—–－\s]*$")
 
 
 def clause_nodes(text: str) -> tuple[list[Node], list[Problem]]:
@@ -266,7 +265,7 @@ def _clause_end(text: str, line: _Line, reach: int) -> int:
         assert found is not None
         words = found[0].strip()
         goes_on = not previous or not _STOPS.search(previous) or _SENTENCE.search(words)
-        if words and not (previous and _PAGE_NUMBER.match(words)):
+        if words:
             if previous and (not goes_on or "\t" in words or _END_MATTER.search(words)):
                 break
             end = at + len(found[0].rstrip())

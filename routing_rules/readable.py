@@ -196,6 +196,24 @@ def position(text: str, offset: int) -> tuple[int, int]:
     return line, offset - start + 1
 
 
+_PAGE_NUMBER = re.compile(
+    r"(?:^|(?<=[\n\r\f]))[ \t\u3000]{0,60}"
+    r"(?:[-—–－]{1,3}[ ]{0,9}\d{1,4}[ ]{0,9}[-—–－]{1,3}"
+    r"|第[ ]?\d{1,4}[ ]?页(?:[ ]?[,，/]?[ ]?共[ ]?\d{1,4}[ ]?页)?)"
+    r"[ \t\u3000]{0,60}(?=[\n\r\f]|$)"
+    # a bare figure only where a page begins or ends
+    r"|(?<=\f)[ \t]{0,60}\d{1,4}[ \t]{0,60}(?=\n)|(?<=\n)[ \t]{0,60}\d{1,4}[ \t]{0,60}(?=\n?\f)"
+)
+
+
+def without_page_numbers(text: str) -> str:
+    """Return the text with its page numbers blanked, every offset as it was.
+
+    They stand amid sentences and lists of units wherever a page ends.
+    """
+    return _PAGE_NUMBER.sub(lambda found: " " * len(found[0]), text)
+
+
 LINE_END = re.compile(r"\r\n|\n|\r|\f")
 
 
@@ -407,7 +425,8 @@ _DOCX_SKIP = frozenset(
 
 def _pdf(content: bytes) -> tuple[str, int]:
     # In a process of its own: a hostile PDF can cost any reader unbounded time and memory.
-    command = [sys.executable, "-m", "routing_rules.pdf_text", str(MAX_CHARS)]
+    # -I: neither the folder it is started in nor the environment decides what it imports.
+    command = [sys.executable, "-I", str(_PDF_SCRIPT), str(MAX_CHARS)]
     try:
         done = subprocess.run(  # noqa: S603 - our own module, no argument from outside
             command, input=content, capture_output=True, timeout=PDF_TIMEOUT_S, check=False
@@ -424,6 +443,7 @@ def _pdf(content: bytes) -> tuple[str, int]:
     return text, pages
 
 
+_PDF_SCRIPT = Path(__file__).with_name("pdf_text.py")
 _PDF_EXIT = {0: "", 3: "encrypted", 4: "too-large"}
 _PDF_SAYS = {
     "encrypted": "PDF 加了密码，请先去掉密码再导入。",

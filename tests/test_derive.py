@@ -253,6 +253,18 @@ def test_every_format_derives_the_same_table(tmp_path: Path, name: str) -> None:
     assert derived.document.date == plain.document.date
 
 
+def test_a_page_that_ends_amid_a_list_of_units_parts_no_name(tmp_path: Path) -> None:
+    pages = [
+        ["1.甲事要办。（牵头单位：县水务局；责", "— 1 —"],
+        ["任单位：县林", "2"],
+        ["业局、各乡镇区）"],
+    ]
+    (tmp_path / "a.pdf").write_bytes(pdf_of(pages))
+    (only,) = derive(tmp_path / "a.pdf", "360732").clauses
+    assert only.lead_units == ("县水务局",)
+    assert only.responsible_units == ("县林业局", "各乡镇区")
+
+
 def test_a_document_of_two_hundred_pages_is_derived_and_said_to_be_long(tmp_path: Path) -> None:
     pages = [[f"{n}.清理第{n}段河道。（牵头单位：县水务局）"] for n in range(1, 201)]
     (tmp_path / "long.pdf").write_bytes(pdf_of(pages))

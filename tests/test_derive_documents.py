@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from routing_rules import derive as derive_module
-from routing_rules.derive import Derivation, clause_file, derive
+from routing_rules.derive import Derivation, clause_file, derive, derive_text
 
 CLAUSES = Path(derive_module.__file__).parent / "data" / "clauses"
 
@@ -176,6 +176,20 @@ def test_anyone_with_the_document_can_check_a_clause(stem: str) -> None:
         start, end = clause["span"]
         assert hashlib.sha256(text[start:end].encode()).hexdigest() == clause["sha256"]
         assert text[start:end].startswith(clause["item"])
+
+
+@needs_documents
+@pytest.mark.parametrize("stem", COUNTS)
+@pytest.mark.parametrize("width", [23, 28, 36])
+def test_lines_broken_by_a_layout_change_no_item_and_no_unit(stem: str, width: int) -> None:
+    text = (FOLDER / f"{stem}.txt").read_text(encoding="utf-8")
+    broken = "\n".join(
+        line[at : at + width] for line in text.split("\n") for at in range(0, len(line), width)
+    )
+    again = derive_text(broken, f"{stem}.txt", REGIONS[stem])
+    assert [(c.item, c.lead_units, c.responsible_units) for c in again.clauses] == [
+        (c.item, c.lead_units, c.responsible_units) for c in derived(stem).clauses
+    ]
 
 
 @needs_documents

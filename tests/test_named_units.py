@@ -80,6 +80,8 @@ def test_units_are_read_as_they_are_written(
         ("县“净水”办", False),
         ("清泉镇", False),
         ("省编办〔省审改办〕", False),
+        ("县编办〔县审改办、县登记局〕", False),
+        ("锦溪街道", False),
         ("云岭新区管委会", False),
     ],
 )
