@@ -29,12 +29,31 @@ from service.domain.complaint import (
     Kind,
     Route,
     UnitRef,
+    Urgency,
 )
 from service.domain.ports import Unit
 from service.domain.region import covers
 
 _RULE_KEYS = ("id", "name", "line", "assist", "cites", "examples", "region", *SIGNAL_KEYS)
 _GATE_KEYS = ("id", "name", "decision", "hotline", "line", "assist", "reason", *SIGNAL_KEYS)
+
+
+_ELSEWHERE = "事项发生在本省以外,请向当地12345反映"
+# Whose matter it is: an institution over there that those here are asked to move.
+_OVER_THERE = re.compile(
+    r"[^,。;!?]{0,8}?(?:局|物业|医院|公司|工厂|厂|学校|学位|法院|小区|开发商|老板|政府|12345|派出所|房子|楼盘"
+    r"|商家|店|驾校|房东|中介|银行|社区|工地|那边|那里|当地)"
+)
+_ASKS_HERE = re.compile(
+    r"你们|咱们|家乡|老家|江西|能不能(?:帮|管)|能否|可不可以|帮我(?:找|催|反映|管|协调|出面|问)|帮忙|出面"
+)
+_COMES_HOME = re.compile(
+    r"回来|转回|迁回|转移|异地|报销|备案|回老家|回家|返乡|驾驶证|换证|身份证|户口|招商|来投资|落户|转诊|转入"
+)
+_NEXT_MATTER = re.compile(
+    r"另外|还有(?!一个多|几天|多久|没)|再一个|再就是|再有|对了|其次|顺便|第[一二三四五][,、件个是]?|[一二三四五]是(?!一)|最后"
+    r"|[;;]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +104,11 @@ class Tuning:
 
     threshold: float  # confidence below which a person sorts
     emergency: float  # score from which words mean an emergency
+    urgent_share: float  # of it, where the caller calls it one
     not_accepted: float
     not_accepted_share: float  # of the best duty's score
     unclear: float
+    part: float  # score from which a part of a text is a demand of its own
     accuse: float
     bias: float
     per_score: float
@@ -106,6 +127,7 @@ class Rulebook:
         gates: Sequence[Gate],
         accusation: Signals,
         tuning: Tuning,
+        landmarks: Sequence[str],
         digest: str,
     ) -> None:
         self.gazetteer = gazetteer
@@ -114,7 +136,7 @@ class Rulebook:
         self.gates = tuple(gates)
         self.tuning = tuning
         self.digest = digest
-        self._duties = Matcher([rule.signals for rule in rules])
+        self._duties = Matcher([rule.signals for rule in rules], landmarks)
         self._gate = Matcher([*(gate.signals for gate in gates), accusation])
         self._accusation = len(gates)
         self._names = _UnitNames(table)
@@ -146,7 +168,7 @@ class Rulebook:
         if complaint.review is not None:
             return self._review(complaint, region, gate_hits, text)
         place = plain(complaint.place)
-        stop = self._emergency(gate_hits, region)
+        stop = self._emergency(gate_hits, region, complaint.urgency)
         if stop:
             return stop
         accused = self._accusing(gate_hits, complaint, text)
@@ -157,7 +179,7 @@ class Rulebook:
             stop = self._not_accepted(gate_hits, best) or self._elsewhere(place, text, region)
             if stop:
                 return stop
-        unclear = self._unclear(gate_hits, best)
+        unclear = self._unclear(gate_hits, best) or self._mixed(text, region)
         candidates, assist = self._candidates(hits, region, place, text)
         if accused is not None:
             return self._supervised(accused, candidates, region, complaint)
@@ -180,9 +202,13 @@ class Rulebook:
                 return self.gates[hit.rule], hit
         return None
 
-    def _emergency(self, hits: Sequence[Hit], region: str) -> Route | None:
+    def _emergency(
+        self, hits: Sequence[Hit], region: str, urgency: Urgency
+    ) -> Route | None:
+        """Return the way to an emergency line; the caller's word counts, but never alone."""
         found = self._best_gate(hits, Decision.EMERGENCY_LINE)
-        if not found or found[1].score < self.tuning.emergency:
+        share = self.tuning.urgent_share if urgency == Urgency.EMERGENCY else 1.0
+        if not found or found[1].score < self.tuning.emergency * share:
             return None
         gate, hit = found
         unit = self.table.line_unit(region, gate.line)
@@ -214,11 +240,30 @@ class Rulebook:
         return Route(Decision.NOT_ACCEPTED, None, (), 0.9, (), self.digest, reason=reason)
 
     def _elsewhere(self, place: str, text: str, region: str) -> Route | None:
-        outside = place and [m for m in self.gazetteer.mentions(place, region) if not m.code]
-        inside = place and [m for m in self.gazetteer.mentions(place, region) if m.code]
-        if outside and not inside:
-            return self._refused("事项发生在本省以外,请向当地12345反映")
+        """Return the refusal of a matter of another province: its place, or its words say so."""
+        there = self.gazetteer.mentions(place, region) if place else []
+        outside = any(not mention.code for mention in there)
+        if outside and not any(mention.code for mention in there):
+            return self._refused(_ELSEWHERE)
+        if _COMES_HOME.search(text) or not (outside or _ASKS_HERE.search(text)):
+            return None
+        for mention in self.gazetteer.mentions(text, region):
+            if not mention.code and _OVER_THERE.match(text, mention.end):
+                return self._refused(_ELSEWHERE)
         return None
+
+    def _mixed(self, text: str, region: str) -> str:
+        """Return why a person must split it, where its parts ask unrelated units; else ""."""
+        starts = [match.start() for match in _NEXT_MATTER.finditer(text)]
+        if len(starts) < 2:
+            return ""
+        lines: set[str] = set()
+        edges = [0, *starts, len(text)]
+        for left, right in zip(edges, edges[1:], strict=False):
+            hits = self._duties.hits(text[left:right])
+            if hits and hits[0].score >= self.tuning.part:
+                lines.add(self._line_here(self.rules[hits[0].rule], region))
+        return "包含多个互不相关的诉求,需人工拆分派单" if len(lines) >= 3 else ""
 
     def _unclear(self, hits: Sequence[Hit], best: float) -> str:
         found = self._best_gate(hits, Decision.MANUAL)
@@ -493,6 +538,7 @@ def load(folder: Path | None = None) -> Rulebook:
         list(gates.values()),
         accusation,
         tuning,
+        concepts.get("地标", ()),
         digest.hexdigest(),
     )
 

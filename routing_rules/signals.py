@@ -94,7 +94,7 @@ def read_signals(row: Row, concepts: Mapping[str, tuple[str, ...]]) -> Signals:
         _split(row, "words"),
         _split(row, "weak"),
         tuple(pairs),
-        _split(row, "not"),
+        tuple(form for word in _split(row, "not") for form in concepts.get(word, (word,))),
     )
     if not (signals.strong or signals.words or signals.weak or signals.pairs):
         raise row.error("规则没有任何用词(strong、words、weak、pairs)")
@@ -104,7 +104,8 @@ def read_signals(row: Row, concepts: Mapping[str, tuple[str, ...]]) -> Signals:
 class Matcher:
     """All rules' words in one automaton."""
 
-    def __init__(self, rules: Sequence[Signals]) -> None:
+    def __init__(self, rules: Sequence[Signals], landmarks: Sequence[str] = ()) -> None:
+        """`landmarks` are houses (派出所, 银行): 派出所门口 says where, not what it is about."""
         surfaces: dict[str, int] = {}
         groups: dict[tuple[str, ...], int] = {}
         weights: dict[int, dict[int, float]] = {}
@@ -130,6 +131,9 @@ class Matcher:
             for word in part:
                 term = surfaces.setdefault(word, len(surfaces))
                 groups_of.setdefault(term, []).append(group)
+        self._landmarks = frozenset(
+            surfaces.setdefault(word, len(surfaces)) for word in landmarks
+        )
         # A word that many rules claim says little for each of them.
         self._effects = {
             term: tuple((rule, w / max(1.0, len(by) / 2) ** 0.5) for rule, w in by.items())
@@ -156,17 +160,25 @@ class Matcher:
         The first `title_chars` characters are its title.
         """
         found: dict[int, list[tuple[int, int, float]]] = {}
-        asides = [match.span() for match in _ASIDE.finditer(text)]
-        for term, start, end in self._automaton.find_matches_as_indexes(text, overlapping=True):
+        asides = [(*match.span(), 0.1) for match in _ASIDE.finditer(text)]
+        matches = self._automaton.find_matches_as_indexes(text, overlapping=True)
+        for term, start, end in matches:
+            if (
+                term in self._landmarks
+                and text[end : end + 1] in _AFTERWARDS
+                and (_LANDMARK.match(text, end) or _NAME_OF_A_PLACE.match(text, end))
+            ):
+                asides.append((start, end, 0.25))
+        for term, start, end in matches:
             factor = TITLE if start < title_chars else 1.0
             if text[end : end + 1] in _AFTERWARDS:
                 if _NAME_OF_A_PLACE.match(text, end):
                     continue
                 if _LANDMARK.match(text, end):
                     factor *= 0.4
-            for left, right in asides:
-                if left <= start < right:
-                    factor *= 0.1
+            for left, right, share in asides:
+                if left <= start and end <= right:
+                    factor *= share
             found.setdefault(term, []).append((start, end, factor))
         values: dict[int, list[tuple[float, str]]] = {}
         minus: dict[int, float] = {}
