@@ -36,13 +36,16 @@ _SOMETHING_ELSE = re.compile(
 )
 
 
-_DISTRICT = re.compile(
+_MARKET = re.compile(r"圩|墟|集镇|街上|老街|镇上|乡里")
+# Behind the bare name of a city: one of its districts, or one of its authorities.
+_THERE = re.compile(
     r"(?![小社老新学校园景厂地市城])[\u4e00-\u9fff]{1,3}?(?<![小社学校园景厂地城市])[区县]"
+    r"|(?:那边|那里|当地|本地)?的?[\u4e00-\u9fff]{0,4}?(?:局(?!面|部|限)|派出所|交警|城管|法院|住建委|人社厅|12345)"
 )
 # A matter is not where somebody worked, studied or was treated, nor where a thing came from.
 _WAS_THERE = re.compile(
     r".{0,8}?(?:打工|务工|上班|工作|就业|读书|上学|上大学|求学|当兵|经商|做生意|住院|就医|看病|就诊|治病|手术"
-    r"|生活|定居|居住|参保|缴|交的?社保|回来|返乡|回乡|返回|回到|返赣|返昌|户口|户籍|籍|转学|转来|转回|转移|迁入|迁回"
+    r"|生活|定居|居住|参保|回来|返乡|回乡|返回|回到|返赣|返昌|户口|户籍|籍|转学|转来|转回|转移|迁入|迁回"
     r"|出差|旅游回|嫁到|生产的|发来|寄来|厂家|交界|接壤|边界)"
 )
 _ON_THE_WAY = re.compile(r"(?:[寄发运送去回从往飞开]|来自|前往)[到往至]?$")
@@ -78,8 +81,9 @@ class _Form(NamedTuple):
 
     code: str
     bare: bool = False  # without its ending: not where it names something else
-    local: bool = False  # only beside its region, or in a text that comes from there
+    scope: str = ""  # only in a text that comes from here or names a place in here
     adjacent: bool = False  # only right behind its region
+    market: bool = False  # only before its market place (圩, 老街)
     not_after: str = ""
     not_before: str = ""
 
@@ -195,14 +199,14 @@ class Gazetteer:
                 continue
             before = found[-1] if found and found[-1].end == start else None
             if before:
-                inside = [form for form in forms if covers(before.code, form.code)]
+                inside = [form for form in forms if _lies_in(form, before.code)]
                 if len(inside) == 1:
                     code = inside[0].code
                     found[-1] = Mention(code, before.start, end, self._regions[code].full_name)
                     past = end
                     continue
             forms = [form for form in forms if not form.adjacent]
-            if len(forms) == 1 and not forms[0].local:
+            if len(forms) == 1 and not forms[0].scope:
                 code = forms[0].code
                 found.append(Mention(code, start, end, self._regions[code].full_name))
                 past = end
@@ -240,13 +244,14 @@ class Gazetteer:
                 name, ending, sure, end = inner.name, inner.full, True, hits[place + 1][2]
                 place += 1
             place += 1
-            sure = sure or _DISTRICT.match(text, end) is not None
+            sure = sure or _THERE.match(text, end) is not None
             if (
                 sure
                 and not _NOT_THE_CITY.match(text, end)
                 and not (_SOMETHING_ELSE.match(text, end) and not ending)
                 and not _ON_THE_WAY.search(text[max(0, start - 3) : start])
                 and not _WAS_THERE.match(text, end)
+                and not self._is_ours(text, start, end)
             ):
                 return Mention("", start, end, name)
         return None
@@ -260,6 +265,10 @@ class Gazetteer:
         ]
         return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
+    def _is_ours(self, text: str, start: int, end: int) -> bool:
+        """Whether a place of ours covers part of a name: 南昌|都市圈 holds 昌都市."""
+        return any(m.start < end and start < m.end for m in self.mentions(text))
+
     def _by_code(self, written: str) -> str | None:
         code = written[:9] if len(written) == 12 and written.endswith("000") else written
         if len(code) == 9 and code.endswith("000"):
@@ -268,11 +277,13 @@ class Gazetteer:
 
     def _within(self, written: str, outer: str) -> str | None:
         """Return the region of this name inside `outer`, reading it name by name."""
-        forms = [form for form in self._named.get(written, ()) if covers(outer, form.code)]
-        if outer:
-            forms = [form for form in forms if form.code != outer]
-        else:
-            forms = [form for form in forms if not form.local]
+        forms = [form for form in self._named.get(written, ()) if _lies_in(form, outer)]
+        if not outer:  # a full name that only one region has needs no other beside it
+            forms = [form for form in forms if not form.scope] or [
+                form
+                for form in self._named.get(written, ())
+                if not form.market and (not form.bare or level(form.code) == "county")
+            ]
         codes = list(dict.fromkeys(form.code for form in forms))
         if len(codes) > 1:  # 吉安 is the city, not the county in it
             rank = min(_RANK[level(code)] for code in codes)
@@ -281,7 +292,7 @@ class Gazetteer:
             return codes[0]
         for cut in range(len(written) - 1, 1, -1):
             for form in self._named.get(written[:cut], ()):
-                if covers(outer, form.code) and form.code != outer:
+                if _lies_in(form, outer):
                     code = self._within(written[cut:], form.code)
                     if code:
                         return code
@@ -293,7 +304,11 @@ class Gazetteer:
         views += [mention.code for mention in found]
         for view in views:
             for outer in parents(view)[:-1]:  # the whole province settles nothing
-                inside = {form.code for form in forms if covers(outer, form.code)}
+                inside = {
+                    form.code
+                    for form in forms
+                    if covers(outer, form.code) and covers(form.scope, view)
+                }
                 if len(inside) == 1:
                     return inside.pop()
                 if inside:
@@ -304,11 +319,18 @@ class Gazetteer:
 _RANK = {"province": 0, "city": 1, "county": 2, "zone": 2, "town": 3}
 
 
+def _lies_in(form: _Form, outer: str) -> bool:
+    """Whether a form right behind the name of `outer` means a place in it; "" has no such name."""
+    return form.code != outer and covers(outer, form.code) and covers(form.scope, outer)
+
+
 def _stands(form: _Form, text: str, start: int, end: int) -> bool:
     """Whether the words around a name leave it a name of a place."""
     if form.not_after and start and text[start - 1] in form.not_after:
         return False
     if form.not_before and end < len(text) and text[end] in form.not_before:
+        return False
+    if form.market and not _MARKET.match(text, end):
         return False
     return not (form.bare and _SOMETHING_ELSE.match(text, end))
 
@@ -323,7 +345,17 @@ def load_gazetteer(folder: Path | None = None) -> Gazetteer:
     names: dict[str, str] = {}
     for row in rows.values():
         row.only(
-            "code", "name", "as", "local", "was", "bare", "not_after", "not_before", "body", "basis"
+            "code",
+            "name",
+            "as",
+            "local",
+            "nearby",
+            "was",
+            "bare",
+            "not_after",
+            "not_before",
+            "body",
+            "basis",
         )
         code = row.text("code")
         if not _CODE.fullmatch(code):
@@ -343,13 +375,11 @@ def load_gazetteer(folder: Path | None = None) -> Gazetteer:
             regions.append(region)
             for name, form in written:
                 _add(forms, name, form)
-    return Gazetteer(regions, forms, _elsewhere(folders, forms))
+    return Gazetteer(regions, forms, _elsewhere(folders))
 
 
-def _elsewhere(
-    folders: Sequence[Path], forms: Mapping[str, Sequence[_Form]]
-) -> dict[str, _Elsewhere]:
-    """Return the written forms of other provinces and their cities, without names of ours."""
+def _elsewhere(folders: Sequence[Path]) -> dict[str, _Elsewhere]:
+    """Return the written forms of other provinces and their cities."""
     found: dict[str, _Elsewhere] = {}
     for row in overlaid(folders, "outside.yaml", key="name").values():
         row.only("name", "short", "cities")
@@ -361,7 +391,7 @@ def _elsewhere(
             place = _Elsewhere(province + city, province, full=True)
             found.setdefault(city, place)
             found.setdefault(short or stem(city), place._replace(full=False))
-    return {name: place for name, place in found.items() if name not in forms}
+    return found
 
 
 def _add(forms: dict[str, list[_Form]], name: str, form: _Form) -> None:
@@ -404,19 +434,23 @@ def _forms_of(row: Row) -> Iterable[tuple[str, _Form]]:
             raise former.error(f"until 应为 年-月,现为“{until}”", "until")
         yield former.text("name"), _Form(code, not_before=_end_guard(former.text("name")))
     kind = level(code)
+    where = row.choice("bare", ("anywhere", "nearby", "after_parent"), "anywhere")
     if kind in _ENDINGS and name[-1] in _ENDINGS[kind]:
         yield (
             stem(name),
             _Form(
                 code,
                 bare=True,
-                adjacent=row.choice("bare", ("anywhere", "after_parent"), "anywhere") != "anywhere",
+                scope=parents(code)[1] if where == "nearby" else "",
+                adjacent=where == "after_parent",
                 not_after=row.text("not_after", ""),
                 not_before=row.text("not_before", ""),
             ),
         )
-    for alias in row.texts("local"):
-        yield alias, _Form(code, bare=True, local=True, not_before=_end_guard(alias))
+    around = parents(code)[1] if kind != "province" else ""
+    for key, scope in (("local", around), ("nearby", code[:4] + "00")):
+        for alias in row.texts(key):
+            yield alias, _Form(code, bare=True, scope=scope, not_before=_end_guard(alias))
 
 
 def _end_guard(name: str) -> str:
@@ -430,8 +464,8 @@ def _towns(row: Row, names: dict[str, str]) -> Iterable[tuple[Region, list[tuple
     if county not in names or level(county) != "county":
         raise row.error(f"县级区划 {county} 不存在", "county")
     bare = row.text("bare", "").split()
-    place = names[county]
-    outer = (names[county[:4] + "00"] if place.endswith("区") else "") + place
+    place, city = names[county], county[:4] + "00"
+    outer = (names[city] if place.endswith("区") else "") + place
     stems: set[str] = set()
     for part in row.text("towns").split():
         if not re.fullmatch(r"\d{3}\w+(镇|乡|街道)", part):
@@ -440,12 +474,17 @@ def _towns(row: Row, names: dict[str, str]) -> Iterable[tuple[Region, list[tuple
         stems.add(stem(name))
         body = outer + name + ("办事处" if name.endswith("街道") else "人民政府")
         region = Region(code, name, outer + name, "town", body, "line")
-        written = [(name, _Form(code))]
+        # 范镇 stands in 示范镇: so short a name counts only behind its county's. Streets are called
+        # 交通街道 and 新村街道: they count in their city only.
+        scope = city if name.endswith("街道") else ""
+        written = [(name, _Form(code, adjacent=len(name) < 3, scope=scope))]
         other = {"镇": "乡", "乡": "镇"}.get(name[-1])
         if other:  # a township that has become a town since, and the other way round
-            written.append((stem(name) + other, _Form(code, local=True)))
+            written.append((stem(name) + other, _Form(code, scope=county)))
         if stem(name) in bare:
-            written.append((stem(name), _Form(code, bare=True, local=True)))
+            written.append((stem(name), _Form(code, bare=True, scope=city)))
+        elif len(stem(name)) > 1:
+            written.append((stem(name), _Form(code, market=True, scope=county)))
         yield region, written
     for name in bare:
         if name not in stems:

@@ -18,7 +18,7 @@ TERRITORY = "government"
 """Stands for a line in the code of a territory's own government (属地): `360113-government`."""
 
 NONE = "none"
-"""Stands for a name in a line's row where districts leave the line to their city."""
+"""Stands for a name, or for another line, where the next region up does the work."""
 
 _LEVELS = ("province", "city", "county")
 _TEMPLATES = (*_LEVELS, "district")
@@ -312,7 +312,7 @@ class UnitTable:
             if known and self._left_to_the_city(region, known):
                 return None
             line = self._shared.get(f"{region}-{line}") or (known.unit_of if known else "")
-            if not line:
+            if line in ("", NONE):
                 return None
         return None
 
@@ -479,7 +479,7 @@ def load_table(gazetteer: Gazetteer, folder: Path | None = None) -> UnitTable:
         if "unit_of" in row:
             row.only("code", "unit_of")
             target = row.text("unit_of")
-            if target not in lines:
+            if target not in lines and target != NONE:
                 raise row.error(f"unit_of 指向不存在的条线 {target}", "unit_of")
             shared[code] = target
             continue
