@@ -241,15 +241,14 @@ class Rulebook:
 
     def _elsewhere(self, place: str, text: str, region: str) -> Route | None:
         """Return the refusal of a matter of another province: its place, or its words say so."""
-        there = self.gazetteer.mentions(place, region) if place else []
-        outside = any(not mention.code for mention in there)
-        if outside and not any(mention.code for mention in there):
-            return self._refused(_ELSEWHERE)
-        if _COMES_HOME.search(text) or not (outside or _ASKS_HERE.search(text)):
-            return None
-        for mention in self.gazetteer.mentions(text, region):
-            if not mention.code and _OVER_THERE.match(text, mention.end):
+        if place and (self.gazetteer.outside(place) or self.gazetteer.outside(place + "那边")):
+            if not any(self.gazetteer.mentions(place, region)):
                 return self._refused(_ELSEWHERE)
+        if not _ASKS_HERE.search(text) or _COMES_HOME.search(text):
+            return None
+        there = self.gazetteer.outside(text)
+        if there and _OVER_THERE.match(text, there.end):
+            return self._refused(_ELSEWHERE)
         return None
 
     def _mixed(self, text: str, region: str) -> str:
