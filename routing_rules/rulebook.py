@@ -38,6 +38,7 @@ _RULE_KEYS = ("id", "name", "line", "assist", "cites", "examples", "region", *SI
 _GATE_KEYS = ("id", "name", "decision", "hotline", "line", "assist", "reason", *SIGNAL_KEYS)
 
 
+_LONG = 220  # characters from which a text may well name its points one by one
 _ELSEWHERE = "事项发生在本省以外,请向当地12345反映"
 # Whose matter it is: an institution over there that those here are asked to move.
 _OVER_THERE = re.compile(
@@ -51,8 +52,8 @@ _COMES_HOME = re.compile(
     r"回来|转回|迁回|转移|异地|报销|备案|回老家|回家|返乡|驾驶证|换证|身份证|户口|招商|来投资|落户|转诊|转入"
 )
 _NEXT_MATTER = re.compile(
-    r"另外|还有(?!一个多|几天|多久|没)|再一个|再就是|再有|对了|其次|顺便|第[一二三四五][,、件个是]?|[一二三四五]是(?!一)|最后"
-    r"|[;;]"
+    r"另外(?=我|,|还|想|问|有|你)|还有(?!一个多|几天|多久|没|人|什么|老人|孩子|的)|再一个|再就是|再有|对了"
+    r"|第[一二三四五](?![期任章条次年届代批阶轮遍天名位季页任套家])|[一二三四五]是|[;;]"
 )
 
 
@@ -136,7 +137,9 @@ class Rulebook:
         self.gates = tuple(gates)
         self.tuning = tuning
         self.digest = digest
-        self._duties = Matcher([rule.signals for rule in rules], landmarks)
+        self._duties = Matcher(
+            [rule.signals for rule in rules], landmarks, doubt_short=True
+        )
         self._gate = Matcher([*(gate.signals for gate in gates), accusation])
         self._accusation = len(gates)
         self._names = _UnitNames(table)
@@ -254,7 +257,7 @@ class Rulebook:
     def _mixed(self, text: str, region: str) -> str:
         """Return why a person must split it, where its parts ask unrelated units; else ""."""
         starts = [match.start() for match in _NEXT_MATTER.finditer(text)]
-        if len(starts) < 2:
+        if len(starts) < (2 if len(text) < _LONG else 5):
             return ""
         lines: set[str] = set()
         edges = [0, *starts, len(text)]

@@ -18,6 +18,7 @@ from routing_rules.yamlfile import Row, read
 
 STRONG, WORD, WEAK, PAIR, AGAINST = 4.0, 1.6, 0.7, 4.2, 4.0
 SIGNAL_KEYS = ("strong", "words", "weak", "pairs", "not")
+SINGLE, SHORT = 0.65, 0.72
 TITLE = 1.5  # a word in the title weighs more than one in a long story
 DECAY = 0.62  # the second word of a rule says less than the first
 
@@ -104,8 +105,18 @@ def read_signals(row: Row, concepts: Mapping[str, tuple[str, ...]]) -> Signals:
 class Matcher:
     """All rules' words in one automaton."""
 
-    def __init__(self, rules: Sequence[Signals], landmarks: Sequence[str] = ()) -> None:
-        """`landmarks` are houses (派出所, 银行): 派出所门口 says where, not what it is about."""
+    def __init__(
+        self,
+        rules: Sequence[Signals],
+        landmarks: Sequence[str] = (),
+        *,
+        doubt_short: bool = False,
+    ) -> None:
+        """`landmarks` are houses (派出所, 银行): 派出所门口 says where, not what it is about.
+
+        With `doubt_short` a short word weighs less, for where it is one of thousands.
+        """
+        self._doubt_short = doubt_short
         surfaces: dict[str, int] = {}
         groups: dict[tuple[str, ...], int] = {}
         weights: dict[int, dict[int, float]] = {}
@@ -119,7 +130,8 @@ class Matcher:
             ):
                 for word in words:
                     term = surfaces.setdefault(word, len(surfaces))
-                    weights.setdefault(term, {})[rule] = weight
+                    share = SHORT if doubt_short and weight == STRONG and len(word) < 3 else 1.0
+                    weights.setdefault(term, {})[rule] = weight * share
             for word in signals.against:
                 term = surfaces.setdefault(word, len(surfaces))
                 self._against.setdefault(term, []).append(rule)
@@ -192,7 +204,10 @@ class Matcher:
                     values.setdefault(rule, []).append((weight * factor, terms[term]))
             for rule in self._against.get(term, ()):
                 minus[rule] = minus.get(rule, 0.0) + AGAINST * min(1.0, spans[0][2])
-            for group in self._groups_of.get(term, ()):
+            groups = self._groups_of.get(term, ())
+            if groups and self._doubt_short and len(terms[term]) == 1:  # 地, 水, 分 stand in many other words
+                spans = [(start, end, factor * SINGLE) for start, end, factor in spans]
+            for group in groups:
                 there = places.get(group)
                 if there is None:
                     places[group] = spans
