@@ -22,25 +22,28 @@ _NOT_IN_A_NAME = re.compile(r"[\s/\\>|,，、·\-“”\"'()（）]+")
 # What turns the bare name of a place into the name of something else: a road, a school, a dish, a
 # person's origin. Many cities have a 南昌路; 安源煤矿 does not say where the trouble is.
 _SOMETHING_ELSE = re.compile(
-    r"""[东西南北中一二三四五六七八九十]{0,2}(?:
+    r"""第?[一二三四五六七八九十]{1,2}(?:中|小(?!区)|医院|附院|幼)
+    |[东西南北中]{0,2}(?:
     路|大道|大街|街|巷|弄|立交|高架|大桥|隧道|高速
-    |广场|小区|花园|花苑|公寓|大厦|公馆|名城|新村|家园
-    |大学|学院|师大|中学|小学|中心小学|职校|技校|幼儿园|附中|附小|中(?![央心部医])|小(?=[的校])
-    |医院|附院|卫生院|人民医院|中医院
+    |广场(?!舞)|小区|花园|花苑|公寓|大厦|公馆|名城|新村|家园
+    |大学|学院|师大|中学|小学|中心小学|职校|技校|幼儿园|附中|附小
+    |医院|附院|卫生院|人民医院|中医院|妇幼
     |宾馆|酒店|饭店|酒家|酒楼|餐馆|餐厅|菜馆|饭馆|小吃|土菜|炒菜|拌粉|炒粉|米粉|瓦罐汤|蜜桔|脐橙|家具
     |火锅|烧烤|热干面|面馆|特产|牛肉|通用|本田|丰田|现代|大众
     |煤矿|银行|商场|商厦|超市|百货|铁路|日报|晚报|电视台
-    |牌照|号牌|籍|话|口音|老表|老板|人(?!民[政法检]|社|大|力|行)
+    |牌照|号牌|籍|话(?!费)|口音|老表|老板|人(?!民[政法检]|社|大|力|行|才|防)
     )""",
     re.VERBOSE,
 )
 
 
 _MARKET = re.compile(r"圩|墟|集镇|街上|老街|镇上|乡里")
-# Behind the bare name of a city: one of its districts, or one of its authorities.
+# Behind a bare name elsewhere: a district, an authority, or what the matter is about.
 _THERE = re.compile(
     r"(?![小社老新学校园景厂地市城])[\u4e00-\u9fff]{1,3}?(?<![小社学校园景厂地城市])[区县]"
     r"|(?:那边|那里|当地|本地)?的?[\u4e00-\u9fff]{0,4}?(?:局(?!面|部|限)|派出所|交警|城管|法院|住建委|人社厅|12345)"
+    r"|的(?:房|小区|物业|工地|工厂|厂|公司|店|商家|楼盘|学校|医院|车站|景区)"
+    r"|(?:这边|那边)?(?:购|买|租)[了的]?(?:一套)?(?:新|二手)?(?:房|商铺)"
 )
 # A matter is not where somebody worked, studied or was treated, nor where a thing came from.
 _WAS_THERE = re.compile(
@@ -226,9 +229,11 @@ class Gazetteer:
     def outside(self, text: str) -> Mention | None:
         """Return the first place of another province where a text's matter may lie, or None.
 
-        A city counts with its ending (`长沙市`) or behind its province (`湖南长沙`), or with one
-        of its districts (`长沙岳麓区`); a province alone with its ending. Roads, brands and dishes
-        (`湖南路`, `上海通用`, `重庆火锅`) do not count, nor where somebody works or was treated.
+        A name counts with its ending (`长沙市`), a city behind its province (`湖南长沙`), and a
+        bare name before a district, an authority or a thing that lies there (`长沙岳麓区`,
+        `武汉社保局`, `长沙的物业`). Roads, brands and dishes (`湖南路`, `上海通用`, `重庆火锅`) do
+        not, nor where somebody works or was treated. Whether the matter is refused is for the
+        router: the same text may name places of ours.
         """
         hits = self._outside.find_matches_as_indexes(text)
         place = 0
@@ -390,7 +395,8 @@ def _elsewhere(folders: Sequence[Path]) -> dict[str, _Elsewhere]:
             city, _, short = part.partition("=")
             place = _Elsewhere(province + city, province, full=True)
             found.setdefault(city, place)
-            found.setdefault(short or stem(city), place._replace(full=False))
+            if short != "-":  # an everyday word
+                found.setdefault(short or stem(city), place._replace(full=False))
     return found
 
 

@@ -139,6 +139,12 @@ IN_REVIEWS_AND_CALLS = [
     ("市住建局", "360981", "360981-housing_construction"),
     ("宜春市住建局", "360981", "360900-housing_construction"),
     ("国家税务总局兴国县税务局", JIANGXI, "360732-tax"),
+    ("兴国县人民医院", XINGGUO, "360732-health"),
+    ("高兴镇中心卫生院", XINGGUO, "360732-health"),
+    ("兴国县第一中学", XINGGUO, "360732-education"),
+    ("高兴镇便民服务中心", XINGGUO, "360732104-government"),
+    ("高兴镇综合行政执法队", XINGGUO, "360732104-government"),
+    ("高兴镇高兴村村委会", XINGGUO, "360732104-government"),
     ("萍乡市医疗保障局", PINGXIANG, "360300-health_insurance"),
 ]
 
@@ -337,7 +343,7 @@ BROKEN = [
     ("lines.yaml", "- {code: x, name: 某, unit_of: y, duty: 某事}\n", 1, "不存在的条线 y"),
     (
         "lines.yaml",
-        "- {code: x, name: 某, unit_of: y, duty: 某}\n- {code: y, name: 乙, unit_of: x, duty: 某}\n",
+        "- {code: x, name: 甲, unit_of: y, duty: 某}\n- {code: y, name: 乙, unit_of: x, duty: 某}",
         1,
         "没有尽头",
     ),
@@ -349,6 +355,12 @@ BROKEN = [
     ("units.yaml", "- {code: 360732-tax, document: xingguo-2021}\n", 1, "items"),
     ("units.yaml", "- {code: 360732-tax, items: ['1']}\n", 1, "无 document"),
     ("units.yaml", "- {code: 360732-tax, basis: document}\n", 1, "反之亦然"),
+    (
+        "units.yaml",
+        "- {code: 360732-moon, name: 某局, as: [县工信局]}\n- {code: 360732-sun, name: 县工信局}\n",
+        2,
+        "已属于 360732-moon",
+    ),
     ("units.yaml", "- {code: 360732-tax, coordinator: yes}\n", 1, "true、false"),
     ("units.yaml", "- {code: 360732-metro, unit_of: moon}\n", 1, "不存在的条线 moon"),
     ("renames.yaml", "- {code: r, name: 旧局}\n", 1, "恰有一个"),
@@ -399,14 +411,17 @@ CITIES = (
 DOCUMENTS = os.environ.get("BANJIE_DOCUMENTS")
 
 
-def written_names(text: str) -> set[str]:
-    """Return the names in the brackets of a document, roughly: runs of cities get their ending."""
-    names: set[str] = set()
-    for found in re.finditer(r"[（(]\s*((?:牵头|责任)单位[^）)]+)[）)]", text):
-        for part in re.split(r"[;；]", found[1]):
-            run = re.split(r"[:：]", part)[-1]
-            names.update(re.split(r"[、，,](?![^〔]*〕)", re.sub(r"\s", "", run)))
-    return names
+def written_names(text: str) -> list[tuple[str, str]]:
+    """Return (item, name) from a document's brackets, roughly: a run of cities is not joined."""
+    found: list[tuple[str, str]] = []
+    for paragraph in text.split("\n"):
+        number = re.match(r"\s*(?:[（(]([一二三四五六七八九十]+)[)）]|(\d+)\s*[.．、])", paragraph)
+        for bracket in re.finditer(r"[（(]\s*((?:牵头|责任)单位[^）)]+)[）)]", paragraph):
+            for part in re.split(r"[;；]", bracket[1]):
+                run = re.sub(r"\s", "", re.split(r"[:：]", part)[-1])
+                item = number[1] or number[2] if number else ""
+                found.extend((item, name) for name in re.split(r"[、，,](?![^〔]*〕)", run))
+    return found
 
 
 @pytest.mark.skipif(not DOCUMENTS, reason="BANJIE_DOCUMENTS names no folder")
@@ -418,10 +433,35 @@ def test_every_unit_that_a_document_names_is_in_the_table(
     start: str, region: str, least: int
 ) -> None:
     (path,) = Path(DOCUMENTS or "").glob(f"{start}_*.txt")
-    names = written_names(path.read_text(encoding="utf-8"))
+    written = written_names(path.read_text(encoding="utf-8"))
+    names = {name for _, name in written}
     assert len(names) >= least
     assert TABLE.unresolved([(name, region) for name in sorted(names)]) == []
     table_names = {plain(name) for there, name, _ in IN_DOCUMENTS if there == region}
-    assert {plain(n) for n in names if not is_group(n)} - table_names <= {
-        f"{city}市{ending}" for city in CITIES for ending in ("", "政府")
+    cities = {f"{city}市{ending}" for city in CITIES for ending in ("", "政府")}
+    assert {plain(name) for name in names if not is_group(name)} <= table_names | cities
+
+
+@pytest.mark.skipif(not DOCUMENTS, reason="BANJIE_DOCUMENTS names no folder")
+@pytest.mark.parametrize(
+    ("start", "document"),
+    [("000", "xingguo-2021"), ("001", "pingxiang-2020"), ("004", "jiangxi-2018")],
+)
+def test_every_unit_is_cited_with_the_items_that_name_it_and_no_others(
+    start: str, document: str
+) -> None:
+    (path,) = Path(DOCUMENTS or "").glob(f"{start}_*.txt")
+    (source,) = [d for d in TABLE.documents if d.code == document]
+    named: dict[str, list[str]] = {}
+    for item, name in written_names(path.read_text(encoding="utf-8")):
+        unit = TABLE.by_name(name, source.region)
+        if unit:
+            items = named.setdefault(unit.code, [])
+            if item not in items:
+                items.append(item)
+    cited = {
+        unit.code: list(citation.items)
+        for unit in TABLE.units()
+        if (citation := TABLE.citation(unit.code)) and citation.document == source.reference
     }
+    assert cited == named
