@@ -58,7 +58,8 @@ class Hit(NamedTuple):
     terms: tuple[str, ...]
 
 
-def _split(row: Row, key: str) -> tuple[str, ...]:
+def split(row: Row, key: str) -> tuple[str, ...]:
+    """Return the words of a key, parted by blanks, in `plain` form."""
     return tuple(plain(word) for part in row.texts(key) for word in part.split())
 
 
@@ -69,7 +70,7 @@ def read_concepts(path: Path) -> dict[str, tuple[str, ...]]:
         for name in row:
             if name in concepts:
                 raise row.error(f"概念“{name}”重复", name)
-            concepts[name] = _split(row, name)
+            concepts[name] = split(row, name)
     return concepts
 
 
@@ -91,11 +92,11 @@ def read_signals(row: Row, concepts: Mapping[str, tuple[str, ...]]) -> Signals:
             raise row.error(f"pairs 每项至少两部分,现为“{written}”", "pairs")
         pairs.append(parts)
     signals = Signals(
-        _split(row, "strong"),
-        _split(row, "words"),
-        _split(row, "weak"),
+        split(row, "strong"),
+        split(row, "words"),
+        split(row, "weak"),
         tuple(pairs),
-        tuple(form for word in _split(row, "not") for form in concepts.get(word, (word,))),
+        tuple(form for word in split(row, "not") for form in concepts.get(word, (word,))),
     )
     if not (signals.strong or signals.words or signals.weak or signals.pairs):
         raise row.error("规则没有任何用词(strong、words、weak、pairs)")
@@ -143,9 +144,7 @@ class Matcher:
             for word in part:
                 term = surfaces.setdefault(word, len(surfaces))
                 groups_of.setdefault(term, []).append(group)
-        self._landmarks = frozenset(
-            surfaces.setdefault(word, len(surfaces)) for word in landmarks
-        )
+        self._landmarks = frozenset(surfaces.setdefault(word, len(surfaces)) for word in landmarks)
         # A word that many rules claim says little for each of them.
         self._effects = {
             term: tuple((rule, w / max(1.0, len(by) / 2) ** 0.5) for rule, w in by.items())
@@ -205,7 +204,9 @@ class Matcher:
             for rule in self._against.get(term, ()):
                 minus[rule] = minus.get(rule, 0.0) + AGAINST * min(1.0, spans[0][2])
             groups = self._groups_of.get(term, ())
-            if groups and self._doubt_short and len(terms[term]) == 1:  # 地, 水, 分 stand in many other words
+            if (
+                groups and self._doubt_short and len(terms[term]) == 1
+            ):  # 地, 水, 分 stand in many other words
                 spans = [(start, end, factor * SINGLE) for start, end, factor in spans]
             for group in groups:
                 there = places.get(group)
