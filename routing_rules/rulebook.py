@@ -5,8 +5,10 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
+from routing_rules.clauses import Clause, number, read_clauses
 from routing_rules.gazetteer import DATA, Gazetteer, level, load_gazetteer
 from routing_rules.signals import (
     SIGNAL_KEYS,
@@ -15,10 +17,11 @@ from routing_rules.signals import (
     Signals,
     read_concepts,
     read_signals,
+    split,
 )
 from routing_rules.table import TERRITORY, UnitTable, load_table
 from routing_rules.text import plain
-from routing_rules.yamlfile import Row, read
+from routing_rules.yamlfile import Row, RuleFileError, read
 from service.domain.complaint import (
     Basis,
     Candidate,
@@ -29,12 +32,32 @@ from service.domain.complaint import (
     Kind,
     Route,
     UnitRef,
+    Urgency,
 )
 from service.domain.ports import Unit
 from service.domain.region import covers
 
 _RULE_KEYS = ("id", "name", "line", "assist", "cites", "examples", "region", *SIGNAL_KEYS)
 _GATE_KEYS = ("id", "name", "decision", "hotline", "line", "assist", "reason", *SIGNAL_KEYS)
+
+
+_LONG = 220  # characters from which a text may well name its points one by one
+_ELSEWHERE = "事项发生在本省以外,请向当地12345反映"
+# Whose matter it is: an institution over there that those here are asked to move.
+_OVER_THERE = re.compile(
+    r"[^,。;!?]{0,8}?(?:局|物业|医院|公司|工厂|厂|学校|学位|法院|小区|开发商|老板|政府|12345|派出所|房子|楼盘"
+    r"|商家|店|驾校|房东|中介|银行|社区|工地|那边|那里|当地)"
+)
+_ASKS_HERE = re.compile(
+    r"你们|咱们|家乡|老家|江西|能不能(?:帮|管)|能否|可不可以|帮我(?:找|催|反映|管|协调|出面|问)|帮忙|出面"
+)
+_COMES_HOME = re.compile(
+    r"回来|转回|迁回|转移|异地|报销|备案|回老家|回家|返乡|驾驶证|换证|身份证|户口|招商|来投资|落户|转诊|转入"
+)
+_NEXT_MATTER = re.compile(
+    r"另外(?=我|,|还|想|问|有|你)|还有(?!一个多|几天|多久|没|人|什么|老人|孩子|的)|再一个|再就是|再有|对了"
+    r"|第[一二三四五](?![期任章条次年届代批阶轮遍天名位季页任套家])|[一二三四五]是|[;;]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +86,23 @@ class Rule:
     examples: tuple[str, ...]
     file: Path
     at_line: int
+    unit: str = ""  # a precedent's unit, which may be another than the line's
+    document: str = ""  # what a precedent rests on
+
+
+@dataclass(frozen=True, slots=True)
+class Precedent:
+    """A ruling (裁定) on which unit answers: where its words all stand near each other, it counts.
+
+    `words` are two to four of the ruled complaint's words; `document` is what the ruling cites.
+    """
+
+    code: str
+    name: str
+    region: str
+    unit: str
+    words: tuple[str, ...]
+    document: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +125,17 @@ class Tuning:
 
     threshold: float  # confidence below which a person sorts
     emergency: float  # score from which words mean an emergency
+    urgent_share: float  # of it, where the caller calls it one
     not_accepted: float
     not_accepted_share: float  # of the best duty's score
     unclear: float
+    part: float  # score from which a part of a text is a demand of its own
     accuse: float
     bias: float
     per_score: float
     per_margin: float
     topic_bonus: float
+    precedent: float  # how much more a ruling weighs than a duty
 
 
 class Rulebook:
@@ -106,6 +149,8 @@ class Rulebook:
         gates: Sequence[Gate],
         accusation: Signals,
         tuning: Tuning,
+        landmarks: Sequence[str],
+        clauses: Sequence[Clause],
         digest: str,
     ) -> None:
         self.gazetteer = gazetteer
@@ -114,10 +159,35 @@ class Rulebook:
         self.gates = tuple(gates)
         self.tuning = tuning
         self.digest = digest
-        self._duties = Matcher([rule.signals for rule in rules])
+        self._duties = Matcher([rule.signals for rule in rules], landmarks, doubt_short=True)
         self._gate = Matcher([*(gate.signals for gate in gates), accusation])
         self._accusation = len(gates)
+        self._accused = accusation
+        self._landmarks = tuple(landmarks)
         self._names = _UnitNames(table)
+        self.clauses = {(clause.region, clause.key): clause for clause in clauses}
+        self._references = {document.region: document.reference for document in table.documents}
+        self._named = {place: _named(clause, table) for place, clause in self.clauses.items()}
+
+    def with_precedents(self, precedents: Sequence[Precedent]) -> "Rulebook":
+        """Return a rulebook that also knows these rulings, with a digest of its own.
+
+        Raises ValueError for a ruling with fewer than two words or an unknown unit.
+        """
+        digest = hashlib.sha256(self.digest.encode())
+        digest.update(repr(tuple(precedents)).encode())
+        made = [_ruled(precedent, self.table) for precedent in precedents]
+        return Rulebook(
+            self.gazetteer,
+            self.table,
+            [*self.rules, *made],
+            self.gates,
+            self._accused,
+            self.tuning,
+            self._landmarks,
+            tuple(self.clauses.values()),
+            digest.hexdigest(),
+        )
 
     # --- the table's answers, for the desk
 
@@ -133,6 +203,11 @@ class Rulebook:
         """Return the unit that runs the hotline of a region."""
         return self.table.coordinator(region)
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Every word that a duty or topic listens for."""
+        return self._duties.terms
+
     # --- the decision
 
     def route(self, complaint: Complaint) -> Route:
@@ -146,7 +221,7 @@ class Rulebook:
         if complaint.review is not None:
             return self._review(complaint, region, gate_hits, text)
         place = plain(complaint.place)
-        stop = self._emergency(gate_hits, region)
+        stop = self._emergency(gate_hits, region, complaint.urgency)
         if stop:
             return stop
         accused = self._accusing(gate_hits, complaint, text)
@@ -157,7 +232,7 @@ class Rulebook:
             stop = self._not_accepted(gate_hits, best) or self._elsewhere(place, text, region)
             if stop:
                 return stop
-        unclear = self._unclear(gate_hits, best)
+        unclear = self._unclear(gate_hits, best) or self._mixed(text, region)
         candidates, assist = self._candidates(hits, region, place, text)
         if accused is not None:
             return self._supervised(accused, candidates, region, complaint)
@@ -180,9 +255,11 @@ class Rulebook:
                 return self.gates[hit.rule], hit
         return None
 
-    def _emergency(self, hits: Sequence[Hit], region: str) -> Route | None:
+    def _emergency(self, hits: Sequence[Hit], region: str, urgency: Urgency) -> Route | None:
+        """Return the way to an emergency line; the caller's word counts, but never alone."""
         found = self._best_gate(hits, Decision.EMERGENCY_LINE)
-        if not found or found[1].score < self.tuning.emergency:
+        share = self.tuning.urgent_share if urgency == Urgency.EMERGENCY else 1.0
+        if not found or found[1].score < self.tuning.emergency * share:
             return None
         gate, hit = found
         unit = self.table.line_unit(region, gate.line)
@@ -214,11 +291,29 @@ class Rulebook:
         return Route(Decision.NOT_ACCEPTED, None, (), 0.9, (), self.digest, reason=reason)
 
     def _elsewhere(self, place: str, text: str, region: str) -> Route | None:
-        outside = place and [m for m in self.gazetteer.mentions(place, region) if not m.code]
-        inside = place and [m for m in self.gazetteer.mentions(place, region) if m.code]
-        if outside and not inside:
-            return self._refused("事项发生在本省以外,请向当地12345反映")
+        """Return the refusal of a matter of another province: its place, or its words say so."""
+        abroad = place and (self.gazetteer.outside(place) or self.gazetteer.outside(f"{place}那边"))
+        if abroad and not self.gazetteer.mentions(place, region):
+            return self._refused(_ELSEWHERE)
+        if not _ASKS_HERE.search(text) or _COMES_HOME.search(text):
+            return None
+        there = self.gazetteer.outside(text)
+        if there and _OVER_THERE.match(text, there.end):
+            return self._refused(_ELSEWHERE)
         return None
+
+    def _mixed(self, text: str, region: str) -> str:
+        """Return why a person must split it, where its parts ask unrelated units; else ""."""
+        starts = [match.start() for match in _NEXT_MATTER.finditer(text)]
+        if len(starts) < (2 if len(text) < _LONG else 5):
+            return ""
+        lines: set[str] = set()
+        edges = [0, *starts, len(text)]
+        for left, right in pairwise(edges):
+            hits = self._duties.hits(text[left:right])
+            if hits and hits[0].score >= self.tuning.part:
+                lines.add(self._line_here(self.rules[hits[0].rule], region))
+        return "包含多个互不相关的诉求,需人工拆分派单" if len(lines) >= 3 else ""
 
     def _unclear(self, hits: Sequence[Hit], best: float) -> str:
         found = self._best_gate(hits, Decision.MANUAL)
@@ -302,9 +397,11 @@ class Rulebook:
             unit = self._answering(line, rule, region, towns)
             if unit is None:
                 continue
-            score = hit.score * (
-                1.0 + (self.tuning.topic_bonus if self._cited(rule, region) else 0)
-            )
+            score = hit.score
+            if rule.unit:
+                score *= self.tuning.precedent
+            elif self._cited(rule, region):
+                score *= 1.0 + self.tuning.topic_bonus
             by_unit.setdefault(unit.code, (unit, line, []))[2].append((score, hit))
         ranked = []
         for unit, line, scored in by_unit.values():
@@ -352,6 +449,8 @@ class Rulebook:
         return rule.line
 
     def _answering(self, line: str, rule: Rule, region: str, towns: Sequence[str]) -> Unit | None:
+        if rule.unit:
+            return self.table.unit(rule.unit)
         if line != "territory":
             return self.table.line_unit(region, line)
         deepest = max(towns, key=len, default="")
@@ -366,25 +465,29 @@ class Rulebook:
     def _evidence(self, hit: Hit, unit: Unit, region: str) -> Evidence:
         rule = self.rules[hit.rule]
         words = "”“".join(hit.terms)
+        if rule.unit:
+            note = f"诉求中的“{words}”与裁定“{rule.name}”相同,裁定由{unit.name}负责"
+            kind = EvidenceKind.PRECEDENT
+            return Evidence(kind, rule.document, "", hit.terms, Basis(unit.basis), note)
         for place in self.gazetteer.parents(region):
-            items = [cite.item for cite in rule.cites if cite.region == place]
-            if not items:
+            cited = [
+                self.clauses[cite.region, cite.item] for cite in rule.cites if cite.region == place
+            ]
+            if not cited:
                 continue
-            document = next((d for d in self.table.documents if d.region == place), None)
-            if document is None:
-                break
-            citation = self.table.citation(unit.code)
-            named = citation is not None and any(item in citation.items for item in items)
-            basis = Basis.DOCUMENT if named else Basis.LINE
-            how = "文件列明该单位" if named else "文件未列单位,按条线职责"
-            numbers = "、".join(items)
-            note = (
-                f"诉求中的“{words}”属“{rule.name}”,见{document.reference}第{numbers}项,"
-                f"{how},由{unit.name}负责"
-            )
-            return Evidence(
-                EvidenceKind.CLAUSE, document.reference, numbers, hit.terms, basis, note
-            )
+            naming = [c for c in cited if unit.code in self._named[c.region, c.key]]
+            shown = (naming or cited)[:3]
+            items = "、".join(clause.item.strip("()（）") for clause in shown)
+            document = self._references.get(place, shown[0].document)
+            if naming:
+                how = f"文件列明由{unit.name}牵头或负责"
+            elif place == unit.region:
+                how = f"该项未列此单位,按条线职责由{unit.name}负责"
+            else:
+                how = f"{self.gazetteer.name(place)}的文件,本级按条线由{unit.name}负责"
+            note = f"诉求中的“{words}”属“{rule.name}”,见{document}第{items}项,{how}"
+            basis = Basis.DOCUMENT if naming else Basis.LINE
+            return Evidence(EvidenceKind.CLAUSE, document, items, hit.terms, basis, note)
         note = f"诉求中的“{words}”属“{rule.name}”,按条线职责由{unit.name}负责"
         kind = EvidenceKind.PLACE if rule.line == "territory" else EvidenceKind.DUTY
         basis = Basis.DEFAULT if unit.basis == Basis.DEFAULT else Basis.LINE
@@ -414,6 +517,56 @@ class Rulebook:
 
     def _manual(self, candidates: tuple[Candidate, ...], confidence: float, reason: str) -> Route:
         return Route(Decision.MANUAL, None, (), confidence, candidates, self.digest, reason=reason)
+
+
+def _named(clause: Clause, table: UnitTable) -> frozenset[str]:
+    units = (table.by_name(name, clause.region) for name in clause.units)
+    return frozenset(unit.code for unit in units if unit)
+
+
+def _from_clause(clause: Clause, table: UnitTable) -> Rule | None:
+    """Return the rule that a clause makes by its own words, where no topic cites it, or None."""
+    unit = next((u for u in (table.by_name(n, clause.region) for n in clause.units) if u), None)
+    words = tuple(plain(word) for word in clause.topics)
+    if unit is None or not unit.line or not words:
+        return None
+    return Rule(
+        f"clause-{clause.region}-{clause.key}",
+        words[0],
+        unit.line,
+        (),
+        (Cite(clause.region, clause.key, ""),),
+        clause.region,
+        Signals(
+            tuple(w for w in words if len(w) > 3), tuple(w for w in words if len(w) < 4), (), (), ()
+        ),
+        (),
+        DATA,
+        0,
+    )
+
+
+def _ruled(precedent: Precedent, table: UnitTable) -> Rule:
+    unit = table.unit(precedent.unit)
+    if unit is None:
+        raise ValueError(f"裁定 {precedent.code} 的单位 {precedent.unit} 不在单位表中")
+    words = tuple(dict.fromkeys(plain(word) for word in precedent.words))
+    if not 2 <= len(words) <= 4:
+        raise ValueError(f"裁定 {precedent.code} 应有两到四个词")
+    return Rule(
+        f"precedent-{precedent.code}",
+        precedent.name,
+        unit.line,
+        (),
+        (),
+        precedent.region,
+        Signals((), (), (), (tuple((word,) for word in words),), ()),
+        (),
+        DATA,
+        0,
+        unit.code,
+        precedent.document,
+    )
 
 
 class _UnitNames:
@@ -465,6 +618,22 @@ def load(folder: Path | None = None) -> Rulebook:
                 if rule.code in rules and rules[rule.code].file.parent == path.parent:
                     raise row.error(f"id {rule.code} 重复", "id")
                 rules[rule.code] = rule
+    clauses = [clause for path in files("clauses/*.yaml") for clause in read_clauses(path)]
+    cited = {(cite.region, cite.item): rule for rule in rules.values() for cite in rule.cites}
+    known = {(clause.region, clause.key) for clause in clauses}
+    for place, rule in cited.items():
+        if place not in known:
+            raise RuleFileError(
+                rule.file, rule.at_line, f"cites 的 {place[0]} 第 {place[1]} 项不在条目文件中"
+            )
+    for clause in clauses:
+        made = None if (clause.region, clause.key) in cited else _from_clause(clause, table)
+        if made:
+            rules[made.code] = made
+    for path in files("precedents.yaml"):
+        for row in read(path):
+            rule = _precedent(row, table)
+            rules[rule.code] = rule
     gates: dict[str, Gate] = {}
     for path in files("acceptance.yaml"):
         for row in read(path):
@@ -484,7 +653,7 @@ def load(folder: Path | None = None) -> Rulebook:
     assert tuning is not None
     digest = hashlib.sha256(gazetteer.canonical_json().encode())
     digest.update(table.canonical_json().encode())
-    for part in (rules, gates, accusation, tuning):
+    for part in (rules, gates, accusation, tuning, clauses):
         digest.update(repr(_content(part)).encode())
     return Rulebook(
         gazetteer,
@@ -493,6 +662,8 @@ def load(folder: Path | None = None) -> Rulebook:
         list(gates.values()),
         accusation,
         tuning,
+        concepts.get("地标", ()),
+        clauses,
         digest.hexdigest(),
     )
 
@@ -501,7 +672,17 @@ def _content(part: object) -> object:
     if isinstance(part, Mapping):
         return [_content(value) for value in part.values()]
     if isinstance(part, Rule):
-        return (part.code, part.name, part.line, part.assist, part.cites, part.region, part.signals)
+        return (
+            part.code,
+            part.name,
+            part.line,
+            part.assist,
+            part.cites,
+            part.region,
+            part.signals,
+            part.unit,
+            part.document,
+        )
     return part
 
 
@@ -528,7 +709,7 @@ def _rule(
         if len(parts) not in (2, 3) or gazetteer.region(parts[0]) is None:
             raise row.error(f"cites 每项为 区划 条目 [条线],现为“{written}”", "cites")
         line = _line(row, "cites", parts[2], lines) if len(parts) == 3 else ""
-        cites.append(Cite(parts[0], parts[1], line))
+        cites.append(Cite(parts[0], number(parts[1]), line))
     return Rule(
         row.text("id"),
         row.text("name"),
@@ -541,6 +722,22 @@ def _rule(
         row.file,
         row.line,
     )
+
+
+def _precedent(row: Row, table: UnitTable) -> Rule:
+    row.only("id", "name", "region", "unit", "words", "document")
+    precedent = Precedent(
+        row.text("id"),
+        row.text("name"),
+        row.text("region", ""),
+        row.text("unit"),
+        split(row, "words"),
+        row.text("document", ""),
+    )
+    try:
+        return _ruled(precedent, table)
+    except ValueError as error:
+        raise row.error(str(error)) from None
 
 
 def _gate(row: Row, concepts: Mapping[str, tuple[str, ...]], lines: set[str]) -> Gate:

@@ -18,6 +18,7 @@ from routing_rules.yamlfile import Row, read
 
 STRONG, WORD, WEAK, PAIR, AGAINST = 4.0, 1.6, 0.7, 4.2, 4.0
 SIGNAL_KEYS = ("strong", "words", "weak", "pairs", "not")
+SINGLE, SHORT = 0.65, 0.72
 TITLE = 1.5  # a word in the title weighs more than one in a long story
 DECAY = 0.62  # the second word of a rule says less than the first
 
@@ -57,7 +58,8 @@ class Hit(NamedTuple):
     terms: tuple[str, ...]
 
 
-def _split(row: Row, key: str) -> tuple[str, ...]:
+def split(row: Row, key: str) -> tuple[str, ...]:
+    """Return the words of a key, parted by blanks, in `plain` form."""
     return tuple(plain(word) for part in row.texts(key) for word in part.split())
 
 
@@ -68,7 +70,7 @@ def read_concepts(path: Path) -> dict[str, tuple[str, ...]]:
         for name in row:
             if name in concepts:
                 raise row.error(f"概念“{name}”重复", name)
-            concepts[name] = _split(row, name)
+            concepts[name] = split(row, name)
     return concepts
 
 
@@ -90,11 +92,11 @@ def read_signals(row: Row, concepts: Mapping[str, tuple[str, ...]]) -> Signals:
             raise row.error(f"pairs 每项至少两部分,现为“{written}”", "pairs")
         pairs.append(parts)
     signals = Signals(
-        _split(row, "strong"),
-        _split(row, "words"),
-        _split(row, "weak"),
+        split(row, "strong"),
+        split(row, "words"),
+        split(row, "weak"),
         tuple(pairs),
-        _split(row, "not"),
+        tuple(form for word in split(row, "not") for form in concepts.get(word, (word,))),
     )
     if not (signals.strong or signals.words or signals.weak or signals.pairs):
         raise row.error("规则没有任何用词(strong、words、weak、pairs)")
@@ -104,7 +106,18 @@ def read_signals(row: Row, concepts: Mapping[str, tuple[str, ...]]) -> Signals:
 class Matcher:
     """All rules' words in one automaton."""
 
-    def __init__(self, rules: Sequence[Signals]) -> None:
+    def __init__(
+        self,
+        rules: Sequence[Signals],
+        landmarks: Sequence[str] = (),
+        *,
+        doubt_short: bool = False,
+    ) -> None:
+        """`landmarks` are houses (派出所, 银行): 派出所门口 says where, not what it is about.
+
+        With `doubt_short` a short word weighs less, for where it is one of thousands.
+        """
+        self._doubt_short = doubt_short
         surfaces: dict[str, int] = {}
         groups: dict[tuple[str, ...], int] = {}
         weights: dict[int, dict[int, float]] = {}
@@ -118,7 +131,8 @@ class Matcher:
             ):
                 for word in words:
                     term = surfaces.setdefault(word, len(surfaces))
-                    weights.setdefault(term, {})[rule] = weight
+                    share = SHORT if doubt_short and weight == STRONG and len(word) < 3 else 1.0
+                    weights.setdefault(term, {})[rule] = weight * share
             for word in signals.against:
                 term = surfaces.setdefault(word, len(surfaces))
                 self._against.setdefault(term, []).append(rule)
@@ -130,6 +144,7 @@ class Matcher:
             for word in part:
                 term = surfaces.setdefault(word, len(surfaces))
                 groups_of.setdefault(term, []).append(group)
+        self._landmarks = frozenset(surfaces.setdefault(word, len(surfaces)) for word in landmarks)
         # A word that many rules claim says little for each of them.
         self._effects = {
             term: tuple((rule, w / max(1.0, len(by) / 2) ** 0.5) for rule, w in by.items())
@@ -156,17 +171,25 @@ class Matcher:
         The first `title_chars` characters are its title.
         """
         found: dict[int, list[tuple[int, int, float]]] = {}
-        asides = [match.span() for match in _ASIDE.finditer(text)]
-        for term, start, end in self._automaton.find_matches_as_indexes(text, overlapping=True):
+        asides = [(*match.span(), 0.1) for match in _ASIDE.finditer(text)]
+        matches = self._automaton.find_matches_as_indexes(text, overlapping=True)
+        for term, start, end in matches:
+            if (
+                term in self._landmarks
+                and text[end : end + 1] in _AFTERWARDS
+                and (_LANDMARK.match(text, end) or _NAME_OF_A_PLACE.match(text, end))
+            ):
+                asides.append((start, end, 0.25))
+        for term, start, end in matches:
             factor = TITLE if start < title_chars else 1.0
             if text[end : end + 1] in _AFTERWARDS:
                 if _NAME_OF_A_PLACE.match(text, end):
                     continue
                 if _LANDMARK.match(text, end):
                     factor *= 0.4
-            for left, right in asides:
-                if left <= start < right:
-                    factor *= 0.1
+            for left, right, share in asides:
+                if left <= start and end <= right:
+                    factor *= share
             found.setdefault(term, []).append((start, end, factor))
         values: dict[int, list[tuple[float, str]]] = {}
         minus: dict[int, float] = {}
@@ -180,7 +203,12 @@ class Matcher:
                     values.setdefault(rule, []).append((weight * factor, terms[term]))
             for rule in self._against.get(term, ()):
                 minus[rule] = minus.get(rule, 0.0) + AGAINST * min(1.0, spans[0][2])
-            for group in self._groups_of.get(term, ()):
+            groups = self._groups_of.get(term, ())
+            if (
+                groups and self._doubt_short and len(terms[term]) == 1
+            ):  # 地, 水, 分 stand in many other words
+                spans = [(start, end, factor * SINGLE) for start, end, factor in spans]
+            for group in groups:
                 there = places.get(group)
                 if there is None:
                     places[group] = spans
