@@ -22,27 +22,33 @@ _NOT_IN_A_NAME = re.compile(r"[\s/\\>|,，、·\-“”\"'()（）]+")
 # What turns the bare name of a place into the name of something else: a road, a school, a dish, a
 # person's origin. Many cities have a 南昌路; 安源煤矿 does not say where the trouble is.
 _SOMETHING_ELSE = re.compile(
-    r"""[东西南北中一二三四五六七八九十]{0,2}(?:
+    r"""第?[一二三四五六七八九十]{1,2}(?:中|小(?!区)|医院|附院|幼)
+    |[东西南北中]{0,2}(?:
     路|大道|大街|街|巷|弄|立交|高架|大桥|隧道|高速
-    |广场|小区|花园|花苑|公寓|大厦|公馆|名城|新村|家园
-    |大学|学院|师大|中学|小学|中心小学|职校|技校|幼儿园|附中|附小|中(?![央心部医])|小(?=[的校])
-    |医院|附院|卫生院|人民医院|中医院
+    |广场(?!舞)|小区|花园|花苑|公寓|大厦|公馆|名城|新村|家园
+    |大学|学院|师大|中学|小学|中心小学|职校|技校|幼儿园|附中|附小
+    |医院|附院|卫生院|人民医院|中医院|妇幼
     |宾馆|酒店|饭店|酒家|酒楼|餐馆|餐厅|菜馆|饭馆|小吃|土菜|炒菜|拌粉|炒粉|米粉|瓦罐汤|蜜桔|脐橙|家具
     |火锅|烧烤|热干面|面馆|特产|牛肉|通用|本田|丰田|现代|大众
     |煤矿|银行|商场|商厦|超市|百货|铁路|日报|晚报|电视台
-    |牌照|号牌|籍|话|口音|老表|老板|人(?!民[政法检]|社|大|力|行)
+    |牌照|号牌|籍|话(?!费)|口音|老表|老板|人(?!民[政法检]|社|大|力|行|才|防)
     )""",
     re.VERBOSE,
 )
 
 
-_DISTRICT = re.compile(
+_MARKET = re.compile(r"圩|墟|集镇|街上|老街|镇上|乡里")
+# Behind a bare name elsewhere: a district, an authority, or what the matter is about.
+_THERE = re.compile(
     r"(?![小社老新学校园景厂地市城])[\u4e00-\u9fff]{1,3}?(?<![小社学校园景厂地城市])[区县]"
+    r"|(?:那边|那里|当地|本地)?的?[\u4e00-\u9fff]{0,4}?(?:局(?!面|部|限)|派出所|交警|城管|法院|住建委|人社厅|12345)"
+    r"|的(?:房|小区|物业|工地|工厂|厂|公司|店|商家|楼盘|学校|医院|车站|景区)"
+    r"|(?:这边|那边)?(?:购|买|租)[了的]?(?:一套)?(?:新|二手)?(?:房|商铺)"
 )
 # A matter is not where somebody worked, studied or was treated, nor where a thing came from.
 _WAS_THERE = re.compile(
     r".{0,8}?(?:打工|务工|上班|工作|就业|读书|上学|上大学|求学|当兵|经商|做生意|住院|就医|看病|就诊|治病|手术"
-    r"|生活|定居|居住|参保|缴|交的?社保|回来|返乡|回乡|返回|回到|返赣|返昌|户口|户籍|籍|转学|转来|转回|转移|迁入|迁回"
+    r"|生活|定居|居住|参保|回来|返乡|回乡|返回|回到|返赣|返昌|户口|户籍|籍|转学|转来|转回|转移|迁入|迁回"
     r"|出差|旅游回|嫁到|生产的|发来|寄来|厂家|交界|接壤|边界)"
 )
 _ON_THE_WAY = re.compile(r"(?:[寄发运送去回从往飞开]|来自|前往)[到往至]?$")
@@ -78,8 +84,9 @@ class _Form(NamedTuple):
 
     code: str
     bare: bool = False  # without its ending: not where it names something else
-    local: bool = False  # only beside its region, or in a text that comes from there
+    scope: str = ""  # only in a text that comes from here or names a place in here
     adjacent: bool = False  # only right behind its region
+    market: bool = False  # only before its market place (圩, 老街)
     not_after: str = ""
     not_before: str = ""
 
@@ -195,14 +202,14 @@ class Gazetteer:
                 continue
             before = found[-1] if found and found[-1].end == start else None
             if before:
-                inside = [form for form in forms if covers(before.code, form.code)]
+                inside = [form for form in forms if _lies_in(form, before.code)]
                 if len(inside) == 1:
                     code = inside[0].code
                     found[-1] = Mention(code, before.start, end, self._regions[code].full_name)
                     past = end
                     continue
             forms = [form for form in forms if not form.adjacent]
-            if len(forms) == 1 and not forms[0].local:
+            if len(forms) == 1 and not forms[0].scope:
                 code = forms[0].code
                 found.append(Mention(code, start, end, self._regions[code].full_name))
                 past = end
@@ -222,9 +229,11 @@ class Gazetteer:
     def outside(self, text: str) -> Mention | None:
         """Return the first place of another province where a text's matter may lie, or None.
 
-        A city counts with its ending (`长沙市`) or behind its province (`湖南长沙`), or with one
-        of its districts (`长沙岳麓区`); a province alone with its ending. Roads, brands and dishes
-        (`湖南路`, `上海通用`, `重庆火锅`) do not count, nor where somebody works or was treated.
+        A name counts with its ending (`长沙市`), a city behind its province (`湖南长沙`), and a
+        bare name before a district, an authority or a thing that lies there (`长沙岳麓区`,
+        `武汉社保局`, `长沙的物业`). Roads, brands and dishes (`湖南路`, `上海通用`, `重庆火锅`) do
+        not, nor where somebody works or was treated. Whether the matter is refused is for the
+        router: the same text may name places of ours.
         """
         hits = self._outside.find_matches_as_indexes(text)
         place = 0
@@ -240,13 +249,14 @@ class Gazetteer:
                 name, ending, sure, end = inner.name, inner.full, True, hits[place + 1][2]
                 place += 1
             place += 1
-            sure = sure or _DISTRICT.match(text, end) is not None
+            sure = sure or _THERE.match(text, end) is not None
             if (
                 sure
                 and not _NOT_THE_CITY.match(text, end)
                 and not (_SOMETHING_ELSE.match(text, end) and not ending)
                 and not _ON_THE_WAY.search(text[max(0, start - 3) : start])
                 and not _WAS_THERE.match(text, end)
+                and not self._is_ours(text, start, end)
             ):
                 return Mention("", start, end, name)
         return None
@@ -260,6 +270,10 @@ class Gazetteer:
         ]
         return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
+    def _is_ours(self, text: str, start: int, end: int) -> bool:
+        """Whether a place of ours covers part of a name: 南昌|都市圈 holds 昌都市."""
+        return any(m.start < end and start < m.end for m in self.mentions(text))
+
     def _by_code(self, written: str) -> str | None:
         code = written[:9] if len(written) == 12 and written.endswith("000") else written
         if len(code) == 9 and code.endswith("000"):
@@ -268,11 +282,13 @@ class Gazetteer:
 
     def _within(self, written: str, outer: str) -> str | None:
         """Return the region of this name inside `outer`, reading it name by name."""
-        forms = [form for form in self._named.get(written, ()) if covers(outer, form.code)]
-        if outer:
-            forms = [form for form in forms if form.code != outer]
-        else:
-            forms = [form for form in forms if not form.local]
+        forms = [form for form in self._named.get(written, ()) if _lies_in(form, outer)]
+        if not outer:  # a full name that only one region has needs no other beside it
+            forms = [form for form in forms if not form.scope] or [
+                form
+                for form in self._named.get(written, ())
+                if not form.market and (not form.bare or level(form.code) == "county")
+            ]
         codes = list(dict.fromkeys(form.code for form in forms))
         if len(codes) > 1:  # 吉安 is the city, not the county in it
             rank = min(_RANK[level(code)] for code in codes)
@@ -281,7 +297,7 @@ class Gazetteer:
             return codes[0]
         for cut in range(len(written) - 1, 1, -1):
             for form in self._named.get(written[:cut], ()):
-                if covers(outer, form.code) and form.code != outer:
+                if _lies_in(form, outer):
                     code = self._within(written[cut:], form.code)
                     if code:
                         return code
@@ -293,7 +309,11 @@ class Gazetteer:
         views += [mention.code for mention in found]
         for view in views:
             for outer in parents(view)[:-1]:  # the whole province settles nothing
-                inside = {form.code for form in forms if covers(outer, form.code)}
+                inside = {
+                    form.code
+                    for form in forms
+                    if covers(outer, form.code) and covers(form.scope, view)
+                }
                 if len(inside) == 1:
                     return inside.pop()
                 if inside:
@@ -304,11 +324,18 @@ class Gazetteer:
 _RANK = {"province": 0, "city": 1, "county": 2, "zone": 2, "town": 3}
 
 
+def _lies_in(form: _Form, outer: str) -> bool:
+    """Whether a form right behind the name of `outer` means a place in it; "" has no such name."""
+    return form.code != outer and covers(outer, form.code) and covers(form.scope, outer)
+
+
 def _stands(form: _Form, text: str, start: int, end: int) -> bool:
     """Whether the words around a name leave it a name of a place."""
     if form.not_after and start and text[start - 1] in form.not_after:
         return False
     if form.not_before and end < len(text) and text[end] in form.not_before:
+        return False
+    if form.market and not _MARKET.match(text, end):
         return False
     return not (form.bare and _SOMETHING_ELSE.match(text, end))
 
@@ -323,7 +350,17 @@ def load_gazetteer(folder: Path | None = None) -> Gazetteer:
     names: dict[str, str] = {}
     for row in rows.values():
         row.only(
-            "code", "name", "as", "local", "was", "bare", "not_after", "not_before", "body", "basis"
+            "code",
+            "name",
+            "as",
+            "local",
+            "nearby",
+            "was",
+            "bare",
+            "not_after",
+            "not_before",
+            "body",
+            "basis",
         )
         code = row.text("code")
         if not _CODE.fullmatch(code):
@@ -343,13 +380,11 @@ def load_gazetteer(folder: Path | None = None) -> Gazetteer:
             regions.append(region)
             for name, form in written:
                 _add(forms, name, form)
-    return Gazetteer(regions, forms, _elsewhere(folders, forms))
+    return Gazetteer(regions, forms, _elsewhere(folders))
 
 
-def _elsewhere(
-    folders: Sequence[Path], forms: Mapping[str, Sequence[_Form]]
-) -> dict[str, _Elsewhere]:
-    """Return the written forms of other provinces and their cities, without names of ours."""
+def _elsewhere(folders: Sequence[Path]) -> dict[str, _Elsewhere]:
+    """Return the written forms of other provinces and their cities."""
     found: dict[str, _Elsewhere] = {}
     for row in overlaid(folders, "outside.yaml", key="name").values():
         row.only("name", "short", "cities")
@@ -360,8 +395,9 @@ def _elsewhere(
             city, _, short = part.partition("=")
             place = _Elsewhere(province + city, province, full=True)
             found.setdefault(city, place)
-            found.setdefault(short or stem(city), place._replace(full=False))
-    return {name: place for name, place in found.items() if name not in forms}
+            if short != "-":  # an everyday word
+                found.setdefault(short or stem(city), place._replace(full=False))
+    return found
 
 
 def _add(forms: dict[str, list[_Form]], name: str, form: _Form) -> None:
@@ -404,19 +440,23 @@ def _forms_of(row: Row) -> Iterable[tuple[str, _Form]]:
             raise former.error(f"until 应为 年-月,现为“{until}”", "until")
         yield former.text("name"), _Form(code, not_before=_end_guard(former.text("name")))
     kind = level(code)
+    where = row.choice("bare", ("anywhere", "nearby", "after_parent"), "anywhere")
     if kind in _ENDINGS and name[-1] in _ENDINGS[kind]:
         yield (
             stem(name),
             _Form(
                 code,
                 bare=True,
-                adjacent=row.choice("bare", ("anywhere", "after_parent"), "anywhere") != "anywhere",
+                scope=parents(code)[1] if where == "nearby" else "",
+                adjacent=where == "after_parent",
                 not_after=row.text("not_after", ""),
                 not_before=row.text("not_before", ""),
             ),
         )
-    for alias in row.texts("local"):
-        yield alias, _Form(code, bare=True, local=True, not_before=_end_guard(alias))
+    around = parents(code)[1] if kind != "province" else ""
+    for key, scope in (("local", around), ("nearby", code[:4] + "00")):
+        for alias in row.texts(key):
+            yield alias, _Form(code, bare=True, scope=scope, not_before=_end_guard(alias))
 
 
 def _end_guard(name: str) -> str:
@@ -430,8 +470,8 @@ def _towns(row: Row, names: dict[str, str]) -> Iterable[tuple[Region, list[tuple
     if county not in names or level(county) != "county":
         raise row.error(f"县级区划 {county} 不存在", "county")
     bare = row.text("bare", "").split()
-    place = names[county]
-    outer = (names[county[:4] + "00"] if place.endswith("区") else "") + place
+    place, city = names[county], county[:4] + "00"
+    outer = (names[city] if place.endswith("区") else "") + place
     stems: set[str] = set()
     for part in row.text("towns").split():
         if not re.fullmatch(r"\d{3}\w+(镇|乡|街道)", part):
@@ -440,12 +480,17 @@ def _towns(row: Row, names: dict[str, str]) -> Iterable[tuple[Region, list[tuple
         stems.add(stem(name))
         body = outer + name + ("办事处" if name.endswith("街道") else "人民政府")
         region = Region(code, name, outer + name, "town", body, "line")
-        written = [(name, _Form(code))]
+        # 范镇 stands in 示范镇: so short a name counts only behind its county's. Streets are called
+        # 交通街道 and 新村街道: they count in their city only.
+        scope = city if name.endswith("街道") else ""
+        written = [(name, _Form(code, adjacent=len(name) < 3, scope=scope))]
         other = {"镇": "乡", "乡": "镇"}.get(name[-1])
         if other:  # a township that has become a town since, and the other way round
-            written.append((stem(name) + other, _Form(code, local=True)))
+            written.append((stem(name) + other, _Form(code, scope=county)))
         if stem(name) in bare:
-            written.append((stem(name), _Form(code, bare=True, local=True)))
+            written.append((stem(name), _Form(code, bare=True, scope=city)))
+        elif len(stem(name)) > 1:
+            written.append((stem(name), _Form(code, market=True, scope=county)))
         yield region, written
     for name in bare:
         if name not in stems:

@@ -18,7 +18,7 @@ TERRITORY = "government"
 """Stands for a line in the code of a territory's own government (属地): `360113-government`."""
 
 NONE = "none"
-"""Stands for a name in a line's row where districts leave the line to their city."""
+"""Stands for a name, or for another line, where the next region up does the work."""
 
 _LEVELS = ("province", "city", "county")
 _TEMPLATES = (*_LEVELS, "district")
@@ -30,6 +30,11 @@ _GROUP = re.compile(r"各|相关|有关|成员单位|领导小组$|^驻|^县[〔
 _OFFICE = re.compile(
     r"[\w（）()]{0,12}?(?:派出所|[分支]局|[大中支总]队|窗口|大厅|中心|科|股|室|处|所|站|专区|热线)"
 )
+# What a town runs itself, whatever a county's office of that name belongs to.
+_TOWN_OFFICE = re.compile(
+    r"(?:综合)?[便为]民服务(?:中心|大厅|站)|(?:政务|行政|党群)服务(?:中心|大厅)|综合(?:行政)?执法[大中]?队"
+    r"|\w{0,8}(?:办公室|村委会|居委会|村民委员会|居民委员会|社区|村)|党政(?:综合)?办|综治(?:中心|办)"
+)
 _STATION = re.compile(r"(\w{2,6})(?:所|站|分局)")
 _PREFIX = {"省": "province", "市": "city", "县": "county", "区": "county"}
 
@@ -39,6 +44,7 @@ class Line:
     """A functional line (条线). `names` has the template of its unit's full name by level.
 
     `unit_of` is the line whose unit does this as well where the line has no unit of its own.
+    `institutions` are endings of what the unit runs or oversees (医院, 小学).
     """
 
     code: str
@@ -46,6 +52,7 @@ class Line:
     names: Mapping[str, str]
     short: tuple[str, ...]
     unit_of: str
+    institutions: tuple[str, ...]
     duty: str
     basis: str
 
@@ -119,6 +126,9 @@ class UnitTable:
         for region in gazetteer.regions:
             for unit in self._made(region.code, region.level):
                 self._units.setdefault(unit.code, unit)
+        self._by_region: dict[str, list[Unit]] = {}
+        for unit in self._units.values():
+            self._by_region.setdefault(unit.region, []).append(unit)
         self._coordinators = {
             row.unit.region: row.unit for row in explicit.values() if row.coordinator
         }
@@ -147,7 +157,12 @@ class UnitTable:
         """Return the units of this region and those below it, or all, in a stable order."""
         if not region:
             return tuple(self._units.values())
-        return tuple(unit for unit in self._units.values() if covers(region, unit.region))
+        return tuple(
+            unit
+            for there, units in self._by_region.items()
+            if covers(region, there)
+            for unit in units
+        )
 
     def citation(self, code: str) -> Citation | None:
         """Return where a policy document names the unit, or None when none does."""
@@ -181,6 +196,8 @@ class UnitTable:
         None for an unknown line, and for one that has no unit in the region nor above it.
         """
         key = (region, line)
+        if line not in self._lines or self._gazetteer.region(region) is None:
+            return None  # not kept: nothing bounds the names that come from outside
         if key not in self._answers:
             found = None
             for place in self._gazetteer.parents(region):
@@ -265,7 +282,16 @@ class UnitTable:
         """Return everything that bears on a decision as JSON, equal for equal content."""
         content = {
             "lines": [
-                [i.code, i.name, dict(i.names), i.short, i.unit_of, i.duty, i.basis]
+                [
+                    i.code,
+                    i.name,
+                    dict(i.names),
+                    i.short,
+                    i.unit_of,
+                    i.institutions,
+                    i.duty,
+                    i.basis,
+                ]
                 for i in self._lines.values()
             ],
             "units": [
@@ -312,7 +338,7 @@ class UnitTable:
             if known and self._left_to_the_city(region, known):
                 return None
             line = self._shared.get(f"{region}-{line}") or (known.unit_of if known else "")
-            if not line:
+            if line in ("", NONE):
                 return None
         return None
 
@@ -370,10 +396,16 @@ class UnitTable:
             return self.territory(region)
         found = level(region)
         where = found if found in _LEVELS else "county"  # towns and zones write as counties do
+        if found == "town" and _TOWN_OFFICE.fullmatch(core):
+            return self.territory(region)
         line = self.line_of_name(core, where)
         if line:
             return self.line_unit(region, line)
-        return self._below(region, core) or self._office(region, core, where)
+        return (
+            self._below(region, core)
+            or self._office(region, core, where)
+            or self._institution(region, core)
+        )
 
     def _office(self, region: str, core: str, where: str) -> Unit | None:
         """Return the unit an office belongs to: 公安局高兴派出所, 人社局窗口, a town's 司法所."""
@@ -387,6 +419,13 @@ class UnitTable:
             line = self.line_of_name(name, where)
             if line:
                 return self.line_unit(region, line)
+        return None
+
+    def _institution(self, region: str, core: str) -> Unit | None:
+        """Return the unit above a hospital, a school or a home: 人民医院 is the health line's."""
+        for line in self._lines.values():
+            if core.endswith(line.institutions):
+                return self.line_unit(region, line.code)
         return None
 
     def _below(self, region: str, core: str) -> Unit | None:
@@ -474,16 +513,21 @@ def load_table(gazetteer: Gazetteer, folder: Path | None = None) -> UnitTable:
     }
     explicit: dict[str, _Explicit] = {}
     shared: dict[str, str] = {}
+    named: dict[tuple[str, str], str] = {}
     for code, row in overlaid(folders, "units.yaml").items():
         region = _unit_region(row, gazetteer)
         if "unit_of" in row:
             row.only("code", "unit_of")
             target = row.text("unit_of")
-            if target not in lines:
+            if target not in lines and target != NONE:
                 raise row.error(f"unit_of 指向不存在的条线 {target}", "unit_of")
             shared[code] = target
             continue
         explicit[code] = _explicit(row, region, gazetteer, lines, documents)
+        for name in {plain(n) for n in (explicit[code].unit.name, *explicit[code].aliases)}:
+            other = named.setdefault((region, name), code)
+            if other != code:
+                raise row.error(f"名称“{name}”在 {region} 已属于 {other}")
     rename_rows = overlaid(folders, "renames.yaml")
     renames = [_rename(row, lines) for row in rename_rows.values()]
     table = UnitTable(gazetteer, lines, documents, explicit, shared, renames)
@@ -492,7 +536,7 @@ def load_table(gazetteer: Gazetteer, folder: Path | None = None) -> UnitTable:
 
 
 def _line(row: Row) -> Line:
-    row.only("code", "name", *_TEMPLATES, "short", "unit_of", "duty", "basis")
+    row.only("code", "name", *_TEMPLATES, "short", "unit_of", "institutions", "duty", "basis")
     code = row.text("code")
     if not _CODE.fullmatch(code) or code == TERRITORY:
         raise row.error(f"条线代码 {code} 应为小写英文,且不得为 {TERRITORY}", "code")
@@ -506,7 +550,16 @@ def _line(row: Row) -> Line:
     if not names and not unit_of:
         raise row.error("条线既无名称模板,也无 unit_of")
     basis = row.choice("basis", ("line", "default"), "line")
-    return Line(code, row.text("name"), names, row.texts("short"), unit_of, row.text("duty"), basis)
+    return Line(
+        code,
+        row.text("name"),
+        names,
+        row.texts("short"),
+        unit_of,
+        row.texts("institutions"),
+        row.text("duty"),
+        basis,
+    )
 
 
 def _check_circle(row: Row, code: str, leads: Mapping[str, str]) -> None:

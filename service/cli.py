@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import structlog
 import typer
 import uvicorn
+import yaml
 from pydantic import ValidationError
 
 from adapters.sources import SourceFileError
@@ -74,10 +75,10 @@ def migrate() -> None:
 
 @app.command()
 def openapi() -> None:
-    """Print the OpenAPI document."""
+    """Print the OpenAPI document as YAML."""
     settings = _settings()
     document = build(wire(settings), settings).openapi()
-    _print_document(document)
+    sys.stdout.write(yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=100))
 
 
 @token_app.command("create")
@@ -226,7 +227,8 @@ def _log_as_json(level: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    for library in ("apscheduler", "alembic"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -227,7 +227,7 @@ class Desk:
 
         def reopened(ticket: Ticket) -> Ticket:
             # A review that was only counted was never anybody's to do, and so not to redo.
-            if ticket.lead is None or not ticket.milestones:
+            if ticket.is_counted_only:
                 raise IllegalMove(ticket.state, Act.REOPEN)
             return acts.reopen(ticket, order.at, self._times)
 

@@ -83,7 +83,7 @@ def _year(year: int, *, official: bool = True) -> YearTable:
 
 
 @pytest.mark.parametrize(
-    "years", [[], [_year(2024), _year(2026)], [_year(2024, official=False)]], ids=str
+    "years", [[], [_year(2024), _year(2026)], [_year(2024, official=False)]], ids=repr
 )
 def test_a_calendar_with_a_hole_or_without_a_published_year_is_refused(
     years: list[YearTable],

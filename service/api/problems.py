@@ -13,7 +13,7 @@ from adapters.payload import Undecodable
 from service.desk import CallBackOwed, KeyReused, UnknownTicket, UnknownUnit
 from service.domain.access import Forbidden
 from service.domain.deadline import LimitError
-from service.domain.lifecycle import IllegalMove
+from service.domain.lifecycle import Act, IllegalMove
 from service.domain.ports import FieldProblem, PayloadRejected
 from service.labels import ACTS, ROLES, STATES
 from service.store import StoreUnavailable
@@ -178,9 +178,13 @@ def field_problem(fault: Any) -> FieldProblem:
     The value itself is never repeated: it may be somebody's telephone number.
     """
     where = [str(part) for part in fault["loc"] if part != "body"]
+    if len(where) > 1 and where[0] in set(Act):
+        # pydantic puts the chosen act before its field; the sender's JSON has no such level.
+        where = where[1:]
     pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in where)
     sentence = _SENTENCES.get(fault["type"])
-    detail = sentence.format_map(_Lenient(fault.get("ctx") or {})) if sentence else fault["msg"]
+    context = _Lenient(fault.get("ctx") or {})
+    detail = sentence.format_map(context).replace("'", "") if sentence else fault["msg"]
     return FieldProblem(pointer, detail)
 
 

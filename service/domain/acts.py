@@ -31,8 +31,7 @@ def receive(
     A review that nobody complains in (系统默认, 好评) is counted for the unit and closed at once. What
     waits for manual sorting is on the coordinator's clock: the citizen's time is already running.
     """
-    counted_only = complaint.review is not None and not complaint.review.is_bad
-    state = State.CLOSED if counted_only else _RECEIVED_AS[route.decision]
+    state = _RECEIVED_AS[route.decision]
     ticket = Ticket(
         no=no,
         complaint=complaint,
@@ -42,8 +41,8 @@ def receive(
         received_at=complaint.accepted_at,
         limits=times.limits.digest,
     )
-    if counted_only:
-        return replace(ticket, lead=route.lead)
+    if ticket.is_counted_only:
+        return replace(ticket, state=State.CLOSED, lead=route.lead)
     if state is State.SORTING:
         return replace(ticket, milestones=_resolve_clocks(ticket, coordinator, times))
     if state is State.DISPATCHED and route.lead:

@@ -100,6 +100,12 @@ class Ticket:
     id: int = 0  # 0 until stored
 
     @property
+    def is_counted_only(self) -> bool:
+        """Whether it is a review that nobody complains in: counted for its unit, never worked."""
+        review = self.complaint.review
+        return review is not None and not review.is_bad
+
+    @property
     def region(self) -> str:
         """Return the GB/T 2260 code of its region."""
         return self.complaint.region

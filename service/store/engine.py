@@ -8,6 +8,7 @@ is the answer, and the answer comes after the commit.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -75,10 +76,14 @@ def migrate(connection: sa.Connection) -> None:
     command.upgrade(config, "head")
 
 
+@cache
+def _head() -> str | None:
+    return ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+
+
 def is_migrated(connection: sa.Connection) -> bool:
     """Whether the schema is the one this version works with."""
-    head = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
-    return MigrationContext.configure(connection).get_current_revision() == head
+    return MigrationContext.configure(connection).get_current_revision() == _head()
 
 
 class SqliteStore:

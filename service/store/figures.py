@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -61,7 +62,7 @@ def figures(connection: sa.Connection) -> Figures:
             connection,
             _e.region,
             _e.unit,
-            _e.content["solved"].as_string(),
+            _e.content["solved"].as_boolean(),
             _e.content["grade"].as_string(),
             where=_e.act == Act.CALL_BACK,
         ),
@@ -79,15 +80,22 @@ def figures(connection: sa.Connection) -> Figures:
     )
 
 
+def _label(value: object) -> str:
+    """Return a label's value: what was not asked or answered is empty."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)
+
+
 def _count(
     connection: sa.Connection,
-    *columns: sa.ColumnElement[str],
+    *columns: sa.ColumnElement[Any],
     where: sa.ColumnElement[bool] | None = None,
 ) -> list[tuple[Labels, int]]:
     query = sa.select(*columns, sa.func.count()).group_by(*columns).order_by(*columns)
     if where is not None:
         query = query.where(where)
     return [
-        (tuple(str(value or "") for value in row[:-1]), int(row[-1]))
+        (tuple(_label(value) for value in row[:-1]), int(row[-1]))
         for row in connection.execute(query)
     ]

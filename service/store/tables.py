@@ -77,7 +77,7 @@ class TicketRow(SQLModel, table=True):
     urgency: str = Field(max_length=32)
     state: str = Field(max_length=32)
     version: int
-    decision: str = Field(max_length=32)
+    decision: str = Field(max_length=32)  # the router's, or `counted` for what nobody works
     title: str
     content: str
     complaint: dict[str, Any] = _json()  # all but title and content

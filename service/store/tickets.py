@@ -96,7 +96,7 @@ def insert(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: date
             channel=complaint.channel,
             kind=complaint.kind,
             urgency=complaint.urgency,
-            decision=ticket.route.decision,
+            decision="counted" if ticket.is_counted_only else ticket.route.decision,
             title=complaint.title,
             content=complaint.content,
             route=_ROUTE.dump_python(ticket.route, mode="json"),
