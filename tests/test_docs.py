@@ -1,0 +1,134 @@
+"""What the pages say is held against the code they speak of."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+import service.labels
+from service.api import problems
+from service.config import Settings
+from service.domain.access import MAY_ACT, Role
+from service.domain.lifecycle import Act
+from service.labels import ACTS, ROLES
+from service.metrics import Metrics
+from service.store.figures import Figures
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+ADRS = sorted((DOCS / "adr").glob("[0-9]*.md"))
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """Return the cells of the first table below a heading, without its head."""
+    text = (ROOT / page).read_text("utf-8")
+    _, found, below = text.partition(f"\n{heading}\n")
+    assert found, f"{page} has no “{heading}”"
+    table = re.search(r"(?:^\|.*\n)+", below, re.MULTILINE)
+    assert table, f"{page} has no table below “{heading}”"
+    lines = table[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    expected = [
+        [
+            f"`BANJIE_{name.upper()}`",
+            "none" if field.default is None else f"`{field.default}`",
+            str(field.description),
+        ]
+        for name, field in Settings.model_fields.items()
+    ]
+    assert rows("docs/settings.md", "## The table") == expected
+
+
+def labels() -> Iterator[tuple[str, str, str]]:
+    for table, content in vars(service.labels).items():
+        if table.isupper() and isinstance(content, Mapping):
+            for value, label in content.items():
+                yield table, str(value), label
+
+
+@pytest.mark.parametrize(("table", "value", "label"), labels())
+def test_every_label_is_in_the_glossary(table: str, value: str, label: str) -> None:
+    lines = (DOCS / "glossary.md").read_text("utf-8").splitlines()
+    cells = [line.strip("|").split("|") for line in lines if line.startswith("|")]
+    assert any(
+        label == term.strip() and f"`{value}`" in names for term, names, *_ in cells
+    ), f"docs/glossary.md has no row for {label} `{value}` ({table})"
+
+
+def test_every_refusal_is_documented() -> None:
+    known = [
+        *problems.PROBLEMS.values(),
+        problems.INVALID,
+        problems.MALFORMED,
+        *problems._HTTP.values(),
+    ]
+    expected = sorted([str(p.status), f"`{p.name}`", p.title] for p in known)
+    assert sorted(row[:3] for row in rows("docs/api.md", "## Refusals")) == expected
+
+
+def test_who_may_do_what_is_documented() -> None:
+    expected = [
+        [f"`{act}` {ACTS[act]}", *("yes" if role in MAY_ACT[act] else "" for role in Role)]
+        for act in Act
+    ]
+    assert rows("docs/api.md", "## Who may do what") == expected
+
+
+def test_every_role_is_documented() -> None:
+    documented = [row[0] for row in rows("docs/api.md", "## Callers")]
+    assert documented == [f"`{role}` {ROLES[role]}" for role in Role]
+
+
+def test_every_address_is_documented_and_no_other() -> None:
+    document = yaml.safe_load((ROOT / "openapi.yaml").read_text("utf-8"))
+    served = {
+        f"`{method.upper()} {path}`" for path, methods in document["paths"].items() for method in methods
+    }
+    assert {row[0] for row in rows("docs/api.md", "## Addresses")} == served
+
+
+def test_every_series_is_documented() -> None:
+    nothing = Figures([], [], [], [], [], [], [], None)
+    shown = Metrics().render(nothing, problems_never_happen(), 40).decode()
+    series = {f"`{name}`" for name in re.findall(r"^# HELP (\S+)", shown, re.MULTILINE)}
+    assert {row[0] for row in rows("docs/operations.md", "## Metrics")} == series
+
+
+@pytest.mark.parametrize("page", ADRS, ids=lambda page: page.stem)
+def test_a_decision_is_told_in_five_parts(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert text.startswith(f"# ADR {page.stem[:4]}: ")
+    parts = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert parts == ["Context", "Decision", "Consequences", "Alternatives", "References"]
+
+
+def test_the_index_names_every_decision_by_its_title() -> None:
+    listed = rows("docs/adr/README.md", "# Decisions") if False else _index()
+    assert listed == {
+        page.name: page.read_text("utf-8").splitlines()[0].partition(": ")[2] for page in ADRS
+    }
+
+
+def _index() -> dict[str, str]:
+    text = (DOCS / "adr" / "README.md").read_text("utf-8")
+    return {page: title for title, page in re.findall(r"^\| \d{4} \| \[(.*)\]\((.*)\) \|$", text, re.M)}
+
+
+def test_decisions_that_the_code_refers_to_exist() -> None:
+    numbers = {page.stem[:4] for page in ADRS}
+    for package in ("service", "routing_rules", "adapters"):
+        for source in (ROOT / package).rglob("*.py"):
+            for number in re.findall(r"ADR (\d{4})", source.read_text("utf-8")):
+                assert number in numbers, f"{source.relative_to(ROOT)} refers to ADR {number}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_links_to_what_is_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
