@@ -120,7 +120,8 @@ def test_the_index_names_every_decision_by_its_title() -> None:
 def _index() -> dict[str, str]:
     text = (DOCS / "adr" / "README.md").read_text("utf-8")
     return {
-        page: title for title, page in re.findall(r"^\| \d{4} \| \[(.*)\]\((.*)\) \|$", text, re.MULTILINE)
+        page: title
+        for title, page in re.findall(r"^\| \d{4} \| \[(.*)\]\((.*)\) \|$", text, re.MULTILINE)
     }
 
 
