@@ -56,9 +56,9 @@ def labels() -> Iterator[tuple[str, str, str]]:
 def test_every_label_is_in_the_glossary(table: str, value: str, label: str) -> None:
     lines = (DOCS / "glossary.md").read_text("utf-8").splitlines()
     cells = [line.strip("|").split("|") for line in lines if line.startswith("|")]
-    assert any(
-        label == term.strip() and f"`{value}`" in names for term, names, *_ in cells
-    ), f"docs/glossary.md has no row for {label} `{value}` ({table})"
+    assert any(label == term.strip() and f"`{value}`" in names for term, names, *_ in cells), (
+        f"docs/glossary.md has no row for {label} `{value}` ({table})"
+    )
 
 
 def test_every_refusal_is_documented() -> None:
@@ -88,7 +88,9 @@ def test_every_role_is_documented() -> None:
 def test_every_address_is_documented_and_no_other() -> None:
     document = yaml.safe_load((ROOT / "openapi.yaml").read_text("utf-8"))
     served = {
-        f"`{method.upper()} {path}`" for path, methods in document["paths"].items() for method in methods
+        f"`{method.upper()} {path}`"
+        for path, methods in document["paths"].items()
+        for method in methods
     }
     assert {row[0] for row in rows("docs/api.md", "## Addresses")} == served
 
@@ -117,7 +119,9 @@ def test_the_index_names_every_decision_by_its_title() -> None:
 
 def _index() -> dict[str, str]:
     text = (DOCS / "adr" / "README.md").read_text("utf-8")
-    return {page: title for title, page in re.findall(r"^\| \d{4} \| \[(.*)\]\((.*)\) \|$", text, re.M)}
+    return {
+        page: title for title, page in re.findall(r"^\| \d{4} \| \[(.*)\]\((.*)\) \|$", text, re.M)
+    }
 
 
 def test_decisions_that_the_code_refers_to_exist() -> None:
