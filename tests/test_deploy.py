@@ -78,7 +78,9 @@ def test_the_image_is_made_of_what_is_there_and_sent() -> None:
 
 
 def test_the_versions_agree() -> None:
-    project = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.M)
+    project = re.search(
+        r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE
+    )
     assert project
     assert project[1] == VERSION
     assert COMPOSE["services"]["banjie"]["image"] == f"banjie:{VERSION}"
