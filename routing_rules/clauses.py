@@ -59,16 +59,20 @@ def number(item: str) -> str:
 def read_clauses(path: Path) -> list[Clause]:
     """Return the clauses of a file that `banjie rules derive` wrote. Raises RuleFileError."""
     try:
-        content = yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader)
+        return parse_clauses(path.read_text("utf-8"))
     except (OSError, yaml.YAMLError) as failure:
         raise RuleFileError(path, 1, f"无法读取:{failure}") from failure
-    try:
-        document: Mapping[str, Any] = content["document"]
-        name = str(document["number"] or document["title"])
-        region = str(document["region"])
-        return [_clause(row, name, region) for row in content["clauses"]]
     except (KeyError, TypeError) as failure:
         raise RuleFileError(path, 1, f"不是条目文件,缺少 {failure}") from failure
+
+
+def parse_clauses(text: str) -> list[Clause]:
+    """Return the clauses in the text of a clause file. Raises YAMLError, KeyError or TypeError."""
+    content = yaml.load(text, Loader=yaml.CSafeLoader)
+    document: Mapping[str, Any] = content["document"]
+    name = str(document["number"] or document["title"])
+    region = str(document["region"])
+    return [_clause(row, name, region) for row in content["clauses"]]
 
 
 def _clause(row: Mapping[str, Any], document: str, region: str) -> Clause:

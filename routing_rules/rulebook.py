@@ -159,8 +159,15 @@ class Rulebook:
         self.gates = tuple(gates)
         self.tuning = tuning
         self.digest = digest
-        self._duties = Matcher([rule.signals for rule in rules], landmarks, doubt_short=True)
-        self._gate = Matcher([*(gate.signals for gate in gates), accusation])
+        self._matcher = Matcher(
+            [
+                *(rule.signals for rule in rules),
+                *(gate.signals for gate in gates),
+                accusation,
+            ],
+            landmarks,
+            doubted=len(rules),
+        )
         self._accusation = len(gates)
         self._accused = accusation
         self._landmarks = tuple(landmarks)
@@ -206,7 +213,7 @@ class Rulebook:
     @property
     def terms(self) -> tuple[str, ...]:
         """Every word that a duty or topic listens for."""
-        return self._duties.terms
+        return self._matcher.terms
 
     # --- the decision
 
@@ -217,7 +224,13 @@ class Rulebook:
             return self._manual((), 0.0, "区划代码不明,需人工判断属地")
         title = plain(complaint.title)
         text = f"{title}。{plain(complaint.content)}"
-        gate_hits = self._gate.hits(text, len(title))
+        every = self._matcher.hits(text, len(title))
+        first_gate = len(self.rules)
+        gate_hits = [
+            Hit(hit.rule - first_gate, hit.score, hit.told)
+            for hit in every
+            if hit.rule >= first_gate
+        ]
         if complaint.review is not None:
             return self._review(complaint, region, gate_hits, text)
         place = plain(complaint.place)
@@ -225,8 +238,11 @@ class Rulebook:
         if stop:
             return stop
         accused = self._accusing(gate_hits, complaint, text)
-        hits = self._duties.hits(text, len(title))
-        hits = [hit for hit in hits if covers(self.rules[hit.rule].region, region)]
+        hits = [
+            hit
+            for hit in every
+            if hit.rule < first_gate and covers(self.rules[hit.rule].region, region)
+        ]
         best = hits[0].score if hits else 0.0
         if accused is None:
             stop = self._not_accepted(gate_hits, best) or self._elsewhere(place, text, region)
@@ -310,7 +326,7 @@ class Rulebook:
         lines: set[str] = set()
         edges = [0, *starts, len(text)]
         for left, right in pairwise(edges):
-            hits = self._duties.hits(text[left:right])
+            hits = [h for h in self._matcher.hits(text[left:right]) if h.rule < len(self.rules)]
             if hits and hits[0].score >= self.tuning.part:
                 lines.add(self._line_here(self.rules[hits[0].rule], region))
         return "包含多个互不相关的诉求,需人工拆分派单" if len(lines) >= 3 else ""
@@ -332,7 +348,7 @@ class Rulebook:
         if unit is None:
             return self._manual((), 0.0, f"被评价单位“{review.evaluated_unit}”不在单位表中")
         note = f"好差评谁办理谁负责:被评价单位为{unit.name}"
-        hit = Hit(0, 10.0, (review.evaluated_unit,))
+        hit = Hit(0, 10.0, ((10.0, review.evaluated_unit),))
         candidates = self._single(unit, unit.line, hit, EvidenceKind.REVIEW, note)
         reason = ""
         if not review.is_bad:

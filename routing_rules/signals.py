@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
 
@@ -31,12 +31,15 @@ _NAME_OF_A_PLACE = re.compile(
 _LANDMARK = re.compile(
     r"门口|门前|对面|对过|旁|附近|后面|后门|隔壁|边上|斜对面|正对面|背后|那边|侧面|围墙外"
 )
+_BEHIND = re.compile(f"{_LANDMARK.pattern}|{_NAME_OF_A_PLACE.pattern}")
 _AFTERWARDS = frozenset("路街巷大宿小家新花公广苑桥门对旁附后隔边斜正背那侧围")
 # A clause that its own author sets aside.
-_ASIDE = re.compile(
-    r"[^,。;!?:、.]*(?:先不说|另外再打|另外再说|暂且不提|先不提|不说了|就不提了|不用管|不是我要说的"
-    r"|不是这次|不是本次|已经解决|已解决了|已经修好|另案)[^,。;!?:.]*"
+_ASIDE_WORDS = (
+    r"(?:先不说|另外再打|另外再说|暂且不提|先不提|不说了|就不提了|不用管|不是我要说的"
+    r"|不是这次|不是本次|已经解决|已解决了|已经修好|另案)"
 )
+_ASIDE_MARK = re.compile(_ASIDE_WORDS)
+_ASIDE = re.compile(rf"[^,。;!?:、.]*{_ASIDE_WORDS}[^,。;!?:.]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,33 @@ class Signals:
     against: tuple[str, ...]
 
 
+_Span: TypeAlias = tuple[int, int, float]  # start, end, what the word weighs there
+
+
+class _Pair(NamedTuple):
+    rule: int
+    groups: tuple[int, ...]
+    needs: frozenset[int]
+    single: float
+
+
+class _Says(NamedTuple):
+    effects: tuple[tuple[int, float], ...]
+    against: tuple[int, ...]
+    groups: frozenset[int]
+
+
 class Hit(NamedTuple):
     """A rule (by its place in the list) that a text speaks for."""
 
     rule: int
     score: float
-    terms: tuple[str, ...]
+    told: Sequence[tuple[float, str]]
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The words that spoke for it, the weightiest first, four at most."""
+        return tuple(dict.fromkeys([word for _, word in self.told[:4]]))
 
 
 def split(row: Row, key: str) -> tuple[str, ...]:
@@ -107,23 +131,19 @@ class Matcher:
     """All rules' words in one automaton."""
 
     def __init__(
-        self,
-        rules: Sequence[Signals],
-        landmarks: Sequence[str] = (),
-        *,
-        doubt_short: bool = False,
+        self, rules: Sequence[Signals], landmarks: Sequence[str] = (), doubted: int = 0
     ) -> None:
         """`landmarks` are houses (派出所, 银行): 派出所门口 says where, not what it is about.
 
-        With `doubt_short` a short word weighs less, for where it is one of thousands.
+        For the first `doubted` rules a short word weighs less, being one of thousands there.
         """
-        self._doubt_short = doubt_short
         surfaces: dict[str, int] = {}
         groups: dict[tuple[str, ...], int] = {}
         weights: dict[int, dict[int, float]] = {}
-        self._against: dict[int, list[int]] = {}
-        pairs: list[tuple[int, tuple[int, ...]]] = []
+        against: dict[int, list[int]] = {}
+        pairs: list[_Pair] = []
         for rule, signals in enumerate(rules):
+            doubt = rule < doubted
             for weight, words in (
                 (WEAK, signals.weak),
                 (WORD, signals.words),
@@ -131,30 +151,38 @@ class Matcher:
             ):
                 for word in words:
                     term = surfaces.setdefault(word, len(surfaces))
-                    share = SHORT if doubt_short and weight == STRONG and len(word) < 3 else 1.0
+                    share = SHORT if doubt and weight == STRONG and len(word) < 3 else 1.0
                     weights.setdefault(term, {})[rule] = weight * share
             for word in signals.against:
-                term = surfaces.setdefault(word, len(surfaces))
-                self._against.setdefault(term, []).append(rule)
+                against.setdefault(surfaces.setdefault(word, len(surfaces)), []).append(rule)
             for parts in signals.pairs:
                 ids = tuple(groups.setdefault(part, len(groups)) for part in parts)
-                pairs.append((rule, ids))
+                pairs.append(_Pair(rule, ids, frozenset(ids), SINGLE if doubt else 1.0))
+        parts_of = list(groups)
+        self._terms_of = [
+            tuple(surfaces.setdefault(word, len(surfaces)) for word in part) for part in parts_of
+        ]
         groups_of: dict[int, list[int]] = {}
-        for part, group in groups.items():
-            for word in part:
-                term = surfaces.setdefault(word, len(surfaces))
+        for group, terms in enumerate(self._terms_of):
+            for term in terms:
                 groups_of.setdefault(term, []).append(group)
         self._landmarks = frozenset(surfaces.setdefault(word, len(surfaces)) for word in landmarks)
         # A word that many rules claim says little for each of them.
-        self._effects = {
-            term: tuple((rule, w / max(1.0, len(by) / 2) ** 0.5) for rule, w in by.items())
-            for term, by in weights.items()
-        }
-        self._groups_of = {term: tuple(ids) for term, ids in groups_of.items()}
-        self._pairs = pairs
-        self._pairs_of: list[list[int]] = [[] for _ in groups]
-        for number, (_, ids) in enumerate(pairs):
-            self._pairs_of[ids[0]].append(number)
+        self._says = [
+            _Says(
+                tuple(
+                    (rule, w / max(1.0, len(weights[term]) / 2) ** 0.5)
+                    for rule, w in weights.get(term, {}).items()
+                ),
+                tuple(against.get(term, ())),
+                frozenset(groups_of.get(term, ())),
+            )
+            for term in range(len(surfaces))
+        ]
+        # Each pair waits for its rarest part: most texts never wake it.
+        self._waiting: list[list[_Pair]] = [[] for _ in parts_of]
+        for pair in pairs:
+            self._waiting[min(pair.groups, key=lambda g: len(parts_of[g]))].append(pair)
         self._terms = tuple(surfaces)
         self._automaton = AhoCorasick(
             list(surfaces), MatchKind.Standard, False, Implementation.ContiguousNFA
@@ -170,19 +198,72 @@ class Matcher:
 
         The first `title_chars` characters are its title.
         """
-        found: dict[int, list[tuple[int, int, float]]] = {}
-        asides = [(*match.span(), 0.1) for match in _ASIDE.finditer(text)]
+        found = self._found(text, title_chars)
+        terms = self._terms
+        values: dict[int, list[tuple[float, str]]] = {}
+        minus: dict[int, float] = {}
+        present: set[int] = set()
+        for term, spans in found.items():
+            effects, against, groups = self._says[term]
+            if effects:
+                factor = spans[0][2] if len(spans) == 1 else max(span[2] for span in spans)
+                word = terms[term]
+                for rule, weight in effects:
+                    if rule in values:
+                        values[rule].append((weight * factor, word))
+                    else:
+                        values[rule] = [(weight * factor, word)]
+            if against:
+                for rule in against:
+                    minus[rule] = minus.get(rule, 0.0) + AGAINST * min(1.0, spans[0][2])
+            if groups:
+                present |= groups
+        spans_of: dict[int, list[_Span]] = {}
+        for group in present:
+            for pair in self._waiting[group]:
+                if not pair.needs <= present:
+                    continue
+                for part in pair.groups:
+                    if part not in spans_of:
+                        spans_of[part] = [
+                            span
+                            for term in self._terms_of[part]
+                            if term in found
+                            for span in found[term]
+                        ]
+                value, words = _near([spans_of[part] for part in pair.groups], text, pair.single)
+                if value > 0:
+                    values.setdefault(pair.rule, []).append((value, words))
+        hits = []
+        for rule, told in values.items():
+            if len(told) > 1:
+                told.sort(reverse=True)
+            score, share = -minus.get(rule, 0.0), 1.0
+            for value, _ in told:
+                score += value * share
+                share *= DECAY
+            if score > 0:
+                hits.append(Hit(rule, score, told))
+        hits.sort(key=_by_score, reverse=True)
+        return hits
+
+    def _found(self, text: str, title_chars: int) -> dict[int, list[_Span]]:
+        """Return where each word stands, and what it weighs there."""
+        asides = (
+            [(*match.span(), 0.1) for match in _ASIDE.finditer(text)]
+            if _ASIDE_MARK.search(text)
+            else []
+        )
         matches = self._automaton.find_matches_as_indexes(text, overlapping=True)
-        for term, start, end in matches:
-            if (
-                term in self._landmarks
-                and text[end : end + 1] in _AFTERWARDS
-                and (_LANDMARK.match(text, end) or _NAME_OF_A_PLACE.match(text, end))
-            ):
-                asides.append((start, end, 0.25))
-        for term, start, end in matches:
+        followed = [text[end : end + 1] in _AFTERWARDS for _, _, end in matches]
+        if any(followed):
+            for (term, start, end), more in zip(matches, followed, strict=True):
+                if more and term in self._landmarks and _BEHIND.match(text, end):
+                    asides.append((start, end, 0.25))
+        found: dict[int, list[_Span]] = {}
+        for (term, start, end), more in zip(matches, followed, strict=True):
             factor = TITLE if start < title_chars else 1.0
-            if text[end : end + 1] in _AFTERWARDS:
+            if more:
                 if _NAME_OF_A_PLACE.match(text, end):
                     continue
                 if _LANDMARK.match(text, end):
@@ -190,58 +271,21 @@ class Matcher:
             for left, right, share in asides:
                 if left <= start and end <= right:
                     factor *= share
-            found.setdefault(term, []).append((start, end, factor))
-        values: dict[int, list[tuple[float, str]]] = {}
-        minus: dict[int, float] = {}
-        places: dict[int, list[tuple[int, int, float]]] = {}
-        terms = self._terms
-        for term, spans in found.items():
-            effects = self._effects.get(term)
-            if effects:
-                factor = max(span[2] for span in spans)
-                for rule, weight in effects:
-                    values.setdefault(rule, []).append((weight * factor, terms[term]))
-            for rule in self._against.get(term, ()):
-                minus[rule] = minus.get(rule, 0.0) + AGAINST * min(1.0, spans[0][2])
-            groups = self._groups_of.get(term, ())
-            if (
-                groups and self._doubt_short and len(terms[term]) == 1
-            ):  # 地, 水, 分 stand in many other words
-                spans = [(start, end, factor * SINGLE) for start, end, factor in spans]
-            for group in groups:
-                there = places.get(group)
-                if there is None:
-                    places[group] = spans
-                else:
-                    places[group] = there + spans
-        for group in places:
-            for number in self._pairs_of[group]:
-                rule, ids = self._pairs[number]
-                for other in ids[1:]:
-                    if other not in places:
-                        break
-                else:
-                    value, words = _near([places[one] for one in ids], text)
-                    if value > 0:
-                        values.setdefault(rule, []).append((value, words))
-        hits = []
-        for rule, parts in values.items():
-            parts.sort(reverse=True)
-            score, share = -minus.get(rule, 0.0), 1.0
-            for value, _ in parts:
-                score += value * share
-                share *= DECAY
-            if score > 0:
-                hits.append(Hit(rule, score, tuple(dict.fromkeys(word for _, word in parts[:4]))))
-        hits.sort(key=lambda hit: -hit.score)
-        return hits
+            if term in found:
+                found[term].append((start, end, factor))
+            else:
+                found[term] = [(start, end, factor)]
+        return found
 
 
-def _near(parts: Sequence[Sequence[tuple[int, int, float]]], text: str) -> tuple[float, str]:
+def _by_score(hit: Hit) -> float:
+    return hit.score
+
+
+def _near(parts: Sequence[Sequence[_Span]], text: str, single: float) -> tuple[float, str]:
     """Return what words near each other are worth, and the words; 0 if they only overlap."""
-    first = parts[0]
     worth, words = 0.0, ""
-    for a in first:
+    for a in parts[0]:
         spans, gap = [a], 0
         for other in parts[1:]:
             best, distance = None, 1 << 30
@@ -254,8 +298,11 @@ def _near(parts: Sequence[Sequence[tuple[int, int, float]]], text: str) -> tuple
             spans.append(best)
             gap = max(gap, distance)
         else:
-            nearness = 1.0 if gap <= 12 else 0.8 if gap <= 30 else 0.5 if gap <= 60 else 0.2
-            value = PAIR * nearness * min(span[2] for span in spans) * (1 + 0.2 * (len(parts) - 2))
+            value = PAIR * (1.0 if gap <= 12 else 0.8 if gap <= 30 else 0.5 if gap <= 60 else 0.2)
+            least = 9.0
+            for start, end, factor in spans:
+                least = min(least, factor * single if end - start == 1 else factor)
+            value *= least * (1 + 0.2 * (len(parts) - 2))
             if value > worth:
                 worth = value
                 words = "…".join(text[s:e] for s, e, _ in sorted(spans))

@@ -1,29 +1,28 @@
 """The command line: `banjie`."""
 
 import asyncio
-import json
 import logging
 import sys
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import structlog
 import typer
 import uvicorn
 import yaml
-from pydantic import ValidationError
 
 from adapters.sources import SourceFileError
 from routing_rules.clocks import ClockFileError, load_timetable
 from routing_rules.yamlfile import RuleFileError
-from service.config import Settings
+from service import cli_rules
 from service.demo import prepare
 from service.domain.access import Actor, Role
 from service.domain.calendar import SHANGHAI
 from service.domain.deadline import CountFrom, LimitError, due, parse_limit
 from service.main import build, now, wire
 from service.store import BadDatabaseUrl, Store, StoreUnavailable, open_store, tokens
+from service.terminal import AsJson, Refused, fail, print_document, settings
 
 app = typer.Typer(
     name="banjie",
@@ -33,13 +32,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 token_app = typer.Typer(no_args_is_help=True, help="Callers' tokens 令牌.")
-rules_app = typer.Typer(no_args_is_help=True, help="The responsible-unit table 责任单位.")
 calendar_app = typer.Typer(no_args_is_help=True, help="Working days 工作日.")
 app.add_typer(token_app, name="token")
-app.add_typer(rules_app, name="rules")
+app.add_typer(cli_rules.app, name="rules")
 app.add_typer(calendar_app, name="calendar")
-
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 @app.command()
@@ -49,15 +45,15 @@ def serve(
     demo: Annotated[bool, typer.Option(help="Add users and living tickets to play with.")] = False,
 ) -> None:
     """Migrate the database, then serve."""
-    settings = _settings()
-    _log_as_json(settings.log_level)
-    parts = wire(settings)
+    configured = settings()
+    _log_as_json(configured.log_level)
+    parts = wire(configured)
     if demo:
         asyncio.run(prepare(parts, f"http://{host}:{port}"))
         # The event loop of the preparation is gone, and with it what was bound to it.
-        parts = wire(settings)
+        parts = wire(configured)
     uvicorn.run(
-        build(parts, settings),
+        build(parts, configured),
         host=host,
         port=port,
         access_log=False,
@@ -76,8 +72,8 @@ def migrate() -> None:
 @app.command()
 def openapi() -> None:
     """Print the OpenAPI document as YAML."""
-    settings = _settings()
-    document = build(wire(settings), settings).openapi()
+    configured = settings()
+    document = build(wire(configured), configured).openapi()
     sys.stdout.write(yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=100))
 
 
@@ -90,20 +86,20 @@ def create_token(
     region: Annotated[str, typer.Option(help="GB/T 2260 code; empty is everywhere.")] = "",
 ) -> None:
     """Create a token and print it alone. It cannot be shown again."""
-    parts = wire(_settings())
+    parts = wire(settings())
     for code in unit or []:
         if parts.router.unit(code) is None:
-            _fail(f"责任单位表中没有代码为“{code}”的单位", 2)
+            raise Refused(f"责任单位表中没有代码为“{code}”的单位", 2)
     if source and source not in parts.sources:
-        _fail(f"sources.yaml 中没有“{source}”", 2)
+        raise Refused(f"sources.yaml 中没有“{source}”", 2)
     if region and parts.gazetteer.find(region) != region:
-        _fail(f"没有代码为“{region}”的地区", 2)
+        raise Refused(f"没有代码为“{region}”的地区", 2)
     if role is Role.HANDLER and not unit:
-        _fail("承办人的令牌要用 --unit 指明单位", 2)
+        raise Refused("承办人的令牌要用 --unit 指明单位", 2)
     if role is Role.SOURCE and not source:
-        _fail("来源系统的令牌要用 --source 指明来源", 2)
+        raise Refused("来源系统的令牌要用 --source 指明来源", 2)
     if not name.strip() or len(name) > 100:
-        _fail("--name 应为 1 到 100 个字", 2)
+        raise Refused("--name 应为 1 到 100 个字", 2)
     actor = Actor(name.strip(), role, tuple(unit or ()), source, region)
 
     async def create(store: Store) -> None:
@@ -111,17 +107,6 @@ def create_token(
         typer.echo(await store.run(lambda connection: tokens.create(connection, actor, now())))
 
     _with_store(create)
-
-
-@rules_app.command("check")
-def check_rules() -> None:
-    """Load every rule, limit, calendar and source; exit 1 if something is wrong."""
-    parts = wire(_settings())
-    typer.echo(
-        f"规则 {parts.router.digest[:12]}：{len(parts.router.units())} 个单位，"
-        f"{len(parts.times.limits.rules)} 条时限，日历到 {parts.times.calendar.last}，"
-        f"{len(parts.sources)} 个来源，未发现问题"
-    )
 
 
 @app.command()
@@ -137,15 +122,15 @@ def deadline(
     try:
         at = datetime.fromisoformat(start)
     except ValueError:
-        _fail(f"看不懂的时间“{start}”，应如 2026-11-18T09:12", 2)
+        raise Refused(f"看不懂的时间“{start}”，应如 2026-11-18T09:12", 2) from None
     if at.tzinfo is None:
         at = at.replace(tzinfo=SHANGHAI)
     try:
-        found = due(load_timetable(_settings().rules).calendar, at, parse_limit(limit), count_from)
+        found = due(load_timetable(settings().rules).calendar, at, parse_limit(limit), count_from)
     except (LimitError, OverflowError) as error:
-        _fail(str(error), 2)
+        raise Refused(str(error), 2) from None
     if as_json:
-        _print_document(
+        print_document(
             {
                 "due_at": found.due_at.astimezone(SHANGHAI).isoformat(),
                 "provisional": found.provisional,
@@ -159,7 +144,7 @@ def deadline(
 @calendar_app.command("check")
 def check_calendar() -> None:
     """Tell which years are there; exit 1 if the next 60 days are not all published."""
-    calendar = load_timetable(_settings().rules).calendar
+    calendar = load_timetable(settings().rules).calendar
     for year, table in calendar.years.items():
         typer.echo(f"{year} {'正式' if table.official else '预测'} {table.source}")
     left = calendar.days_left(now().astimezone(SHANGHAI).date())
@@ -172,43 +157,25 @@ def main() -> None:
     """Run the command line; what an operator can mend is told in one line, without a traceback."""
     try:
         app()
+    except Refused as error:
+        fail(str(error), error.code)
     except (RuleFileError, ClockFileError, SourceFileError) as error:
-        _fail(f"规则或配置无法加载，已停止：{error}", 1)
+        fail(f"规则或配置无法加载，已停止：{error}", 1)
     except BadDatabaseUrl as error:
-        _fail(f"设置有误：BANJIE_DATABASE_URL：{error}", 2)
+        fail(f"设置有误：BANJIE_DATABASE_URL：{error}", 2)
     except StoreUnavailable as error:
-        _fail(f"数据库不可用：{error}", 1)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(message, err=True)
-    raise SystemExit(code)
-
-
-def _settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        wrong = "；".join(
-            f"BANJIE_{'_'.join(str(part) for part in fault['loc']).upper()}：{fault['msg']}"
-            for fault in error.errors()
-        )
-        _fail(f"设置有误：{wrong}", 2)
+        fail(f"数据库不可用：{error}", 1)
 
 
 def _with_store(work: Callable[[Store], Any]) -> None:
     async def run() -> None:
-        store = open_store(_settings().database_url)
+        store = open_store(settings().database_url)
         try:
             await work(store)
         finally:
             await store.close()
 
     asyncio.run(run())
-
-
-def _print_document(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
 
 
 def _log_as_json(level: str) -> None:

@@ -114,7 +114,10 @@ def test_a_decision_is_told_in_five_parts(page: Path) -> None:
 
 def test_the_index_names_every_decision_by_its_title() -> None:
     expected = [
-        [page.stem[:4], f"[{page.read_text('utf-8').splitlines()[0].partition(': ')[2]}]({page.name})"]
+        [
+            page.stem[:4],
+            f"[{page.read_text('utf-8').splitlines()[0].partition(': ')[2]}]({page.name})",
+        ]
         for page in ADRS
     ]
     assert rows("docs/adr/README.md", "## All of them") == expected

@@ -1,6 +1,6 @@
 """Tickets, their clocks and their history: rows in, values out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.domain.access import Actor, Role
 from service.domain.complaint import Complaint, Route, UnitRef
-from service.domain.lifecycle import State
+from service.domain.lifecycle import FINISHED, State
 from service.domain.region import prefix
 from service.domain.ticket import Clock, Event, Milestone, MilestoneKind, Outcome, Stage, Ticket
 from service.store.tables import (
@@ -317,6 +317,28 @@ def oldest_due(connection: sa.Connection) -> datetime | None:
     return connection.execute(
         sa.select(m.next_at).where(m.next_at.is_not(None)).order_by(m.next_at).limit(1)
     ).scalar()
+
+
+def open_citing(
+    connection: sa.Connection, documents: Collection[str], items: Collection[str]
+) -> list[str]:
+    """Return the numbers of unfinished tickets that were routed by one of these items."""
+    t = _tickets.c
+    rows = connection.execute(
+        sa.select(t.no, t.route)
+        .where(t.state.not_in(FINISHED))
+        .order_by(t.id)
+        .execution_options(yield_per=500)
+    )
+    return [
+        row.no
+        for row in rows
+        if any(
+            evidence["document"] in documents and set(evidence["item"].split("、")) & set(items)
+            for candidate in row.route["candidates"]
+            for evidence in candidate["evidence"]
+        )
+    ]
 
 
 @dataclass(frozen=True, slots=True)

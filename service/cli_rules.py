@@ -1,0 +1,211 @@
+"""`banjie rules`: derive, check, explain, evaluate and compare the responsible-unit table."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from pydantic import TypeAdapter
+
+from adapters.sources import load_sources
+from routing_rules import check as checking
+from routing_rules.clauses import Clause, diff, parse_clauses, read_clauses
+from routing_rules.clocks import ClockFileError, load_timetable
+from routing_rules.derive import clause_file, derive, refusal, render
+from routing_rules.evaluate import complaint_from, evaluate
+from routing_rules.readable import Unreadable
+from routing_rules.rulebook import Rulebook, load
+from service.domain.complaint import Route
+from service.domain.limits import Limits
+from service.domain.region import covers
+from service.store import open_store, tickets
+from service.terminal import AsJson, Refused, print_document, settings
+
+app = typer.Typer(no_args_is_help=True, help="The responsible-unit table 责任单位.")
+
+Region = Annotated[str, typer.Option(help="GB/T 2260 code.")]
+
+
+@app.command("derive")
+def derive_clauses(
+    file: Annotated[Path, typer.Argument(help="A policy document: txt, HTML, docx or PDF.")],
+    region: Region,
+    as_json: AsJson = False,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="The clause file, as committed under data/clauses.")
+    ] = False,
+) -> None:
+    """Print the clauses of a document with units, roles and provenance; exit 1 if unusable."""
+    try:
+        derivation = derive(file, region)
+    except Unreadable as error:
+        if as_json:
+            print_document(refusal(file, region, error))
+        raise Refused(f"{file}：{error.finding.message}", 1) from error
+    except ValueError as error:
+        raise Refused(str(error), 2) from error
+    if as_json:
+        print_document(derivation.as_json())
+    else:
+        typer.echo(clause_file(derivation) if as_yaml else render(derivation), nl=False)
+    if not derivation.usable:
+        raise typer.Exit(1)
+
+
+@app.command("check")
+def check_rules(as_json: AsJson = False) -> None:
+    """Check every rule, limit, calendar and source; exit 1 if something is wrong."""
+    overlay = settings().rules
+    try:
+        times = load_timetable(overlay)
+    except ClockFileError as error:
+        raise Refused(str(error), 1) from error
+    sources = load_sources(settings().sources)
+    findings = checking.check(overlay, [lambda book: _limits(book, times.limits)])
+    if as_json:
+        print_document(
+            [
+                {
+                    "code": f.code,
+                    "rule": f.rule,
+                    "file": f.file,
+                    "line": f.line,
+                    "text": f.text,
+                    "grave": f.grave,
+                }
+                for f in findings
+            ]
+        )
+    else:
+        for f in findings:
+            typer.echo(
+                f"{'错误' if f.grave else '提示'} {f.file}:{f.line} [{f.code}] {f.rule} {f.text}"
+            )
+        grave = sum(f.grave for f in findings)
+        typer.echo(
+            f"{len(times.limits.rules)} 条时限，日历到 {times.calendar.last}，{len(sources)} 个来源；"
+            f"{grave} 个错误，{len(findings) - grave} 个提示"
+        )
+    if any(f.grave for f in findings):
+        raise typer.Exit(1)
+
+
+def _limits(book: Rulebook, limits: Limits) -> Iterable[checking.Finding]:
+    """Find limits of clauses that no document has."""
+    known = {(clause.document, clause.key) for clause in book.clauses.values()}
+    for rule in limits.rules:
+        if rule.document and (rule.document, rule.item) not in known:
+            text = f"时限引用的条目不存在：{rule.document}第{rule.item}项"
+            yield checking.Finding("unknown-clause", rule.source, "limits.yaml", 0, text)
+
+
+@app.command("explain")
+def explain_route(
+    region: Region,
+    text: Annotated[str, typer.Option(help="The complaint.")],
+    channel: Annotated[str, typer.Option(help="The channel it comes by.")] = "hotline-12345",
+    place: Annotated[str, typer.Option(help="Where it happened.")] = "",
+    kind: Annotated[str, typer.Option(help="咨询, 求助, 投诉, 举报, 建议 or 表扬.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say where a complaint would go, and why. Nothing is stored."""
+    book = load(settings().rules)
+    code = book.gazetteer.find(region)
+    if code is None:
+        raise Refused(f"没有这个地区：{region}", 2)
+    row = {"region": code, "content": text, "channel": channel, "place": place, "kind": kind}
+    try:
+        route = book.route(complaint_from(row))
+    except ValueError as error:
+        raise Refused(str(error), 2) from error
+    if as_json:
+        print_document(TypeAdapter(Route).dump_python(route, mode="json"))
+    else:
+        typer.echo(checking.explain(route))
+
+
+@app.command("evaluate")
+def evaluate_rules(
+    file: Annotated[Path, typer.Argument(help="Cases with what is expected, JSON lines.")],
+    as_json: AsJson = False,
+) -> None:
+    """Measure the router on cases whose answer is known."""
+    rows = _cases(file)
+    try:
+        figures = evaluate(load(settings().rules), rows)
+    except (KeyError, ValueError) as error:
+        raise Refused(f"{file}：{error}", 2) from error
+    if as_json:
+        print_document(figures)
+    else:
+        typer.echo(yaml.safe_dump(figures, allow_unicode=True, sort_keys=False), nl=False)
+
+
+@app.command("diff")
+def diff_editions(
+    old: Annotated[Path, typer.Argument(help="The edition in force: a clause file or document.")],
+    new: Annotated[Path, typer.Argument(help="The new edition.")],
+    region: Annotated[str, typer.Option(help="GB/T 2260 code, for documents.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say what a new edition of a document changes, and which open tickets it would touch."""
+    before, after = _edition(old, region), _edition(new, region)
+    changes = diff(before, after)
+    keys = {change.item for change in changes}
+    names = {clause.document for clause in before}
+    touched = asyncio.run(_touched(names, keys))
+    if as_json:
+        print_document(
+            {
+                "changes": [{"item": c.item, "what": c.what} for c in changes],
+                "open_tickets": touched,
+            }
+        )
+        return
+    for change in changes:
+        typer.echo(f"第{change.item}项 {change.what}")
+    if not changes:
+        typer.echo("两个版本没有差别")
+    typer.echo(f"涉及未办结工单 {len(touched)} 张" + ("：" if touched else ""))
+    for no in touched:
+        typer.echo(f"  {no}")
+
+
+async def _touched(documents: set[str], items: set[str]) -> list[str]:
+    store = open_store(settings().database_url)
+    try:
+        await store.migrate()
+        return await store.read(lambda c: tickets.open_citing(c, documents, items))
+    finally:
+        await store.close()
+
+
+def _edition(path: Path, region: str) -> list[Clause]:
+    if path.suffix in {".yaml", ".yml"}:
+        return read_clauses(path)
+    if not covers("360000", region):
+        raise Refused("比较文件时用 --region 给出区划代码", 2)
+    try:
+        derivation = derive(path, region)
+    except Unreadable as error:
+        raise Refused(f"{path}：{error.finding.message}", 1) from error
+    return parse_clauses(clause_file(derivation))
+
+
+def _cases(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"{path}：{error}", 2) from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise Refused(f"{path}：第 {number} 行不是合法的 JSON", 2) from error
+    return rows

@@ -1,0 +1,43 @@
+"""What the commands share: settings, one JSON document, and a refusal in one line."""
+
+import json
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from service.config import Settings
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+class Refused(Exception):
+    """A command cannot go on: told in one line, with exit code 1 (found wrong) or 2 (used wrongly)."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say why on standard error, and end."""
+    typer.echo(message, err=True)
+    raise SystemExit(code)
+
+
+def settings() -> Settings:
+    """Return the settings, or refuse with the name of the one that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "；".join(
+            f"BANJIE_{'_'.join(str(part) for part in fault['loc']).upper()}：{fault['msg']}"
+            for fault in error.errors()
+        )
+        raise Refused(f"设置有误：{wrong}", 2) from error
+
+
+def print_document(document: Any) -> None:
+    """Print one JSON document and nothing else."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
