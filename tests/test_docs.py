@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 import service.labels
 from service.api import problems
+from service.cli import app, calendar_app, rules_app, token_app
 from service.config import Settings
 from service.domain.access import MAY_ACT, Role
 from service.domain.lifecycle import Act
@@ -52,7 +54,7 @@ def labels() -> Iterator[tuple[str, str, str]]:
                 yield table, str(value), label
 
 
-@pytest.mark.parametrize(("table", "value", "label"), labels())
+@pytest.mark.parametrize(("table", "value", "label"), list(labels()))
 def test_every_label_is_in_the_glossary(table: str, value: str, label: str) -> None:
     lines = (DOCS / "glossary.md").read_text("utf-8").splitlines()
     cells = [line.strip("|").split("|") for line in lines if line.startswith("|")]
@@ -97,7 +99,7 @@ def test_every_address_is_documented_and_no_other() -> None:
 
 def test_every_series_is_documented() -> None:
     nothing = Figures([], [], [], [], [], [], [], None)
-    shown = Metrics().render(nothing, problems_never_happen(), 40).decode()
+    shown = Metrics().render(nothing, datetime(2026, 11, 21, tzinfo=UTC), 40).decode()
     series = {f"`{name}`" for name in re.findall(r"^# HELP (\S+)", shown, re.MULTILINE)}
     assert {row[0] for row in rows("docs/operations.md", "## Metrics")} == series
 
@@ -111,18 +113,14 @@ def test_a_decision_is_told_in_five_parts(page: Path) -> None:
 
 
 def test_the_index_names_every_decision_by_its_title() -> None:
-    listed = rows("docs/adr/README.md", "# Decisions") if False else _index()
-    assert listed == {
-        page.name: page.read_text("utf-8").splitlines()[0].partition(": ")[2] for page in ADRS
-    }
-
-
-def _index() -> dict[str, str]:
-    text = (DOCS / "adr" / "README.md").read_text("utf-8")
-    return {
-        page: title
-        for title, page in re.findall(r"^\| \d{4} \| \[(.*)\]\((.*)\) \|$", text, re.MULTILINE)
-    }
+    expected = [
+        [
+            page.stem[:4],
+            f"[{page.read_text('utf-8').splitlines()[0].partition(': ')[2]}]({page.name})",
+        ]
+        for page in ADRS
+    ]
+    assert rows("docs/adr/README.md", "## All of them") == expected
 
 
 def test_decisions_that_the_code_refers_to_exist() -> None:
@@ -137,3 +135,14 @@ def test_decisions_that_the_code_refers_to_exist() -> None:
 def test_a_page_links_to_what_is_there(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_command_is_documented_and_no_other() -> None:
+    groups = [("", app), ("token ", token_app), ("rules ", rules_app), ("calendar ", calendar_app)]
+    commands = {
+        f"`banjie {group}{command.name or command.callback.__name__}`"
+        for group, typed in groups
+        for command in typed.registered_commands
+        if command.callback
+    }
+    assert {row[0] for row in rows("docs/operations.md", "## Commands")} == commands

@@ -1,65 +1,36 @@
 """The README's walk, run as it is written."""
 
 import json
-import os
 import re
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
-import pytest
-
 from tests.conftest import tool
+from tests.process import environment, serving
+from tests.served import sqlite
 
 ROOT = Path(__file__).parents[1]
-BANJIE = Path(sys.executable).with_name("banjie")
 
 
-@pytest.fixture
-def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Serve an empty database as `make run` does, without the tickets of the demo."""
-    monkeypatch.setenv("BANJIE_DATABASE_URL", f"sqlite:///{tmp_path}/banjie.db")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    log = tmp_path / "log"
-    with log.open("w") as written:
-        server = subprocess.Popen([BANJIE, "serve", "--port", str(port)], stderr=written)
-    try:
-        for _ in range(300):
-            try:
-                httpx.get(f"{address}/healthz")
-                break
-            except httpx.ConnectError:
-                assert server.poll() is None, log.read_text()
-                time.sleep(0.1)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def test_the_walk_of_the_readme_works_as_written(address: str, tmp_path: Path) -> None:
+def test_the_walk_of_the_readme_works_as_written(tmp_path: Path) -> None:
     tool("curl")
+    env = environment(sqlite(tmp_path))
     _, _, walk = (ROOT / "README.md").read_text("utf-8").partition("\n## The walk\n")
     script = "\n".join(re.findall(r"^```bash\n(.*?)^```$", walk, re.MULTILINE | re.DOTALL))
     assert "http://127.0.0.1:8000" in script
-    script = script.replace("http://127.0.0.1:8000", address)
-    script = script.replace(".venv/bin/banjie", str(BANJIE))
+    script = script.replace(".venv/bin/banjie", str(Path(sys.executable).with_name("banjie")))
     script = script.replace("tests/samples", str(ROOT / "tests/samples"))
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=tmp_path,
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with serving(env, tmp_path) as server:
+        script = script.replace("http://127.0.0.1:8000", server.address)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     received, *batches = answers[:4]

@@ -1,0 +1,91 @@
+"""What is used to run the service elsewhere names things that are there."""
+
+import hashlib
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from service.config import Settings
+from service.main import VERSION
+from tests.conftest import tool
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+
+
+def test_prometheus_accepts_its_configuration() -> None:
+    checked = subprocess.run(
+        [tool("promtool"), "check", "config", DEPLOY / "prometheus" / "prometheus.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_prometheus_asks_the_service_of_the_composition() -> None:
+    configured = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text("utf-8"))
+    (job,) = configured["scrape_configs"]
+    (host, port) = job["static_configs"][0]["targets"][0].split(":")
+    assert host in COMPOSE["services"]
+    assert COMPOSE["services"][host]["ports"] == [f"127.0.0.1:{port}:{port}"]
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_a_service_of_the_composition_mounts_what_is_there(name: str) -> None:
+    for mount in COMPOSE["services"][name].get("volumes", []):
+        source = mount.partition(":")[0]
+        if source.startswith("."):
+            assert (DEPLOY / source).exists(), source
+        else:
+            assert source in COMPOSE["volumes"], source
+
+
+def test_no_secret_is_written_down() -> None:
+    for path in DEPLOY.rglob("*"):
+        if path.is_file():
+            for name, value in re.findall(
+                r"^\s*(\S*PASSWORD\S*?)\s*[:=]\s*(\S+)", path.read_text("utf-8"), re.MULTILINE
+            ):
+                assert value.startswith("${"), f"{path.name}: {name}"
+
+
+def test_only_settings_that_exist_are_set() -> None:
+    known = {f"BANJIE_{name.upper()}" for name in Settings.model_fields}
+    for path in [ROOT / "Dockerfile", *DEPLOY.rglob("*")]:
+        if path.is_file():
+            assert set(re.findall(r"BANJIE_[A-Z_]+", path.read_text("utf-8"))) <= known
+
+
+def test_the_image_is_made_of_what_is_there_and_sent() -> None:
+    sent = {
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+        if line.startswith("!")
+    }
+    copied = {
+        name
+        for line in (ROOT / "Dockerfile").read_text("utf-8").splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for name in line.split()[1:-1]
+    }
+    assert copied == sent
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_versions_agree() -> None:
+    project = re.search(
+        r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE
+    )
+    assert project
+    assert project[1] == VERSION
+    assert COMPOSE["services"]["banjie"]["image"] == f"banjie:{VERSION}"
+
+
+def test_the_licence_is_the_published_text() -> None:
+    digest = hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest()
+    assert digest == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
