@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from routing_rules.clauses import Clause, number, read_clauses
+from routing_rules.fallback import Fallback, read_weights
 from routing_rules.gazetteer import DATA, Gazetteer, level, load_gazetteer
 from routing_rules.signals import (
     SIGNAL_KEYS,
@@ -135,6 +136,8 @@ class Tuning:
     per_score: float
     per_margin: float
     topic_bonus: float
+    second_opinion: float  # confidence below which the fallback is heard
+    guess: float  # what its score counts beside a rule's
     precedent: float  # how much more a ruling weighs than a duty
 
 
@@ -151,6 +154,7 @@ class Rulebook:
         tuning: Tuning,
         landmarks: Sequence[str],
         clauses: Sequence[Clause],
+        weights: Mapping[str, Mapping[str, float]],
         digest: str,
     ) -> None:
         self.gazetteer = gazetteer
@@ -168,6 +172,8 @@ class Rulebook:
             landmarks,
             doubted=len(rules),
         )
+        self._weights = weights
+        self._fallback = Fallback(weights)
         self._accusation = len(gates)
         self._accused = accusation
         self._landmarks = tuple(landmarks)
@@ -193,6 +199,7 @@ class Rulebook:
             self.tuning,
             self._landmarks,
             tuple(self.clauses.values()),
+            self._weights,
             digest.hexdigest(),
         )
 
@@ -254,9 +261,15 @@ class Rulebook:
             return self._supervised(accused, candidates, region, complaint)
         if unclear:
             return self._manual(candidates, 0.2, unclear)
+        confidence = self._confidence(candidates)
+        if confidence < self.tuning.second_opinion:
+            heard = self._second_opinion(candidates, text, region)
+            if heard and heard[0].unit != (candidates[0].unit if candidates else ""):
+                assist = ()
+            candidates = heard
+            confidence = self._confidence(candidates)
         if not candidates:
             return self._manual((), 0.0, "未能从诉求中识别出事项,需人工联系核实")
-        confidence = self._confidence(candidates)
         if confidence < self.tuning.threshold:
             return self._manual(candidates, confidence, "依据不足以自动派单,请从候选单位中选择")
         lead = UnitRef(candidates[0].unit, candidates[0].name)
@@ -509,7 +522,31 @@ class Rulebook:
         basis = Basis.DEFAULT if unit.basis == Basis.DEFAULT else Basis.LINE
         return Evidence(kind, "", "", hit.terms, basis, note)
 
+    def _second_opinion(
+        self, candidates: Sequence[Candidate], text: str, region: str
+    ) -> tuple[Candidate, ...]:
+        """Return the candidates again, with what pairs of characters say added to their scores."""
+        ranked = {candidate.unit: candidate for candidate in candidates}
+        for guess in self._fallback.guesses(text)[:6]:
+            unit = self.table.line_unit(region, guess.line)
+            if unit is None:
+                continue
+            note = f"“{'”“'.join(guess.pairs)}”等字词与{unit.name}以往的诉求相近(统计推断,仅作参考)"
+            evidence = Evidence(EvidenceKind.MODEL, "", "", guess.pairs, Basis.DEFAULT, note)
+            known = ranked.get(unit.code)
+            score = self.tuning.guess * guess.score
+            ranked[unit.code] = Candidate(
+                unit.code,
+                unit.name,
+                known.line if known else guess.line,
+                round(score + (known.score if known else 0.0), 2),
+                (*(known.evidence if known else ()), evidence),
+            )
+        return tuple(sorted(ranked.values(), key=lambda c: -c.score)[:3])
+
     def _confidence(self, candidates: Sequence[Candidate]) -> float:
+        if not candidates:
+            return 0.0
         first = candidates[0].score
         second = candidates[1].score if len(candidates) > 1 else 0.0
         margin = (first - second) / first
@@ -655,6 +692,9 @@ def load(folder: Path | None = None) -> Rulebook:
         for row in read(path):
             gate = _gate(row, concepts, lines)
             gates[gate.code] = gate
+    weights: dict[str, dict[str, float]] = {}
+    for path in files("fallback.yaml"):
+        weights.update(read_weights(path, lines))
     accusation: Signals | None = None
     for path in files("accusation.yaml"):
         for row in read(path):
@@ -669,7 +709,7 @@ def load(folder: Path | None = None) -> Rulebook:
     assert tuning is not None
     digest = hashlib.sha256(gazetteer.canonical_json().encode())
     digest.update(table.canonical_json().encode())
-    for part in (rules, gates, accusation, tuning, clauses):
+    for part in (rules, gates, accusation, tuning, clauses, weights):
         digest.update(repr(_content(part)).encode())
     return Rulebook(
         gazetteer,
@@ -680,6 +720,7 @@ def load(folder: Path | None = None) -> Rulebook:
         tuning,
         concepts.get("地标", ()),
         clauses,
+        weights,
         digest.hexdigest(),
     )
 
