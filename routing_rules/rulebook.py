@@ -137,6 +137,7 @@ class Tuning:
     per_margin: float
     topic_bonus: float
     second_opinion: float  # confidence below which the fallback is heard
+    guess_alone: float  # of the confidence, where only the fallback speaks for the lead
     guess: float  # what its score counts beside a rule's
     precedent: float  # how much more a ruling weighs than a duty
 
@@ -234,7 +235,7 @@ class Rulebook:
         every = self._matcher.hits(text, len(title))
         first_gate = len(self.rules)
         gate_hits = [
-            Hit(hit.rule - first_gate, hit.score, hit.told)
+            Hit(hit.rule - first_gate, hit.score, hit.told, hit.against)
             for hit in every
             if hit.rule >= first_gate
         ]
@@ -268,6 +269,8 @@ class Rulebook:
                 assist = ()
             candidates = heard
             confidence = self._confidence(candidates)
+            if candidates and candidates[0].evidence[0].kind == EvidenceKind.MODEL:
+                confidence = round(confidence * self.tuning.guess_alone, 3)
         if not candidates:
             return self._manual((), 0.0, "未能从诉求中识别出事项,需人工联系核实")
         if confidence < self.tuning.threshold:
@@ -287,7 +290,8 @@ class Rulebook:
     def _emergency(self, hits: Sequence[Hit], region: str, urgency: Urgency) -> Route | None:
         """Return the way to an emergency line; the caller's word counts, but never alone."""
         found = self._best_gate(hits, Decision.EMERGENCY_LINE)
-        share = self.tuning.urgent_share if urgency == Urgency.EMERGENCY else 1.0
+        urgent = urgency == Urgency.EMERGENCY and found is not None and not found[1].against
+        share = self.tuning.urgent_share if urgent else 1.0
         if not found or found[1].score < self.tuning.emergency * share:
             return None
         gate, hit = found

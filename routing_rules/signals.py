@@ -75,6 +75,7 @@ class Hit(NamedTuple):
     rule: int
     score: float
     told: Sequence[tuple[float, str]]
+    against: float = 0.0  # what the words against it took away
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -243,7 +244,7 @@ class Matcher:
                 score += value * share
                 share *= DECAY
             if score > 0:
-                hits.append(Hit(rule, score, told))
+                hits.append(Hit(rule, score, told, minus.get(rule, 0.0)))
         hits.sort(key=_by_score, reverse=True)
         return hits
 
