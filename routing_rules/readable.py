@@ -238,10 +238,34 @@ def _html(content: bytes) -> tuple[str, None]:
     if len(content) > MAX_HTML_BYTES:
         raise Unreadable("too-large", f"网页超过 {MAX_HTML_BYTES // 1_000_000} MB 的上限。")
     source = _declared(content)
+    if _too_tangled(source):
+        raise Unreadable("too-large", "网页标签嵌套过深，未予读取。")
     body = LexborHTMLParser(source).body
     text = "".join(_html_pieces(body, _plain_tables(body))) if body is not None else ""
     lines = (_HTML_SPACE.sub(" ", line).strip(" ") for line in text.split("\n"))
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip("\n") + "\n", None
+
+
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]{0,20})")
+# Tags that a browser closes by itself: left open by the thousand, they nest nothing.
+_SELF_CLOSED = frozenset(
+    {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
+    | {"p", "li", "td", "th", "tr", "dt", "dd", "option", "thead", "tbody", "tfoot"}
+)
+_MAX_DEPTH = 500
+_MAX_OPEN_TAGS = 5_000_000
+
+
+def _too_tangled(source: str) -> bool:
+    """Whether parsing would cost time or memory beyond reason: both grow with depth times tags."""
+    depth = deepest = tags = 0
+    for closing, name in _TAG.findall(source):
+        tags += 1
+        if name.lower() in _SELF_CLOSED:
+            continue
+        depth = max(0, depth - 1) if closing else depth + 1
+        deepest = max(deepest, depth)
+    return deepest > _MAX_DEPTH or deepest * tags > _MAX_OPEN_TAGS
 
 
 def _declared(content: bytes) -> str:

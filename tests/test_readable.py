@@ -125,6 +125,8 @@ ENTITIES = (
         ("a.docx", zip_of({f"word/{n}": b"" for n in range(6_000)}), "too-large"),
         ("a.doc", b"\xd0\xcf\x11\xe0" + b"\x00" * 600, "unknown-format"),
         ("a.png", b"\x89PNG\r\n\x1a\n", "no-text"),
+        ("a.html", b"<div>" * 100_000, "too-large"),
+        ("a.html", b"".join(b"<b a=%d>" % n for n in range(499)) + b"<p>" * 100_000, "too-large"),
         ("a.pdf", pdf_of([[]]), "no-text"),
         ("a.pdf", pdf_of([["— 1 —"]]), "no-text"),
         ("a.pdf", pdf_of([LINES])[:200], "truncated"),
