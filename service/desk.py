@@ -16,11 +16,12 @@ from service.domain import acts
 from service.domain.access import SYSTEM, Actor, Forbidden, Role, check_act, sees
 from service.domain.calendar import SHANGHAI
 from service.domain.complaint import Complaint, Contact, UnitRef
-from service.domain.lifecycle import Act, IllegalMove, State, move
+from service.domain.lifecycle import Act, IllegalMove, State, allowed, move
 from service.domain.limits import Timetable, advance
 from service.domain.ports import Router
 from service.domain.ticket import Event, Milestone, Ticket
 from service.store import Store, tickets
+from service.store.figures import UnitLoad, unit_loads
 from service.store.tickets import Filter, Stale
 
 
@@ -281,7 +282,7 @@ class Desk:
 
         def work(connection: sa.Connection) -> Contact:
             ticket = _visible(connection, no, by)
-            _check_may(by, Act.CONTACT if by.role is Role.HANDLER else Act.CALL_BACK, ticket)
+            _check_may(by, _calling(by), ticket)
             event = _event("read_contact", ticket, by, at, {"reason": reason})
             tickets.append(connection, ticket, event)
             return ticket.complaint.contact
@@ -333,18 +334,63 @@ class Desk:
         """Return a page of the tickets that the caller may see, newest first."""
         return await self._store.read(lambda connection: tickets.page(connection, by, wanted))
 
-    async def queue(self, unit: str, by: Actor, limit: int = 200) -> list[Ticket]:
-        """Return what a unit owes, what falls due first on top. Raises Forbidden for a handler of
-        another unit and for a source."""
+    async def queue(
+        self, unit: str, by: Actor, limit: int = 200, *, state: str = "", stage: str = ""
+    ) -> list[Ticket]:
+        """Return what a unit owes, what falls due first on top: all, or of one state, or with a
+        clock of the unit in one stage. Raises Forbidden for a handler of another unit and for a
+        source."""
         if by.role is Role.SOURCE or (by.role is Role.HANDLER and unit not in by.units):
             raise Forbidden(by.role, "queue")
-        return await self._store.read(lambda connection: tickets.queue(connection, by, unit, limit))
+        return await self._store.read(
+            lambda connection: tickets.queue(connection, by, unit, limit, state=state, stage=stage)
+        )
+
+    async def loads(self, by: Actor, since: datetime, until: datetime) -> Sequence[UnitLoad]:
+        """Return what each unit of the caller's region owes, and how punctual it was since `since`;
+        `until` ends the day of what is due today. Raises Forbidden for handlers and sources."""
+        if by.role in {Role.HANDLER, Role.SOURCE}:
+            raise Forbidden(by.role, "overview")
+        return await self._store.read(
+            lambda connection: unit_loads(connection, by.region, since, until)
+        )
 
     def _unit(self, pointer: str, code: str) -> UnitRef:
         unit = self._router.unit(code)
         if unit is None:
             raise UnknownUnit(pointer, code)
         return UnitRef(unit.code, unit.name)
+
+
+def offered(by: Actor, ticket: Ticket) -> tuple[Act, ...]:
+    """Return the acts that the ticket as it stands allows this caller, in a ticket's order."""
+    return tuple(
+        act for act in allowed(ticket.state) if _may(by, act, ticket) and _fits(act, ticket)
+    )
+
+
+def may_read_contact(by: Actor, ticket: Ticket) -> bool:
+    """Whether `read_contact` would answer this caller."""
+    return _may(by, _calling(by), ticket)
+
+
+def _fits(act: Act, ticket: Ticket) -> bool:
+    if act is Act.CLOSE:
+        return acts.may_close(ticket)
+    return not (act is Act.REOPEN and ticket.is_counted_only)
+
+
+def _may(by: Actor, act: Act, ticket: Ticket) -> bool:
+    try:
+        _check_may(by, act, ticket)
+    except Forbidden:
+        return False
+    return True
+
+
+def _calling(by: Actor) -> Act:
+    """Return the act for which this caller would ring the citizen up."""
+    return Act.CONTACT if by.role is Role.HANDLER else Act.CALL_BACK
 
 
 def _visible(connection: sa.Connection, no: str, by: Actor) -> Ticket:

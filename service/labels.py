@@ -46,6 +46,7 @@ ACTS: dict[str, str] = {
     "stage": "时限预警",
     "read_contact": "查看联系方式",
     "queue": "查看队列",
+    "overview": "查看总览",
     "intake": "推送工单",
     "tickets": "查看工单",
 }

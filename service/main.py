@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from adapters.sources import ADAPTERS, load_sources
 from routing_rules.clocks import load_timetable
 from routing_rules.rulebook import Rulebook, load
-from service import api
+from service import api, web
 from service.api.edge import Edge
 from service.config import Settings
 from service.desk import Desk
@@ -72,5 +72,6 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
     )
     app.state.wiring = parts
     api.install(app)
+    web.install(app)
     app.add_middleware(Edge, metrics=parts.metrics)
     return app

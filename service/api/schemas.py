@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import BaseModel, Field, PlainSerializer, StringConstraints
 
 from service.domain.calendar import SHANGHAI
 from service.domain.complaint import (
@@ -27,9 +27,7 @@ from service.domain.ticket import (
     Stage,
     Ticket,
 )
-
-# Control characters other than tab and newline: nobody types them, and PostgreSQL refuses NUL.
-_PRINTABLE = r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F]*$"
+from service.orders import PRINTABLE, Code, Given, Line
 
 Moment = Annotated[
     datetime,
@@ -37,110 +35,11 @@ Moment = Annotated[
         lambda at: at.astimezone(SHANGHAI).isoformat(timespec="seconds"), return_type=str
     ),
 ]
-Line = Annotated[str, StringConstraints(max_length=200, pattern=_PRINTABLE)]
-Text = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=5000, pattern=_PRINTABLE),
-]
-OptionalText = Annotated[
-    str, StringConstraints(strip_whitespace=True, max_length=5000, pattern=_PRINTABLE)
-]
-Code = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_PRINTABLE)]
-
-
-class _In(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-# Acts
-
-
-class Dispatch(_In):
-    """派单, 改派."""
-
-    act: Literal["dispatch"]
-    unit: Code
-    assist: Annotated[list[Code], Field(max_length=20)] = []
-    reason: OptionalText = ""
-
-
-class Sign(_In):
-    """签收."""
-
-    act: Literal["sign"]
-
-
-class SendBack(_In):
-    """退单."""
-
-    act: Literal["send_back"]
-    reason: Text
-    basis: Text
-    suggested_unit: Code | None = None
-
-
-class ContactCitizen(_In):
-    """首次联系."""
-
-    act: Literal["contact"]
-    text: Text
-
-
-class Resolve(_In):
-    """办结."""
-
-    act: Literal["resolve"]
-    public_reply: Text
-    internal_finding: OptionalText = ""
-    solved: bool
-
-
-class CallBack(_In):
-    """回访. `solved` and `grade` are for a citizen who was reached."""
-
-    act: Literal["call_back"]
-    reached: bool
-    solved: bool | None = None
-    grade: Annotated[int, Field(ge=1, le=5)] | None = None
-    text: OptionalText = ""
-
-
-class Close(_In):
-    """结案."""
-
-    act: Literal["close"]
-
-
-class Reopen(_In):
-    """重办."""
-
-    act: Literal["reopen"]
-    reason: Text
-
-
-class Note(_In):
-    """备注."""
-
-    act: Literal["note"]
-    text: Text
-
-
-ActIn = Annotated[
-    Dispatch | Sign | SendBack | ContactCitizen | Resolve | CallBack | Close | Reopen | Note,
-    Field(discriminator="act"),
-]
-
-
-class ContactReading(_In):
-    """Why somebody needs a citizen's name and number; it becomes an event."""
-
-    reason: Text
-
 
 # Explanations
 
 
-class RoutingIn(_In):
+class RoutingIn(Given):
     """A complaint to try the router with; nothing is stored."""
 
     channel: Code = "hotline-12345"
@@ -148,14 +47,14 @@ class RoutingIn(_In):
     kind: Line = Kind.HELP
     urgency: Line = Urgency.NORMAL
     title: Line = ""
-    content: Annotated[str, StringConstraints(max_length=20_000, pattern=_PRINTABLE)] = ""
-    place: Annotated[str, StringConstraints(max_length=500, pattern=_PRINTABLE)] | None = None
+    content: Annotated[str, StringConstraints(max_length=20_000, pattern=PRINTABLE)] = ""
+    place: Annotated[str, StringConstraints(max_length=500, pattern=PRINTABLE)] | None = None
     evaluated_unit: Line | None = None
     task_name: Line | None = None
     rating: Line | int | None = None
 
 
-class DeadlineIn(_In):
+class DeadlineIn(Given):
     """A start and a limit to try the calendar with. A time without zone is Asia/Shanghai."""
 
     from_: Annotated[datetime, Field(alias="from")]
@@ -270,7 +169,7 @@ class TicketOut(BaseModel):
             milestones=[MilestoneOut.of(milestone) for milestone in ticket.milestones],
             supervision=[],
             links=[Link(rel="related", source_no=related)] if related else [],
-            contact=masked(complaint.contact),
+            contact=complaint.contact.masked(),
             anonymous=complaint.anonymous,
             confidential=complaint.confidential,
             category=complaint.category,
@@ -279,17 +178,6 @@ class TicketOut(BaseModel):
             redo=ticket.redo,
             acts=allowed(ticket.state),
         )
-
-
-def masked(contact: Contact) -> Contact:
-    """Return the contact with a name's first character and a number's first three and last four."""
-    phone = contact.phone
-    hidden = f"{phone[:3]}****{phone[-4:]}" if len(phone) >= 11 else "*" * len(phone)
-    return Contact(
-        name=contact.name[:1] + "*" * max(0, len(contact.name) - 1),
-        phone=hidden,
-        gender=contact.gender,
-    )
 
 
 class TicketAnswer(BaseModel):

@@ -2,10 +2,8 @@
 
 import base64
 import binascii
-import hashlib
 import re
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import StringConstraints
@@ -13,56 +11,31 @@ from pydantic import StringConstraints
 from service.api.callers import Caller
 from service.api.problems import BadCursor, UnknownQueue, VersionMissing
 from service.api.schemas import (
-    ActIn,
-    CallBack,
-    Close,
     ContactAnswer,
-    ContactCitizen,
-    ContactReading,
-    Dispatch,
     EventList,
     EventOut,
-    Note,
-    Reopen,
-    Resolve,
-    SendBack,
-    Sign,
     TicketAnswer,
     TicketList,
     TicketOut,
     UnitList,
     UnitOut,
 )
-from service.desk import Desk, Order, UnknownTicket
 from service.domain.access import Forbidden, Role
 from service.domain.complaint import Kind
 from service.domain.lifecycle import State
 from service.domain.ticket import Stage, Ticket
+from service.orders import ActIn, ContactReading, checked_no, perform
 from service.store.tickets import Filter
 from service.wiring import Parts
 
 router = APIRouter(prefix="/v1", tags=["tickets"])
 
-_NO = re.compile(r"[0-9]{6,12}-[0-9]{8}-[0-9]{5,9}")
 _VERSION = re.compile(r'(?:W/)?"?([0-9]{1,9})"?')
 
 No = Annotated[str, Path(max_length=64)]
 # As every text that reaches a query: PostgreSQL refuses NUL, nobody types the others.
 Asked = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00-\x1F\x7F]*$")]
 PageSize = Annotated[int, Query(ge=1, le=200)]
-
-# Each act's method of the desk. The request's model has the method's arguments as fields.
-_METHODS: dict[type[Any], Callable[..., Awaitable[Ticket]]] = {
-    Dispatch: Desk.dispatch,
-    Sign: Desk.sign,
-    SendBack: Desk.send_back,
-    ContactCitizen: Desk.contact,
-    Resolve: Desk.resolve,
-    CallBack: Desk.call_back,
-    Close: Desk.close,
-    Reopen: Desk.reopen,
-    Note: Desk.note,
-}
 
 
 @router.get("/tickets", summary="List tickets, newest first")
@@ -103,7 +76,7 @@ async def tickets(
 @router.get("/tickets/{no}", summary="One ticket")
 async def ticket(no: No, response: Response, app: Parts, by: Caller) -> TicketAnswer:
     """Return one ticket; its version is the ETag."""
-    return _answer(response, await app.desk.ticket(_checked(no), by))
+    return _answer(response, await app.desk.ticket(checked_no(no), by))
 
 
 @router.get("/tickets/{no}/events", summary="A ticket's history")
@@ -111,7 +84,7 @@ async def events(no: No, app: Parts, by: Caller) -> EventList:
     """Return what happened to a ticket, oldest first. Not for sources: findings stay inside."""
     if by.role is Role.SOURCE:
         raise Forbidden(by.role, "tickets")
-    history = await app.desk.history(_checked(no), by)
+    history = await app.desk.history(checked_no(no), by)
     return EventList(items=[EventOut.of(event) for event in history])
 
 
@@ -126,18 +99,16 @@ async def act(
     idempotency_key: Annotated[Asked, Header(description="Makes a retry safe")] = "",
 ) -> TicketAnswer:
     """Do one act on the version of the ticket that the caller has read."""
-    arguments = wanted.model_dump(exclude={"act"})
-    asked = hashlib.sha256(f"{no}\n{wanted.model_dump_json()}".encode()).hexdigest()
-    order = Order(
-        _checked(no), by, _version(if_match), app.now(), key=idempotency_key, request=asked
+    after = await perform(
+        app.desk, wanted, checked_no(no), by, _version(if_match), app.now(), key=idempotency_key
     )
-    return _answer(response, await _METHODS[type(wanted)](app.desk, order, **arguments))
+    return _answer(response, after)
 
 
 @router.post("/tickets/{no}/contact-readings", summary="Read a citizen's name and number")
 async def read_contact(no: No, wanted: ContactReading, app: Parts, by: Caller) -> ContactAnswer:
     """Return the citizen's name and number to who says why; the reading becomes an event."""
-    contact = await app.desk.read_contact(_checked(no), by, app.now(), reason=wanted.reason)
+    contact = await app.desk.read_contact(checked_no(no), by, app.now(), reason=wanted.reason)
     return ContactAnswer(contact=contact)
 
 
@@ -176,12 +147,6 @@ async def queue(
 def _answer(response: Response, ticket: Ticket) -> TicketAnswer:
     response.headers["ETag"] = f'"{ticket.version}"'
     return TicketAnswer(ticket=TicketOut.of(ticket))
-
-
-def _checked(no: str) -> str:
-    if not _NO.fullmatch(no):
-        raise UnknownTicket(no)
-    return no
 
 
 def _version(if_match: str | None) -> int:

@@ -65,6 +65,15 @@ class Contact:
     phone: str = ""
     gender: str = ""
 
+    def masked(self) -> "Contact":
+        """Return the name's first character and the number's first three and last four digits."""
+        hidden = (
+            f"{self.phone[:3]}****{self.phone[-4:]}"
+            if len(self.phone) >= 11
+            else "*" * len(self.phone)
+        )
+        return Contact(self.name[:1] + "*" * max(0, len(self.name) - 1), hidden, self.gender)
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:

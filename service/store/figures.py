@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.domain.lifecycle import FINISHED, Act
-from service.domain.ticket import Outcome, Stage
+from service.domain.region import prefix
+from service.domain.ticket import MilestoneKind, Outcome, Stage
 from service.store.tables import EventRow, MilestoneRow, TicketRow, metadata
 
 _t = metadata.tables[TicketRow.__tablename__].c
@@ -78,6 +79,57 @@ def figures(connection: sa.Connection) -> Figures:
             sa.select(sa.func.min(_m.next_at)).where(_m.next_at.is_not(None))
         ).scalar(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class UnitLoad:
+    """What a unit owes now, in tickets by its governing clocks, and of what it resolved since a
+    time how much was on time. A ticket with two overdue clocks is one ticket."""
+
+    unit: str
+    open: int
+    warn: int
+    overdue: int
+    due_today: int
+    resolved: int
+    on_time: int
+
+
+def unit_loads(
+    connection: sa.Connection, region: str, since: datetime, until: datetime
+) -> list[UnitLoad]:
+    """Return the load of every unit of a region that has one, most overdue first. `due_today` is
+    what falls due before `until` and is not overdue; `resolved` counts from `since`."""
+
+    def tickets_where(where: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+        return sa.func.count(sa.distinct(sa.case((where, _m.ticket_id))))
+
+    is_open = _m.outcome.is_(None)
+    late = _m.stage.in_((Stage.OVERDUE, Stage.YELLOW, Stage.RED))
+    ended = (
+        (_m.kind == MilestoneKind.RESOLVE)
+        & _m.outcome.in_((Outcome.ON_TIME, Outcome.LATE, Outcome.MISSED))
+        & (_m.met_at >= since)
+    )
+    open_count = tickets_where(is_open)
+    overdue = tickets_where(is_open & late)
+    query = (
+        sa.select(
+            _m.unit,
+            open_count,
+            tickets_where(is_open & (_m.stage == Stage.WARN)),
+            overdue,
+            tickets_where(is_open & ~late & (_m.due_at < until)),
+            sa.func.count(sa.case((ended, 1))),
+            sa.func.count(sa.case((ended & (_m.outcome == Outcome.ON_TIME), 1))),
+        )
+        .where(_m.governing, is_open | ended)
+        .group_by(_m.unit)
+        .order_by(overdue.desc(), open_count.desc(), _m.unit)
+    )
+    if prefix(region):
+        query = query.where(_m.region.startswith(prefix(region), autoescape=True))
+    return [UnitLoad(*row) for row in connection.execute(query)]
 
 
 def _label(value: object) -> str:

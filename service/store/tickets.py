@@ -278,16 +278,27 @@ def page(connection: sa.Connection, actor: Actor, wanted: Filter) -> list[Ticket
     return _whole(connection, rows)
 
 
-def queue(connection: sa.Connection, actor: Actor, unit: str, limit: int) -> list[Ticket]:
-    """Return what a unit still owes something for, what falls due first on top."""
+def queue(
+    connection: sa.Connection,
+    actor: Actor,
+    unit: str,
+    limit: int,
+    *,
+    state: str = "",
+    stage: str = "",
+) -> list[Ticket]:
+    """Return what a unit still owes something for, what falls due first on top; "" is any state,
+    and any stage of what the unit owes."""
     t, m = _tickets.c, _milestones.c
     owed = (
         sa.select(m.ticket_id, sa.func.min(m.due_at).label("due_at"))
-        .where(m.unit == unit, m.outcome.is_(None))
+        .where(m.unit == unit, m.outcome.is_(None), *([m.stage == stage] if stage else []))
         .group_by(m.ticket_id)
         .subquery()
     )
     query = sa.select(_tickets).join(owed, owed.c.ticket_id == t.id)
+    if state:
+        query = query.where(t.state == state)
     if prefix(actor.region):
         query = query.where(t.region.startswith(prefix(actor.region), autoescape=True))
     rows = connection.execute(query.order_by(owed.c.due_at, t.id).limit(limit)).all()

@@ -72,6 +72,27 @@ def find(connection: sa.Connection, token: str, at: datetime, use: Use = Use.API
     )
 
 
+def open_session(
+    connection: sa.Connection, token: str, at: datetime, use: Use, expires_at: datetime
+) -> str | None:
+    """Return the token of a new session for whom a token stands for, or None if it is no good.
+
+    A link is used up by it: of two at once only one gets a session. A session never outlives the
+    API token it was opened with.
+    """
+    actor = find(connection, token, at, use)
+    if actor is None or actor.role is Role.SOURCE:
+        return None
+    if use is Use.LINK and not revoke(connection, token, at, use):
+        return None
+    ends = connection.execute(
+        sa.select(_tokens.c.expires_at).where(_tokens.c.digest == _digest(token))
+    ).scalar()
+    if use is Use.API and ends is not None:
+        expires_at = min(expires_at, ends)
+    return create(connection, actor, at, use=Use.SESSION, expires_at=expires_at)
+
+
 def revoke(connection: sa.Connection, token: str, at: datetime, use: Use) -> bool:
     """End a token now; return False if it had ended before. Of two at once only one gets True."""
     t = _tokens.c

@@ -1,0 +1,153 @@
+"""What each act carries, as a person or a program must give it, and the desk's method for it."""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from service.desk import Desk, Order, UnknownTicket
+from service.domain.access import Actor
+from service.domain.ticket import Ticket
+
+# Control characters other than tab and newline: nobody types them, and PostgreSQL refuses NUL.
+PRINTABLE = r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F]*$"
+
+Line = Annotated[str, StringConstraints(max_length=200, pattern=PRINTABLE)]
+Text = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=5000, pattern=PRINTABLE),
+]
+OptionalText = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=5000, pattern=PRINTABLE)
+]
+Code = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
+
+
+class Given(BaseModel):
+    """Fields by name; one that is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# Acts
+
+
+class Dispatch(Given):
+    """派单, 改派."""
+
+    act: Literal["dispatch"]
+    unit: Code
+    assist: Annotated[list[Code], Field(max_length=20)] = []
+    reason: OptionalText = ""
+
+
+class Sign(Given):
+    """签收."""
+
+    act: Literal["sign"]
+
+
+class SendBack(Given):
+    """退单."""
+
+    act: Literal["send_back"]
+    reason: Text
+    basis: Text
+    suggested_unit: Code | None = None
+
+
+class ContactCitizen(Given):
+    """首次联系."""
+
+    act: Literal["contact"]
+    text: Text
+
+
+class Resolve(Given):
+    """办结."""
+
+    act: Literal["resolve"]
+    public_reply: Text
+    internal_finding: OptionalText = ""
+    solved: bool
+
+
+class CallBack(Given):
+    """回访. `solved` and `grade` are for a citizen who was reached."""
+
+    act: Literal["call_back"]
+    reached: bool
+    solved: bool | None = None
+    grade: Annotated[int, Field(ge=1, le=5)] | None = None
+    text: OptionalText = ""
+
+
+class Close(Given):
+    """结案."""
+
+    act: Literal["close"]
+
+
+class Reopen(Given):
+    """重办."""
+
+    act: Literal["reopen"]
+    reason: Text
+
+
+class Note(Given):
+    """备注."""
+
+    act: Literal["note"]
+    text: Text
+
+
+ActIn = Annotated[
+    Dispatch | Sign | SendBack | ContactCitizen | Resolve | CallBack | Close | Reopen | Note,
+    Field(discriminator="act"),
+]
+
+
+class ContactReading(Given):
+    """Why somebody needs a citizen's name and number; it becomes an event."""
+
+    reason: Text
+
+
+# Each act's method of the desk. The request's model has the method's arguments as fields.
+_METHODS: dict[type[Any], Callable[..., Awaitable[Ticket]]] = {
+    Dispatch: Desk.dispatch,
+    Sign: Desk.sign,
+    SendBack: Desk.send_back,
+    ContactCitizen: Desk.contact,
+    Resolve: Desk.resolve,
+    CallBack: Desk.call_back,
+    Close: Desk.close,
+    Reopen: Desk.reopen,
+    Note: Desk.note,
+}
+
+
+_NO = re.compile(r"[0-9]{6,12}-[0-9]{8}-[0-9]{5,9}")
+
+
+def checked_no(no: str) -> str:
+    """Return the ticket number, or raise UnknownTicket for what cannot be one."""
+    if not _NO.fullmatch(no):
+        raise UnknownTicket(no)
+    return no
+
+
+async def perform(
+    desk: Desk, wanted: Any, no: str, by: Actor, version: int, at: datetime, key: str = ""
+) -> Ticket:
+    """Do one act of `ActIn` on a version of a ticket; raise what the desk raises.
+
+    `key` is the Idempotency-Key, "" for none: the same act again with it changes nothing.
+    """
+    asked = hashlib.sha256(f"{no}\n{wanted.model_dump_json()}".encode()).hexdigest()
+    order = Order(no, by, version, at, key=key, request=asked)
+    return await _METHODS[type(wanted)](desk, order, **wanted.model_dump(exclude={"act"}))

@@ -1,0 +1,40 @@
+"""How the units of a region stand: what they owe, and how punctual they were."""
+
+from datetime import datetime, time, timedelta
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from service.domain.calendar import SHANGHAI
+from service.web.sessions import Signed
+
+router = APIRouter()
+
+DAYS = 30
+
+
+@router.get("/desk/overview")
+async def overview(visit: Signed) -> Response:
+    """Show each unit's load and its rate of punctual resolving in the last thirty days."""
+    app = visit.app
+    now = app.now()
+    today = now.astimezone(SHANGHAI).date()
+    tomorrow = datetime.combine(today + timedelta(days=1), time(), SHANGHAI)
+    loads = await app.desk.loads(visit.by, now - timedelta(days=DAYS), tomorrow)
+
+    def unit_name(code: str) -> str:
+        unit = app.router.unit(code)
+        return unit.name if unit else code
+
+    return visit.page(
+        "overview.html",
+        loads=loads,
+        unit_name=unit_name,
+        days=DAYS,
+        region=app.gazetteer.name(visit.by.region) if visit.by.region else "全省",
+        now=now,
+        total={
+            name: sum(getattr(load, name) for load in loads)
+            for name in ("open", "warn", "overdue", "due_today", "resolved", "on_time")
+        },
+    )

@@ -1,0 +1,79 @@
+"""What a unit owes, what falls due first on top; and the first page of each role."""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BeforeValidator, StringConstraints
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from service.domain.access import Role
+from service.domain.lifecycle import FINISHED, State
+from service.domain.ticket import Stage
+from service.orders import PRINTABLE
+from service.web.sessions import Signed, Visit, go
+from service.web.words import left
+
+router = APIRouter()
+
+MOST = 200
+
+# What a list's form sends for “all” is an empty text.
+_Blank = BeforeValidator(lambda value: value or None)
+OneState = Annotated[State | None, _Blank]
+OneStage = Annotated[Stage | None, _Blank]
+Asked = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100, pattern=PRINTABLE)]
+
+_FIRST_PAGE = {
+    Role.HANDLER: "/desk/queue",
+    Role.DISPATCHER: "/desk/sorting",
+    Role.SUPERVISOR: "/desk/overview",
+    Role.AUDITOR: "/desk/overview",
+    Role.ADMIN: "/desk/overview",
+}
+
+
+@router.get("/desk")
+@router.get("/desk/")
+async def first_page(visit: Signed) -> Response:
+    """Lead to the page that a role begins its day with."""
+    return go(_FIRST_PAGE[visit.by.role])
+
+
+@router.get("/desk/queue")
+async def queue(
+    visit: Signed, unit: Asked = "", state: OneState = None, stage: OneStage = None
+) -> Response:
+    """Show what a unit owes; without one, the caller's first, or the office that runs the hotline
+    of the caller's region."""
+    app, by = visit.app, visit.by
+    code = unit or _own_unit(visit)
+    shown = app.router.unit(code) if code else None
+    if code and shown is None:
+        raise HTTPException(404)
+    found = (
+        await app.desk.queue(code, by, MOST + 1, state=state or "", stage=stage or "")
+        if code
+        else []
+    )
+    now = app.now()
+    return visit.page(
+        "queue.html",
+        unit=shown,
+        units=[app.router.unit(own) for own in by.units],
+        tickets=found[:MOST],
+        more=len(found) > MOST,
+        most=MOST,
+        state=state,
+        stage=stage,
+        states=[each for each in State if each not in FINISHED],
+        stages=list(Stage),
+        left=lambda m: left(app.times.calendar, now, m.due_at, m.limit),
+    )
+
+
+def _own_unit(visit: Visit) -> str:
+    by = visit.by
+    if by.role is Role.HANDLER:
+        return by.units[0] if by.units else ""
+    return visit.app.router.coordinator(by.region).code if by.region else ""

@@ -1,0 +1,113 @@
+"""What a person at a page is told when something is refused: one table.
+
+The routes have a table of their own for programs (service.api.problems): one tells of headers and
+fields, the other of what to press next.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from service.desk import CallBackOwed, KeyReused, UnknownTicket, UnknownUnit
+from service.domain.access import Forbidden
+from service.domain.lifecycle import IllegalMove
+from service.domain.ports import FieldProblem
+from service.findings import field_problem
+from service.labels import ACTS, ROLES, STATES
+from service.store import StoreUnavailable
+from service.store.tickets import Stale
+from service.web.sessions import ForeignForm
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What went wrong in Chinese, what now, and which fields of the form are to be mended."""
+
+    status: int
+    title: str
+    detail: str
+    fields: tuple[FieldProblem, ...] = ()
+
+    def of(self, field: str) -> str:
+        """Return what is wrong with a field, "" if nothing."""
+        return "；".join(f.detail for f in self.fields if f.pointer.split("/")[1:2] == [field])
+
+
+def _not_allowed(error: IllegalMove) -> str:
+    return f"工单现在是“{STATES[error.state]}”，不能{ACTS[error.act]}。"
+
+
+_Said = Callable[[Any], str]
+
+# Error → status, title, what now.
+_REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
+    UnknownTicket: (
+        404,
+        "没有这张工单",
+        lambda _: "请核对工单编号；也可能这张工单已不在您的单位。",
+    ),
+    Forbidden: (
+        403,
+        "没有权限",
+        lambda e: f"“{ROLES.get(e.role, e.role)}”不能对此进行“{ACTS.get(e.act, e.act)}”操作。",
+    ),
+    ForeignForm: (
+        403,
+        "没有提交",
+        lambda _: "这次提交不是从本系统的页面发出的，或页面已经过期。请回到页面重新操作。",
+    ),
+    Stale: (
+        412,
+        "工单已被他人更新",
+        lambda e: (
+            f"您打开页面之后，工单有了新的变化（现为第 {e.current} 版），没有提交。"
+            "下面已是最新内容，您填写的内容仍在，请核对后再提交。"
+        ),
+    ),
+    IllegalMove: (409, "当前状态不允许此操作", _not_allowed),
+    CallBackOwed: (409, "尚未回访", lambda _: "诉求人留有电话，结案前应先回访。"),
+    KeyReused: (
+        409,
+        "这张表已经提交过",
+        lambda _: "同一页面上的表只能提交一次。下面是最新内容，如需再次操作请重新填写。",
+    ),
+    UnknownUnit: (422, "没有这个单位", lambda _: "请从列表中选择单位。"),
+    StoreUnavailable: (503, "系统暂时不可用", lambda _: "没有保存任何内容，请稍后重试。"),
+    RequestValidationError: (
+        400,
+        "地址有误",
+        lambda _: "地址中的查询条件无法识别，请从页面上选择。",
+    ),
+}
+_HTTP: dict[int, tuple[str, str]] = {
+    400: ("提交的内容无法识别", "没有保存任何内容，请回到页面重新填写。"),
+    404: ("没有这个页面", "请核对地址，或从上方的菜单进入。"),
+    405: ("不能这样打开此地址", "请回到页面重新操作。"),
+    413: ("提交的内容过大", "没有保存任何内容，请精简后再提交。"),
+}
+_BROKEN = Refusal(500, "系统出现错误", "没有完成操作，错误已记录。请稍后重试，仍不行请联系管理员。")
+
+
+def refusal(error: Exception) -> Refusal:
+    """Return what a person is told about an error; of an unforeseen one nothing but that it was."""
+    if isinstance(error, ValidationError):
+        return Refusal(
+            422, "有内容需要更正", "没有提交，请更正标出的各项。", _fields(error.errors())
+        )
+    if isinstance(error, HTTPException):
+        title, detail = _HTTP.get(error.status_code, ("无法处理", "请回到页面重新操作。"))
+        return Refusal(error.status_code, title, detail)
+    for kind in type(error).__mro__:
+        if kind in _REFUSALS:
+            status, title, said = _REFUSALS[kind]
+            at_field = FieldProblem(getattr(error, "pointer", ""), title)
+            return Refusal(status, title, said(error), (at_field,) if at_field.pointer else ())
+    return _BROKEN
+
+
+def _fields(faults: Sequence[Any]) -> tuple[FieldProblem, ...]:
+    return tuple(field_problem(fault) for fault in faults)

@@ -1,0 +1,65 @@
+"""Templates to answers. Everything a template prints is escaped; nothing turns that off."""
+
+import hashlib
+from importlib import resources
+from typing import Any
+
+from fastapi import APIRouter, Request
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, Response
+
+from service import labels
+from service.web import words
+
+_STATIC = {
+    name: ((resources.files("service.web") / "static" / name).read_bytes(), media_type)
+    for name, media_type in (("desk.css", "text/css"), ("mark.svg", "image/svg+xml"))
+}
+# In the address of a file: a browser keeps it for good and still sees every change.
+_DIGEST = hashlib.sha256(b"".join(content for content, _ in _STATIC.values())).hexdigest()[:12]
+
+_templates = Environment(
+    loader=PackageLoader("service.web"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.globals.update(
+    KINDS=labels.KINDS,
+    URGENCIES=labels.URGENCIES,
+    STATES=labels.STATES,
+    ACTS=labels.ACTS,
+    ROLES=labels.ROLES,
+    MILESTONES=labels.MILESTONES,
+    STAGES=labels.STAGES,
+    OUTCOMES=labels.OUTCOMES,
+    DECISIONS=labels.DECISIONS,
+    CLOCKS=words.CLOCKS,
+    event_name=words.event_name,
+    next_owed=words.next_owed,
+    share=words.share,
+    static=lambda name: f"/desk/static/{name}?v={_DIGEST}",
+)
+_templates.filters.update(moment=words.moment, brief=words.brief)
+
+router = APIRouter()
+
+
+def page(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
+    """Return a page. `visit` is who is signed in, None where nobody is or need be."""
+    context.setdefault("visit", getattr(request.state, "visit", None))
+    context.setdefault("notice", "")
+    context["path"] = request.url.path
+    return HTMLResponse(_templates.get_template(template).render(context), status)
+
+
+@router.get("/desk/static/{name}")
+async def static(name: str) -> Response:
+    """Return the stylesheet or the mark."""
+    if name not in _STATIC:
+        raise HTTPException(404)
+    content, media_type = _STATIC[name]
+    kept = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return Response(content, media_type=media_type, headers=kept)

@@ -1,0 +1,68 @@
+"""Every ticket that the caller may see, by words, state, stage, channel and kind."""
+
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter
+from pydantic import BeforeValidator
+from starlette.responses import Response
+
+from service.domain.complaint import Kind
+from service.domain.lifecycle import State
+from service.domain.ticket import Stage
+from service.store.tickets import Filter
+from service.web.queue import Asked, OneStage, OneState
+from service.web.sessions import Signed
+from service.web.sorting import After
+from service.web.words import left
+
+router = APIRouter()
+
+_PAGE = 50
+
+OneKind = Annotated[Kind | None, BeforeValidator(lambda value: value or None)]
+
+
+@router.get("/desk/tickets")
+async def search(
+    visit: Signed,
+    q: Asked = "",
+    state: OneState = None,
+    stage: OneStage = None,
+    channel: Asked = "",
+    kind: OneKind = None,
+    unit: Asked = "",
+    after: After = 0,
+) -> Response:
+    """List tickets, newest first."""
+    app = visit.app
+    wanted = Filter(
+        unit=unit,
+        state=state or "",
+        stage=stage or "",
+        channel=channel,
+        kind=kind or "",
+        q=q,
+        after=after,
+        limit=_PAGE + 1,
+    )
+    found = await app.desk.page(visit.by, wanted)
+    now = app.now()
+    asked = {"q": q, "state": state, "stage": stage, "channel": channel, "kind": kind, "unit": unit}
+    onward = {
+        **{k: v for k, v in asked.items() if v},
+        "after": found[_PAGE - 1].id if found[_PAGE:] else 0,
+    }
+    return visit.page(
+        "search.html",
+        tickets=found[:_PAGE],
+        onward=f"/desk/tickets?{urlencode(onward)}" if onward["after"] else "",
+        asked=asked,
+        filtered=any(asked.values()),
+        states=list(State),
+        stages=list(Stage),
+        kinds=list(Kind),
+        channels={source.channel: source.label for source in app.sources.values()},
+        unit_name=(found_unit.name if (found_unit := app.router.unit(unit)) else unit),
+        left=lambda m: left(app.times.calendar, now, m.due_at, m.limit),
+    )

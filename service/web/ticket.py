@@ -1,0 +1,150 @@
+"""One ticket: what was said, why it came here, its clocks, its history, and what may be done."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from service.desk import CallBackOwed, KeyReused, UnknownUnit, may_read_contact, offered
+from service.domain.access import Forbidden, sees
+from service.domain.complaint import Contact
+from service.domain.lifecycle import IllegalMove
+from service.domain.ports import Unit
+from service.domain.ticket import Ticket
+from service.orders import ContactReading, checked_no, perform
+from service.store.tickets import Stale
+from service.web.forms import FORMS
+from service.web.queue import Asked
+from service.web.refusals import Refusal, refusal
+from service.web.sessions import Signed, SignedForm, Visit, go, local
+from service.web.words import left, told
+
+router = APIRouter()
+
+No = Annotated[str, Path(max_length=64)]
+
+_REFUSALS = (ValidationError, Forbidden, Stale, IllegalMove, CallBackOwed, KeyReused, UnknownUnit)
+_UNITS_SHOWN = 40
+READING = "read_contact"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A form that was refused: of which act, why, and what was typed, by field."""
+
+    act: str
+    why: Refusal
+    typed: dict[str, list[str]]
+
+
+@router.get("/desk/tickets/{no}")
+async def ticket(visit: Signed, no: No, units: Asked = "") -> Response:
+    """Show a ticket; `units` are the words by which the dispatch form looks for units."""
+    return await _shown(visit, no, units)
+
+
+@router.post("/desk/tickets/{no}/acts/{name}")
+async def act(visit: Signed, form: SignedForm, no: No, name: str) -> Response:
+    """Do an act, or show the ticket again with the reason why not and what was typed."""
+    filled = next((each for each in FORMS.values() if each.act == name), None)
+    if filled is None:
+        raise HTTPException(404)
+    version = form.one("version")
+    if not (version.isascii() and version.isdigit() and len(version) <= 9):
+        raise HTTPException(400)
+    app, by = visit.app, visit.by
+    try:
+        after = await perform(
+            app.desk,
+            filled.wanted(form),
+            checked_no(no),
+            by,
+            int(version),
+            app.now(),
+            key=form.one("key")[:100],
+        )
+    except _REFUSALS as error:
+        attempt = Attempt(name, refusal(error), filled.typed(form))
+        return await _shown(visit, no, form.one("units")[:100], attempt=attempt)
+    visible = sees(by, region=after.region, units=after.units, source=after.complaint.source)
+    onward = local(form.one("then"), f"/desk/tickets/{no}") if visible else "/desk/queue"
+    return go(onward, f"{name}.{no}")
+
+
+@router.post("/desk/tickets/{no}/contact")
+async def read_contact(visit: Signed, form: SignedForm, no: No) -> Response:
+    """Show the citizen's name and number once, to who says why; the reading becomes an event."""
+    app = visit.app
+    try:
+        wanted = ContactReading(reason=form.one("reason"))
+        contact = await app.desk.read_contact(
+            checked_no(no), visit.by, app.now(), reason=wanted.reason
+        )
+    except (ValidationError, Forbidden) as error:
+        attempt = Attempt(READING, refusal(error), {"reason": form.all("reason")})
+        return await _shown(visit, no, attempt=attempt)
+    return await _shown(visit, no, contact=contact)
+
+
+async def _shown(
+    visit: Visit,
+    no: str,
+    words: str = "",
+    *,
+    attempt: Attempt | None = None,
+    contact: Contact | None = None,
+) -> Response:
+    app, by = visit.app, visit.by
+    found = await app.desk.ticket(checked_no(no), by)
+    history = await app.desk.history(no, by)
+    acts = [FORMS[act] for act in offered(by, found) if act in FORMS]
+    now = app.now()
+
+    def unit_name(code: str) -> str:
+        unit = app.router.unit(code)
+        return unit.name if unit else code
+
+    return visit.page(
+        "ticket.html",
+        attempt.why.status if attempt else 200,
+        ticket=found,
+        history=[(event, told(event, unit_name)) for event in history],
+        acts=acts,
+        attempt=attempt,
+        lost=attempt if attempt and attempt.act not in {a.act for a in acts} else None,
+        contact=contact,
+        may_read_contact=may_read_contact(by, found) and bool(found.complaint.contact.phone),
+        key=secrets.token_urlsafe(12),
+        words=words,
+        options=_options(visit, found, words, attempt),
+        local_units=[u for u in app.router.units(found.region) if u.region == found.region],
+        region_name=app.gazetteer.name(found.region),
+        unit_name=unit_name,
+        sources=app.sources,
+        left=lambda m: left(app.times.calendar, now, m.due_at, m.limit),
+    )
+
+
+def _options(
+    visit: Visit, found: Ticket, words: str, attempt: Attempt | None
+) -> Sequence[tuple[Unit, str]]:
+    """Return the units that the dispatch form offers, each with why: the candidates, what was
+    chosen before, and what the words find, in the ticket's region or else in the province."""
+    router = visit.app.router
+    why = {candidate.unit: "推荐" for candidate in found.route.candidates}
+    chosen = (attempt.typed.get("unit", []) + attempt.typed.get("assist", [])) if attempt else []
+    why |= {code: "刚才所选" for code in chosen if code not in why}
+    if words:
+        wanted = words.split()
+
+        def fitting(units: Sequence[Unit]) -> list[Unit]:
+            return [u for u in units if all(word in u.name for word in wanted)][:_UNITS_SHOWN]
+
+        matches = fitting(router.units(found.region)) or fitting(router.units())
+        why |= {unit.code: "查找结果" for unit in matches if unit.code not in why}
+    return [(unit, reason) for code, reason in why.items() if (unit := router.unit(code))]

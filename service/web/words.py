@@ -1,0 +1,167 @@
+"""What the pages say in Chinese about times, limits and events: plain functions over values."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from service.domain.calendar import SHANGHAI, Calendar
+from service.domain.deadline import LimitError, parse_limit
+from service.domain.ticket import Event, Milestone
+from service.labels import ACTS, DECISIONS, MILESTONES, STAGES
+
+_DAY = 86_400
+_NO = re.compile(r"[0-9-]{10,32}")
+
+
+def moment(at: datetime | None) -> str:
+    """Return a time as an office writes it, in Shanghai: `2026-11-18 09:12`; "" for none."""
+    return f"{at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}" if at else ""
+
+
+def brief(at: datetime) -> str:
+    """Return a time without its year: `11-18 09:12`."""
+    return f"{at.astimezone(SHANGHAI):%m-%d %H:%M}"
+
+
+def amount(seconds: int, day: int) -> str:
+    """Return a length of time in its two largest units, `day` seconds being a day: `1 天 3 小时`.
+
+    Minutes are rounded down: nobody is promised a minute that is not there.
+    """
+    days, rest = divmod(seconds, day)
+    hours, rest = divmod(rest, 3600)
+    minutes = rest // 60
+    parts = [(days, "天"), (hours, "小时"), (minutes, "分钟")]
+    while parts and not parts[0][0]:
+        parts.pop(0)
+    said = [f"{count} {unit}" for count, unit in parts[:2] if count]
+    return " ".join(said) or "不到 1 分钟"
+
+
+def left(calendar: Calendar, now: datetime, due_at: datetime, limit: str = "") -> str:
+    """Return how long there is until `due_at`, or how long ago it was.
+
+    Working time, in which a day is as long as an office works: `剩 1 天 3 小时（工作时间）`. Where no
+    working time lies between, or the limit itself runs day and night, the time on the clock, and it
+    says so.
+    """
+    ahead = due_at >= now
+    first, last = (now, due_at) if ahead else (due_at, now)
+    word = "剩" if ahead else "已超"
+    try:
+        seconds = 0 if _runs_day_and_night(limit) else calendar.working_seconds(first, last)
+    except OverflowError:  # a sender's date far beyond any calendar
+        seconds = 0
+    if seconds:
+        return f"{word} {amount(seconds, calendar.hours.seconds)}（工作时间）"
+    return f"{word} {amount(int((last - first) / timedelta(seconds=1)), _DAY)}（自然时间）"
+
+
+def _runs_day_and_night(limit: str) -> bool:
+    try:
+        return not parse_limit(limit).in_working_time
+    except LimitError:  # a sender's limit is a date and no amount
+        return False
+
+
+def next_owed(milestones: tuple[Milestone, ...], unit: str = "") -> Milestone | None:
+    """Return what falls due first of what is still owed, by one unit or by anybody."""
+    owed = [m for m in milestones if m.is_open and unit in {"", m.unit}]
+    return min(owed, key=lambda m: (m.due_at, m.id), default=None)
+
+
+# What an event carries, in the order in which it is told.
+_CONTENT: dict[str, str] = {
+    "decision": "路由结论",
+    "unit": "主办单位",
+    "assist": "协办单位",
+    "auto": "方式",
+    "reason": "理由",
+    "basis": "依据",
+    "suggested_unit": "建议改派",
+    "text": "内容",
+    "public_reply": "公开答复",
+    "internal_finding": "内部调查情况",
+    "reached": "是否联系上",
+    "solved": "是否解决",
+    "grade": "满意度",
+    "hotline": "紧急专线",
+    "confidence": "把握",
+    "milestone": "事项",
+    "clock": "时钟",
+    "stage": "阶段",
+    "due_at": "到期",
+    "rulebook": "规则版本",
+    "title": "标题",
+    "content": "内容",
+    "place": "地点",
+    "kind": "类型",
+    "urgency": "紧急程度",
+    "sender_due_at": "来件时限",
+    "clock_from": "起算时间",
+}
+CLOCKS = {"own": "本级时限", "sender": "来件时限"}
+GRADES = {5: "5 非常满意", 4: "4 满意", 3: "3 基本满意", 2: "2 不满意", 1: "1 非常不满意"}
+_TIMES = {"due_at", "sender_due_at", "clock_from"}
+_UNITS = {"unit", "suggested_unit"}
+_LABELLED: dict[str, dict[Any, str]] = {
+    "decision": DECISIONS,
+    "milestone": MILESTONES,
+    "stage": STAGES,
+    "clock": CLOCKS,
+    "grade": GRADES,
+    "auto": {True: "自动"},
+    "reached": {True: "是", False: "否"},
+    "solved": {True: "已解决", False: "未解决"},
+}
+
+UnitName = Callable[[str], str]
+
+
+def told(event: Event, unit_name: UnitName) -> list[tuple[str, str]]:
+    """Return what an event carries as (label, text) pairs; what is empty is left out.
+
+    A part that has no label yet is told by its own name: nothing of the history is hidden.
+    """
+    known = [key for key in _CONTENT if key in event.content]
+    others = [key for key in event.content if key not in _CONTENT]
+    pairs = (
+        (_CONTENT.get(key, key), _text(key, event.content[key], unit_name))
+        for key in known + others
+    )
+    return [(label, text) for label, text in pairs if text]
+
+
+def _text(key: str, value: Any, unit_name: UnitName) -> str:
+    if value is None:
+        return ""
+    if key in _LABELLED and value in _LABELLED[key]:
+        return _LABELLED[key][value]
+    if key in _TIMES:
+        return moment(datetime.fromisoformat(value))
+    if key in _UNITS:
+        return unit_name(value)
+    if isinstance(value, list):
+        return "、".join(unit_name(part) if key == "assist" else str(part) for part in value)
+    if key == "confidence":
+        return f"{value:.0%}"
+    if key == "rulebook":
+        return str(value)[:12]
+    return str(value)
+
+
+def event_name(event: Event) -> str:
+    """Return what an event is called."""
+    return ACTS.get(event.act, event.act)
+
+
+def notice(left_behind: str) -> str:
+    """Return what the page after an act says, of `act.number`; "" for anything else."""
+    act, _, no = left_behind.partition(".")
+    return f"{ACTS[act]}成功：工单 {no}" if act in ACTS and _NO.fullmatch(no) else ""
+
+
+def share(part: int, whole: int) -> str:
+    """Return a rate as it is published: `90.05 %（3112/3456）`, or a dash where nothing was counted."""
+    return f"{part / whole:.2%}（{part}/{whole}）".replace("%", " %") if whole else "—"
