@@ -287,8 +287,8 @@ class Rulebook:
         if confidence < self.tuning.threshold:
             return self._manual(candidates, confidence, "依据不足以自动派单,请从候选单位中选择")
         lead = UnitRef(candidates[0].unit, candidates[0].name)
-        helpers = tuple(ref for ref in assist if ref != lead)
-        return Route(Decision.AUTO, lead, helpers, confidence, candidates, self.digest)
+        assisting = tuple(ref for ref in assist if ref != lead)
+        return Route(Decision.AUTO, lead, assisting, confidence, candidates, self.digest)
 
     # --- settled before a unit is looked for
 
