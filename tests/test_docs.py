@@ -139,7 +139,12 @@ def test_a_page_links_to_what_is_there(page: Path) -> None:
 
 
 def test_every_command_is_documented_and_no_other() -> None:
-    groups = [("", app), ("token ", token_app), ("rules ", cli_rules.app), ("calendar ", calendar_app)]
+    groups = [
+        ("", app),
+        ("token ", token_app),
+        ("rules ", cli_rules.app),
+        ("calendar ", calendar_app),
+    ]
     commands = {
         f"`banjie {group}{command.name or command.callback.__name__}`"
         for group, typed in groups
