@@ -196,7 +196,7 @@ LINE_UNITS = [
     (XINGGUO, "ecology_environment", "赣州市兴国生态环境局"),
     (XINGGUO, "rural_revitalization", "兴国县农业农村局"),
     (XINGGUO, "postal", "赣州市邮政管理局"),
-    (XINGGUO, "communications", "江西省通信管理局"),
+    (XINGGUO, "communications", "赣州市通信发展管理办公室"),
     (XINGGUO, "public_transit", "兴国县交通运输局"),
     (XINGGUO, "tax", "国家税务总局兴国县税务局"),
     ("360113", "urban_management", "南昌市红谷滩区城市管理局"),
