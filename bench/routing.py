@@ -18,6 +18,9 @@ from routing_rules.rulebook import load
 CASES = Path(__file__).parent.parent / "tests" / "cases" / "routing"
 CHARS = 120
 ROUNDS = 5
+CLOSING = (
+    "以上情况属实,来电人希望相关职能部门能够尽快安排人员到现场核实处理,并将结果电话回复本人,谢谢。"
+)
 
 
 def main() -> int:
@@ -30,12 +33,13 @@ def main() -> int:
         for path in sorted(CASES.glob("*.jsonl"))
         for line in path.read_text("utf-8").splitlines()
     ]
-    # Texts of the length that hotline tickets have, cut from whole ones.
-    filler = "".join(row["content"] for row in rows)
-    complaints = []
-    for place, row in enumerate(rows):
-        content = (row["content"] + filler[place * 31 :])[: CHARS - len(row["title"])]
-        complaints.append(complaint_from({**row, "content": content}))
+    # Texts of the length that hotline tickets have: cut, or filled up as operators close them.
+    complaints = [
+        complaint_from(
+            {**row, "content": (row["content"] + CLOSING * 3)[: CHARS - len(row["title"])]}
+        )
+        for row in rows
+    ]
     bare = AhoCorasick(list(book.terms))
     texts = [complaint.title + complaint.content for complaint in complaints]
     gc.collect()

@@ -111,14 +111,17 @@ class Fallback:
                 by_pair[pair].append((line, weight))
         self._by_pair = {pair: tuple(by) for pair, by in by_pair.items()}
 
-    def guesses(self, text: str) -> Sequence[Guess]:
+    def guesses(self, text: str, most: int = 6) -> list[Guess]:
         """Return the lines that a text in `plain` form sounds like, the likeliest first."""
-        told: dict[str, list[tuple[float, str]]] = defaultdict(list)
-        for pair in pairs(text):
-            for line, weight in self._by_pair.get(pair, ()):
-                told[line].append((weight, pair))
-        found = [
-            Guess(line, sum(w for w, _ in by), tuple(p for _, p in sorted(by, reverse=True)[:4]))
-            for line, by in told.items()
-        ]
-        return sorted(found, key=lambda guess: (-guess.score, guess.line))
+        scores: dict[str, float] = {}
+        known = self._by_pair
+        said = [pair for pair in pairs(text) if pair in known]
+        for pair in said:
+            for line, weight in known[pair]:
+                scores[line] = scores.get(line, 0.0) + weight
+        best = sorted(scores, key=lambda line: (-scores[line], line))[:most]
+        return [Guess(line, scores[line], self._loudest(line, said)) for line in best]
+
+    def _loudest(self, line: str, said: Sequence[str]) -> tuple[str, ...]:
+        told = [(w, pair) for pair in said for other, w in self._by_pair[pair] if other == line]
+        return tuple(pair for _, pair in sorted(told, reverse=True)[:4])

@@ -43,6 +43,8 @@ _RULE_KEYS = ("id", "name", "line", "assist", "cites", "examples", "region", *SI
 _GATE_KEYS = ("id", "name", "decision", "hotline", "line", "assist", "reason", *SIGNAL_KEYS)
 
 
+_LOOKED_AT = 16  # rules; those behind them never lead
+TERRITORY_LINE = "territory"  # stands for a line where the place decides (属地)
 _REVIEW_GRAVE = 2.0  # an anonymous bad mark says more than it can know: it takes twice the words
 _LONG = 220  # characters from which a text may well name its points one by one
 _ELSEWHERE = "事项发生在本省以外,请向当地12345反映"
@@ -179,6 +181,8 @@ class Rulebook:
         self._fallback = Fallback(weights)
         self._accusation = len(gates)
         self._accused = accusation
+        # What a rule means in a region never changes: worked out once, when first asked.
+        self._here: dict[tuple[int, str], tuple[Unit | None, str, float]] = {}
         self._landmarks = tuple(landmarks)
         self._names = _UnitNames(table)
         self.clauses = {(clause.region, clause.key): clause for clause in clauses}
@@ -283,8 +287,8 @@ class Rulebook:
         if confidence < self.tuning.threshold:
             return self._manual(candidates, confidence, "依据不足以自动派单,请从候选单位中选择")
         lead = UnitRef(candidates[0].unit, candidates[0].name)
-        helpers = tuple(ref for ref in assist if ref != lead)
-        return Route(Decision.AUTO, lead, helpers, confidence, candidates, self.digest)
+        assisting = tuple(ref for ref in assist if ref != lead)
+        return Route(Decision.AUTO, lead, assisting, confidence, candidates, self.digest)
 
     # --- settled before a unit is looked for
 
@@ -427,18 +431,20 @@ class Rulebook:
     ) -> tuple[tuple[Candidate, ...], tuple[UnitRef, ...]]:
         towns = self._inside(place, text, region)
         by_unit: dict[str, tuple[Unit, str, list[tuple[float, Hit]]]] = {}
-        for hit in hits[:24]:
-            rule = self.rules[hit.rule]
-            line = self._line_here(rule, region)
-            unit = self._answering(line, rule, region, towns)
+        for hit in hits[:_LOOKED_AT]:
+            here = self._here.get((hit.rule, region))
+            if here is None:
+                here = self._here[hit.rule, region] = self._speaks_here(hit.rule, region)
+            unit, line, weight = here
+            if line == TERRITORY_LINE:
+                unit = self._territory(self.rules[hit.rule], region, towns)
             if unit is None:
                 continue
-            score = hit.score
-            if rule.unit:
-                score *= self.tuning.precedent
-            elif self._cited(rule, region):
-                score *= 1.0 + self.tuning.topic_bonus
-            by_unit.setdefault(unit.code, (unit, line, []))[2].append((score, hit))
+            told = by_unit.get(unit.code)
+            if told is None:
+                by_unit[unit.code] = (unit, line, [(hit.score * weight, hit)])
+            else:
+                told[2].append((hit.score * weight, hit))
         ranked = []
         for unit, line, scored in by_unit.values():
             scored.sort(key=lambda pair: -pair[0])
@@ -477,8 +483,18 @@ class Rulebook:
         codes = dict.fromkeys(mention.code for mention in mentions)
         return [code for code in codes if code and code != region and covers(region, code)]
 
-    def _cited(self, rule: Rule, region: str) -> bool:
-        return any(cite.region == region for cite in rule.cites)
+    def _speaks_here(self, place: int, region: str) -> tuple[Unit | None, str, float]:
+        """Return whom a rule means in a region, the line, and what its words weigh there.
+
+        The territory's own government depends on the complaint: no unit then.
+        """
+        rule = self.rules[place]
+        line = self._line_here(rule, region)
+        if rule.unit:
+            return self.table.unit(rule.unit), line, self.tuning.precedent
+        cited = any(cite.region == region for cite in rule.cites)
+        weight = 1.0 + (self.tuning.topic_bonus if cited else 0.0)
+        return self.table.line_unit(region, line), line, weight
 
     def _line_here(self, rule: Rule, region: str) -> str:
         for cite in rule.cites:
@@ -486,19 +502,13 @@ class Rulebook:
                 return cite.line or rule.line
         return rule.line
 
-    def _answering(self, line: str, rule: Rule, region: str, towns: Sequence[str]) -> Unit | None:
-        if rule.unit:
-            return self.table.unit(rule.unit)
-        if line != "territory":
-            return self.table.line_unit(region, line)
+    def _territory(self, rule: Rule, region: str, towns: Sequence[str]) -> Unit | None:
+        """Return the government of the place that is named (属地), else who helps it."""
         deepest = max(towns, key=len, default="")
         if deepest and level(region) != "province":
             return self.table.territory(deepest)
-        for other in rule.assist:
-            unit = self.table.line_unit(region, other)
-            if unit:
-                return unit
-        return None
+        units = (self.table.line_unit(region, other) for other in rule.assist)
+        return next((unit for unit in units if unit), None)
 
     def _evidence(self, hit: Hit, unit: Unit, region: str) -> Evidence:
         rule = self.rules[hit.rule]
@@ -527,7 +537,7 @@ class Rulebook:
             basis = Basis.DOCUMENT if naming else Basis.LINE
             return Evidence(EvidenceKind.CLAUSE, document, items, hit.terms, basis, note)
         note = f"诉求中的“{words}”属“{rule.name}”,按条线职责由{unit.name}负责"
-        kind = EvidenceKind.PLACE if rule.line == "territory" else EvidenceKind.DUTY
+        kind = EvidenceKind.PLACE if rule.line == TERRITORY_LINE else EvidenceKind.DUTY
         basis = Basis.DEFAULT if unit.basis == Basis.DEFAULT else Basis.LINE
         return Evidence(kind, "", "", hit.terms, basis, note)
 
@@ -536,7 +546,7 @@ class Rulebook:
     ) -> tuple[Candidate, ...]:
         """Return the candidates again, with what pairs of characters say added to their scores."""
         ranked = {candidate.unit: candidate for candidate in candidates}
-        for guess in self._fallback.guesses(text)[:6]:
+        for guess in self._fallback.guesses(text):
             unit = self.table.line_unit(region, guess.line)
             if unit is None:
                 continue
@@ -671,7 +681,7 @@ def load(folder: Path | None = None) -> Rulebook:
     concepts: dict[str, tuple[str, ...]] = {}
     for path in files("concepts.yaml"):
         concepts.update(read_concepts(path))
-    lines = {line.code for line in table.lines} | {"territory"}
+    lines = {line.code for line in table.lines} | {TERRITORY_LINE}
     clauses = [clause for path in files("clauses/*.yaml") for clause in read_clauses(path)]
     rules = {
         **_written_rules(files, concepts, lines, gazetteer),
