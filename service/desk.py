@@ -334,6 +334,18 @@ class Desk:
         """Return a page of the tickets that the caller may see, newest first."""
         return await self._store.read(lambda connection: tickets.page(connection, by, wanted))
 
+    async def sorting(self, by: Actor, wanted: Filter) -> tuple[list[Ticket], dict[int, Event]]:
+        """Return a page of what waits for manual sorting, and by ticket id the sending back
+        (退单) of what a unit sent back. Raises Forbidden for handlers and sources."""
+        if by.role in {Role.HANDLER, Role.SOURCE}:
+            raise Forbidden(by.role, "queue")
+
+        def work(connection: sa.Connection) -> tuple[list[Ticket], dict[int, Event]]:
+            found = tickets.page(connection, by, replace(wanted, state=State.SORTING))
+            return found, tickets.latest(connection, found, Act.SEND_BACK)
+
+        return await self._store.read(work)
+
     async def queue(
         self, unit: str, by: Actor, limit: int = 200, *, state: str = "", stage: str = ""
     ) -> list[Ticket]:

@@ -554,6 +554,26 @@ def test_sorting_dispatches_with_one_press_or_after_a_search(service: Served) ->
     assert signed_in(service, "handler").get("/desk/sorting").status_code == 403
 
 
+def test_sorting_shows_why_a_ticket_was_sent_back_and_where_it_better_goes(
+    service: Served,
+) -> None:
+    no = receive(service)
+    act(
+        signed_in(service, "handler"),
+        no,
+        "send_back",
+        reason="摊位在路边，不在店内",
+        basis="三定规定第四条",
+        suggested_unit="360732-urban_management",
+    )
+    browser = signed_in(service, "dispatcher")
+    page = browser.get("/desk/sorting").text
+    for said in ("摊位在路边，不在店内", "三定规定第四条", "刚由此单位退回", "退单单位建议"):
+        assert said in page, said
+    browser.press("/desk/sorting", f"/desk/tickets/{no}/acts/dispatch")
+    assert service.get(f"/v1/tickets/{no}").json()["ticket"]["lead"]["name"] == "兴国县城市管理局"
+
+
 def test_a_dispatch_to_nobody_is_refused_and_shown_again(service: Served) -> None:
     no = receive(service)
     browser = signed_in(service, "dispatcher")

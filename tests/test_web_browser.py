@@ -123,8 +123,36 @@ def test_a_handler_works_a_ticket_in_a_browser_without_script(
     context.close()
 
 
+# The contrast of every text with what lies behind it, after WCAG 2: what is below 4.5, and where.
+CONTRAST = """() => {
+  const light = c => c.map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const parts = c => c.match(/[\\d.]+/g).map(Number);
+  const behind = e => {
+    for (; e; e = e.parentElement) {
+      const c = parts(getComputedStyle(e).backgroundColor);
+      if (c.length < 4 || c[3] > 0) return c.slice(0, 3);
+    }
+    return [255, 255, 255];
+  };
+  const weak = [];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const e = walk.currentNode.parentElement;
+    if (!walk.currentNode.data.trim() || !e.checkVisibility() || e.disabled) continue;
+    const [a, b] = [light(parts(getComputedStyle(e).color).slice(0, 3)), light(behind(e))];
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (ratio < 4.5) weak.push(`${e.className || e.tagName}: ${ratio.toFixed(2)}`);
+  }
+  return [...new Set(weak)];
+}"""
+
+UNLABELLED = """() => [...document.querySelectorAll('input:not([type=hidden]), select, textarea')]
+  .filter(e => !e.labels.length).map(e => e.name)"""
+
+
 @pytest.mark.parametrize("size", SIZES)
-def test_no_page_is_wider_than_the_screen(site: Site, browser: Any, size: str) -> None:
+def test_every_page_fits_the_screen_and_can_be_read(site: Site, browser: Any, size: str) -> None:
     width, height = SIZES[size]
     context = browser.new_context(viewport={"width": width, "height": height})
     page = context.new_page()
@@ -133,4 +161,10 @@ def test_no_page_is_wider_than_the_screen(site: Site, browser: Any, size: str) -
     for path in ("", "/sorting", "/tickets", f"/tickets/{site.no}?units=局", "/overview", "/queue"):
         page.goto(f"{site.address}/desk{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        assert page.evaluate(CONTRAST) == [], path
+        # Every field says what it is for, and every page has one heading and its landmarks.
+        assert page.evaluate(UNLABELLED) == [], path
+        assert page.locator("h1").count() == 1, path
+        assert page.get_by_role("main").count() == 1, path
+        assert page.get_by_role("navigation").count() == 1, path
     context.close()

@@ -202,19 +202,20 @@ def events(connection: sa.Connection, ticket: Ticket) -> list[Event]:
     rows = connection.execute(
         sa.select(_events).where(_events.c.ticket_id == ticket.id).order_by(_events.c.id)
     )
-    return [
-        Event(
-            act=row.act,
-            at=row.at,
-            actor=row.actor,
-            role=row.role,
-            content=row.content,
-            version=row.version,
-            unit=row.unit,
-            id=row.id,
-        )
-        for row in rows
-    ]
+    return [_event(row) for row in rows]
+
+
+def latest(connection: sa.Connection, found: Sequence[Ticket], act: str) -> dict[int, Event]:
+    """Return the latest event of one act of each of these tickets that has one, by ticket id."""
+    ids = [ticket.id for ticket in found]
+    last = (
+        sa.select(sa.func.max(_events.c.id))
+        .where(_events.c.ticket_id.in_(ids), _events.c.act == act)
+        .group_by(_events.c.ticket_id)
+        .scalar_subquery()
+    )
+    rows = connection.execute(sa.select(_events).where(_events.c.id.in_(last)))
+    return {row.ticket_id: _event(row) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,6 +493,19 @@ def _ticket(row: sa.Row[Any], milestones: Sequence[Milestone]) -> Ticket:
         milestones=tuple(milestones),
         redo=row.redo,
         limits=row.limits,
+        id=row.id,
+    )
+
+
+def _event(row: sa.Row[Any]) -> Event:
+    return Event(
+        act=row.act,
+        at=row.at,
+        actor=row.actor,
+        role=row.role,
+        content=row.content,
+        version=row.version,
+        unit=row.unit,
         id=row.id,
     )
 

@@ -22,14 +22,10 @@ async def overview(visit: Signed) -> Response:
     tomorrow = datetime.combine(today + timedelta(days=1), time(), SHANGHAI)
     loads = await app.desk.loads(visit.by, now - timedelta(days=DAYS), tomorrow)
 
-    def unit_name(code: str) -> str:
-        unit = app.router.unit(code)
-        return unit.name if unit else code
-
     return visit.page(
         "overview.html",
         loads=loads,
-        unit_name=unit_name,
+        unit_name=visit.unit_name,
         days=DAYS,
         region=app.gazetteer.name(visit.by.region) if visit.by.region else "全省",
         now=now,

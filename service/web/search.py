@@ -63,6 +63,6 @@ async def search(
         stages=list(Stage),
         kinds=list(Kind),
         channels={source.channel: source.label for source in app.sources.values()},
-        unit_name=(found_unit.name if (found_unit := app.router.unit(unit)) else unit),
+        unit_name=visit.unit_name(unit),
         left=lambda m: left(app.times.calendar, now, m.due_at, m.limit),
     )

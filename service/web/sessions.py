@@ -47,6 +47,11 @@ class Visit:
         """Return what every form of this session carries. It tells nothing about the session."""
         return hmac.new(self.token.encode(), b"banjie desk form", hashlib.sha256).hexdigest()
 
+    def unit_name(self, code: str) -> str:
+        """Return the name of a unit; of one that is gone from the table, its code."""
+        unit = self.app.router.unit(code)
+        return unit.name if unit else code
+
     def page(self, template: str, status: int = 200, **context: Any) -> Response:
         """Return a page, with the notice that the request before left for it."""
         notice = self.request.cookies.get(_NOTICE, "")

@@ -6,8 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from service.desk import offered
-from service.domain.access import Forbidden, Role
-from service.domain.lifecycle import Act, State
+from service.domain.lifecycle import Act
 from service.store.tickets import Filter
 from service.web.sessions import Signed
 from service.web.words import left
@@ -23,13 +22,14 @@ After = Annotated[int, Query(ge=0, le=2**62)]
 async def sorting(visit: Signed, after: After = 0) -> Response:
     """Show what the router would not decide or a unit sent back, newest first."""
     app, by = visit.app, visit.by
-    if by.role is Role.HANDLER:
-        raise Forbidden(by.role, "queue")
-    found = await app.desk.page(by, Filter(state=State.SORTING, after=after, limit=_PAGE + 1))
+    found, sent_back = await app.desk.sorting(by, Filter(after=after, limit=_PAGE + 1))
     now = app.now()
     return visit.page(
         "sorting.html",
         tickets=found[:_PAGE],
+        sent_back=sent_back,
+        suggested=lambda event: app.router.unit(event.content.get("suggested_unit") or ""),
+        unit_name=visit.unit_name,
         onward=found[_PAGE - 1].id if len(found) > _PAGE else 0,
         may_dispatch=lambda t: Act.DISPATCH in offered(by, t),
         left=lambda m: left(app.times.calendar, now, m.due_at, m.limit),

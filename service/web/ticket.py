@@ -107,15 +107,11 @@ async def _shown(
     acts.sort(key=lambda form: form.act is not likely)
     now = app.now()
 
-    def unit_name(code: str) -> str:
-        unit = app.router.unit(code)
-        return unit.name if unit else code
-
     return visit.page(
         "ticket.html",
         attempt.why.status if attempt else 200,
         ticket=found,
-        history=[(event, told(event, unit_name)) for event in history],
+        history=[(event, told(event, visit.unit_name)) for event in history],
         acts=acts,
         likely=likely,
         attempt=attempt,
@@ -127,7 +123,7 @@ async def _shown(
         options=_options(visit, found, words, attempt),
         local_units=[u for u in app.router.units(found.region) if u.region == found.region],
         region_name=app.gazetteer.name(found.region),
-        unit_name=unit_name,
+        unit_name=visit.unit_name,
         sources=app.sources,
         left=lambda m: left(app.times.calendar, now, m.due_at, m.limit),
     )

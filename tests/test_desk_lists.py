@@ -1,0 +1,173 @@
+"""What the desk lists for people, on both databases."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from routing_rules.clocks import load_timetable
+from service.desk import Desk, Order, may_read_contact, offered
+from service.domain.access import Actor, Forbidden, Role
+from service.domain.complaint import Contact, Review
+from service.domain.lifecycle import Act
+from service.domain.ticket import Ticket
+from service.store import Store, tokens
+from service.store.figures import UnitLoad
+from service.store.tickets import Filter
+from service.store.tokens import Use
+from tests.worlds import (
+    ADMIN,
+    AUDITOR,
+    DISPATCHER,
+    ELSEWHERE,
+    HANDLER,
+    HOTLINE,
+    MARKET,
+    STRANGER,
+    ToldRouter,
+    at,
+    complaint,
+)
+
+TIMES = load_timetable()
+NOW = at("2026-11-18 09:30")
+Run = Callable[[Callable[[Store], Any]], Any]
+
+
+async def receive(desk: Desk, no: str, **changes: Any) -> Ticket:
+    return (await desk.receive(complaint(source_no=no, **changes), no, NOW)).ticket
+
+
+def order(ticket: Ticket, by: Actor = ADMIN, when: str = "2026-11-18 10:00") -> Order:
+    return Order(ticket.no, by, ticket.version, at(when))
+
+
+def test_a_queue_holds_one_state_or_one_stage_of_what_the_unit_owes(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        desk = Desk(store, ToldRouter(), TIMES)
+        signed = await receive(desk, "A")
+        waiting = await receive(desk, "B")
+        await desk.sign(order(signed, HANDLER))
+        await desk.enforce(at("2026-11-18 16:00"))
+
+        async def queue(state: str = "", stage: str = "") -> list[str]:
+            found = await desk.queue(MARKET.code, HANDLER, state=state, stage=stage)
+            return [t.no for t in found]
+
+        assert await queue() == [waiting.no, signed.no]
+        assert await queue(state="signed") == [signed.no]
+        assert await queue(stage="overdue") == [waiting.no]
+        assert await queue(state="signed", stage="overdue") == []
+
+    in_store(scenario)
+
+
+def test_a_sorting_list_has_the_last_sending_back_of_each_ticket(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        desk = Desk(store, ToldRouter(), TIMES)
+        ticket = await receive(desk, "A")
+        await receive(desk, "B")
+        for reason in ("第一次", "第二次"):
+            back = await desk.send_back(order(ticket, HANDLER), reason=reason, basis="三定")
+            found, sent_back = await desk.sorting(DISPATCHER, Filter())
+            assert [t.no for t in found] == [ticket.no]
+            assert sent_back[ticket.id].content["reason"] == reason
+            ticket = await desk.dispatch(order(back), unit=MARKET.code, reason="")
+        assert await desk.sorting(DISPATCHER, Filter()) == ([], {})
+        with pytest.raises(Forbidden):
+            await desk.sorting(HANDLER, Filter())
+
+    in_store(scenario)
+
+
+def test_loads_count_tickets_once_and_only_of_the_callers_region(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        desk = Desk(store, ToldRouter(), TIMES)
+        done = await receive(desk, "A")
+        late = await receive(desk, "B")
+        done = await desk.sign(order(done, HANDLER))
+        await desk.resolve(
+            order(done, HANDLER), public_reply="好", internal_finding="", solved=True
+        )
+        await desk.enforce(at("2026-11-18 16:00"))
+        since, until = NOW - timedelta(days=30), at("2026-11-19 00:00")
+        # Signing is overdue and the first contact is not: one ticket. The other waits at the
+        # hotline's office to be called back.
+        loads = {load.unit: load for load in await desk.loads(DISPATCHER, since, until)}
+        assert loads == {
+            MARKET.code: UnitLoad(MARKET.code, 1, 0, 1, 0, 1, 1),
+            HOTLINE.code: UnitLoad(HOTLINE.code, 1, 0, 0, 0, 0, 0),
+        }
+        await desk.sign(order(late, HANDLER, "2026-11-18 16:30"))
+        # What was resolved before counts no more.
+        loads = {load.unit: load for load in await desk.loads(AUDITOR, at("2026-12-01"), until)}
+        assert loads[MARKET.code] == UnitLoad(MARKET.code, 1, 0, 0, 0, 0, 0)
+        assert await desk.loads(ELSEWHERE, since, until) == []
+        with pytest.raises(Forbidden):
+            await desk.loads(HANDLER, since, until)
+
+    in_store(scenario)
+
+
+def test_what_is_offered_is_what_would_be_taken(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        desk = Desk(store, ToldRouter(), TIMES)
+        ticket = await receive(desk, "A")
+        assert offered(HANDLER, ticket) == (Act.SIGN, Act.SEND_BACK, Act.NOTE)
+        # Who assists may write into the history and nothing else.
+        assert offered(STRANGER, ticket) == (Act.NOTE,)
+        assert offered(AUDITOR, ticket) == ()
+        assert [may_read_contact(by, ticket) for by in (HANDLER, DISPATCHER)] == [True, True]
+        assert [may_read_contact(by, ticket) for by in (STRANGER, AUDITOR)] == [False, False]
+        ticket = await desk.sign(order(ticket, HANDLER))
+        ticket = await desk.resolve(
+            order(ticket, HANDLER), public_reply="好", internal_finding="", solved=True
+        )
+        assert offered(DISPATCHER, ticket) == (Act.CALL_BACK, Act.REOPEN, Act.NOTE)
+        nobody = await receive(desk, "B", contact=Contact())
+        nobody = await desk.sign(order(nobody, HANDLER))
+        nobody = await desk.resolve(
+            order(nobody, HANDLER), public_reply="好", internal_finding="", solved=True
+        )
+        assert Act.CLOSE in offered(DISPATCHER, nobody)
+        review = Review(5, MARKET.name)
+        counted = await receive(desk, "C", review=review)
+        assert offered(DISPATCHER, counted) == (Act.NOTE,)
+
+    in_store(scenario)
+
+
+def test_a_link_opens_one_session_and_a_token_none_that_outlives_it(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        hour, day = timedelta(hours=1), timedelta(days=1)
+
+        async def create(actor: Actor, use: Use) -> str:
+            return await store.run(
+                lambda c: tokens.create(c, actor, NOW, use=use, expires_at=NOW + hour)
+            )
+
+        async def open_session(token: str, use: Use) -> str | None:
+            return await store.run(lambda c: tokens.open_session(c, token, NOW, use, NOW + day))
+
+        async def whose(session: str, later: timedelta) -> Actor | None:
+            return await store.read(lambda c: tokens.find(c, session, NOW + later, Use.SESSION))
+
+        link = await create(HANDLER, Use.LINK)
+        assert await open_session(link, Use.API) is None
+        session = await open_session(link, Use.LINK)
+        assert session
+        assert await open_session(link, Use.LINK) is None
+        found = await whose(session, 2 * hour)
+        assert found
+        assert (found.name, found.role, found.units) == ("承办人", Role.HANDLER, (MARKET.code,))
+        assert await whose(session, day) is None
+        token = await create(HANDLER, Use.API)
+        session = await open_session(token, Use.API)
+        assert session
+        assert await whose(session, hour - timedelta(minutes=1))
+        assert await whose(session, hour) is None
+        source = await create(Actor("热线", Role.SOURCE, source="hotline-12345"), Use.LINK)
+        assert await open_session(source, Use.LINK) is None
+
+    in_store(scenario)
