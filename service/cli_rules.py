@@ -97,9 +97,10 @@ def _limits(book: Rulebook, limits: Limits) -> Iterable[checking.Finding]:
     """Find limits of clauses that no document has."""
     known = {(clause.document, clause.key) for clause in book.clauses.values()}
     for rule in limits.rules:
-        if rule.document and (rule.document, rule.item) not in known:
-            text = f"时限引用的条目不存在：{rule.document}第{rule.item}项"
-            yield checking.Finding("unknown-clause", rule.source, "limits.yaml", 0, text)
+        scope = rule.origin.scope
+        if scope.document and (scope.document, scope.item) not in known:
+            text = f"时限引用的条目不存在：{scope.document}第{scope.item}项"
+            yield checking.Finding("unknown-clause", rule.origin.source, "limits.yaml", 0, text)
 
 
 @app.command("explain")

@@ -3,74 +3,32 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 
 from service.domain.calendar import Calendar
 from service.domain.complaint import Complaint
 from service.domain.deadline import CountFrom, Limit, due, point_between
-from service.domain.region import covers, prefix
+from service.domain.policy import Policies, Policy
+from service.domain.scope import Origin, Scope, fitting
 from service.domain.ticket import Clock, Milestone, MilestoneKind, Stage
-
-
-class Status(StrEnum):
-    """How surely a limit is known (DOMAIN: read, second-hand, default)."""
-
-    READ = "read"  # 文件原文
-    SECOND_HAND = "second_hand"  # 转引
-    DEFAULT = "default"  # 缺省设定, no rule
-
-
-_STATUS_WORDS = {Status.READ: "文件", Status.SECOND_HAND: "转引", Status.DEFAULT: "缺省设定"}
 
 
 @dataclass(frozen=True, slots=True)
 class LimitRule:
-    """A row of limits.yaml: for what it holds, what it grants, and where it comes from.
+    """A row of limits.yaml: what it grants, for what it holds, and where it comes from.
 
-    Empty match fields hold for everything. `document` and `item` name the clause a ticket was
-    routed by. `warn_share` is how much of the time goes by before the warning (临期), 0 to 1.
+    `warn_share` is how much of the time goes by before the warning (临期), 0 to 1.
     """
 
     milestone: MilestoneKind
     limit: Limit
     count_from: CountFrom
     warn_share: float
-    status: Status
-    source: str
-    channel: str = ""
-    kind: str = ""
-    urgency: str = ""
-    region: str = ""
-    document: str = ""
-    item: str = ""
-
-    def matches(self, complaint: Complaint, clauses: Collection[tuple[str, str]]) -> bool:
-        """Whether the row holds for a complaint that was routed by these (document, item) pairs."""
-        return (
-            self.channel in {"", complaint.channel}
-            and self.kind in {"", complaint.kind}
-            and self.urgency in {"", complaint.urgency}
-            and (not self.region or covers(self.region, complaint.region))
-            and (not self.document or (self.document, self.item) in clauses)
-        )
-
-    @property
-    def rank(self) -> tuple[int, ...]:
-        """Return how specific the row is: a clause before an urgency, before a kind, before a
-        channel, before a region, and among regions the smaller first."""
-        return (
-            bool(self.document),
-            bool(self.urgency),
-            bool(self.kind),
-            bool(self.channel),
-            len(prefix(self.region)) if self.region else 0,
-        )
+    origin: Origin
 
     @property
     def basis(self) -> str:
         """Return where the limit comes from, in Chinese."""
-        clause = f"第{self.item}项，" if self.item else ""
-        return f"{self.source}，{clause}{_STATUS_WORDS[self.status]}"
+        return self.origin.basis
 
 
 class NoLimit(LookupError):
@@ -90,22 +48,21 @@ class Limits:
         complaint: Complaint,
         clauses: Collection[tuple[str, str]] = (),
     ) -> LimitRule:
-        """Return the most specific row; the later one among equals. Raises NoLimit."""
-        fitting = [
-            r for r in self.rules if r.milestone is milestone and r.matches(complaint, clauses)
-        ]
-        if not fitting:
+        """Return the most specific row. Raises NoLimit."""
+        rows = (r for r in self.rules if r.milestone is milestone)
+        found = fitting(rows, complaint, clauses)
+        if not found:
             msg = f"no limit for {milestone} of {complaint.channel}/{complaint.kind}"
             raise NoLimit(msg)
-        return max(reversed(fitting), key=lambda rule: rule.rank)
+        return found[0]
 
 
 def shadowed(rules: Iterable[LimitRule]) -> list[tuple[LimitRule, LimitRule]]:
     """Return the pairs of rows that hold for exactly the same, of which the first can never win."""
-    seen: dict[tuple[str, ...], LimitRule] = {}
+    seen: dict[tuple[str, Scope], LimitRule] = {}
     pairs = []
     for r in rules:
-        key = (r.milestone, r.channel, r.kind, r.urgency, r.region, r.document, r.item)
+        key = (r.milestone, r.origin.scope)
         if key in seen:
             pairs.append((seen[key], r))
         seen[key] = r
@@ -114,10 +71,15 @@ def shadowed(rules: Iterable[LimitRule]) -> list[tuple[LimitRule, LimitRule]]:
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """The calendar and the limits together: what turns a ticket into clocks."""
+    """The calendar, the limits and the policies together: what turns a ticket into clocks."""
 
     calendar: Calendar
     limits: Limits
+    policies: Policies
+
+    def policy(self, complaint: Complaint, clauses: Collection[tuple[str, str]] = ()) -> Policy:
+        """Return what may be done to the clocks of a complaint routed by these clauses."""
+        return self.policies.policy(complaint, clauses)
 
     def milestone(
         self,
