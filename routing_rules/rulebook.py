@@ -3,12 +3,13 @@
 import hashlib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from routing_rules.clauses import Clause, number, read_clauses
+from routing_rules.fallback import Fallback, read_weights
 from routing_rules.gazetteer import DATA, Gazetteer, level, load_gazetteer
 from routing_rules.signals import (
     SIGNAL_KEYS,
@@ -30,6 +31,7 @@ from service.domain.complaint import (
     Evidence,
     EvidenceKind,
     Kind,
+    Review,
     Route,
     UnitRef,
     Urgency,
@@ -41,6 +43,7 @@ _RULE_KEYS = ("id", "name", "line", "assist", "cites", "examples", "region", *SI
 _GATE_KEYS = ("id", "name", "decision", "hotline", "line", "assist", "reason", *SIGNAL_KEYS)
 
 
+_REVIEW_GRAVE = 2.0  # an anonymous bad mark says more than it can know: it takes twice the words
 _LONG = 220  # characters from which a text may well name its points one by one
 _ELSEWHERE = "事项发生在本省以外,请向当地12345反映"
 # Whose matter it is: an institution over there that those here are asked to move.
@@ -135,6 +138,9 @@ class Tuning:
     per_score: float
     per_margin: float
     topic_bonus: float
+    second_opinion: float  # confidence below which the fallback is heard
+    guess_alone: float  # of the confidence, where only the fallback speaks for the lead
+    guess: float  # what its score counts beside a rule's
     precedent: float  # how much more a ruling weighs than a duty
 
 
@@ -151,6 +157,7 @@ class Rulebook:
         tuning: Tuning,
         landmarks: Sequence[str],
         clauses: Sequence[Clause],
+        weights: Mapping[str, Mapping[str, float]],
         digest: str,
     ) -> None:
         self.gazetteer = gazetteer
@@ -168,6 +175,8 @@ class Rulebook:
             landmarks,
             doubted=len(rules),
         )
+        self._weights = weights
+        self._fallback = Fallback(weights)
         self._accusation = len(gates)
         self._accused = accusation
         self._landmarks = tuple(landmarks)
@@ -193,6 +202,7 @@ class Rulebook:
             self.tuning,
             self._landmarks,
             tuple(self.clauses.values()),
+            self._weights,
             digest.hexdigest(),
         )
 
@@ -227,36 +237,49 @@ class Rulebook:
         every = self._matcher.hits(text, len(title))
         first_gate = len(self.rules)
         gate_hits = [
-            Hit(hit.rule - first_gate, hit.score, hit.told)
+            Hit(hit.rule - first_gate, hit.score, hit.told, hit.against)
             for hit in every
             if hit.rule >= first_gate
         ]
         if complaint.review is not None:
-            return self._review(complaint, region, gate_hits, text)
-        place = plain(complaint.place)
-        stop = self._emergency(gate_hits, region, complaint.urgency)
-        if stop:
-            return stop
-        accused = self._accusing(gate_hits, complaint, text)
+            return self._review(complaint.review, region, gate_hits)
         hits = [
             hit
             for hit in every
             if hit.rule < first_gate and covers(self.rules[hit.rule].region, region)
         ]
-        best = hits[0].score if hits else 0.0
-        if accused is None:
+        place = plain(complaint.place)
+        accused = self._accusing(gate_hits, complaint, text)
+        stop = self._emergency(gate_hits, region, complaint.urgency)
+        if stop is None and accused is None:
+            best = hits[0].score if hits else 0.0
             stop = self._not_accepted(gate_hits, best) or self._elsewhere(place, text, region)
-            if stop:
-                return stop
-        unclear = self._unclear(gate_hits, best) or self._mixed(text, region)
-        candidates, assist = self._candidates(hits, region, place, text)
+        if stop:
+            return stop
         if accused is not None:
-            return self._supervised(accused, candidates, region, complaint)
+            return self._supervised(accused, region)
+        return self._dispatched(hits, gate_hits, region, place, text)
+
+    def _dispatched(
+        self, hits: Sequence[Hit], gate_hits: Sequence[Hit], region: str, place: str, text: str
+    ) -> Route:
+        """Return the route of a complaint that a unit must answer, or that a person must read."""
+        unclear = self._unclear(gate_hits, hits[0].score if hits else 0.0)
+        unclear = unclear or self._mixed(text, region)
+        candidates, assist = self._candidates(hits, region, place, text)
         if unclear:
             return self._manual(candidates, 0.2, unclear)
+        confidence = self._confidence(candidates)
+        if confidence < self.tuning.second_opinion:
+            heard = self._second_opinion(candidates, text, region)
+            if heard and heard[0].unit != (candidates[0].unit if candidates else ""):
+                assist = ()
+            candidates = heard
+            confidence = self._confidence(candidates)
+            if candidates and candidates[0].evidence[0].kind == EvidenceKind.MODEL:
+                confidence = round(confidence * self.tuning.guess_alone, 3)
         if not candidates:
             return self._manual((), 0.0, "未能从诉求中识别出事项,需人工联系核实")
-        confidence = self._confidence(candidates)
         if confidence < self.tuning.threshold:
             return self._manual(candidates, confidence, "依据不足以自动派单,请从候选单位中选择")
         lead = UnitRef(candidates[0].unit, candidates[0].name)
@@ -274,7 +297,8 @@ class Rulebook:
     def _emergency(self, hits: Sequence[Hit], region: str, urgency: Urgency) -> Route | None:
         """Return the way to an emergency line; the caller's word counts, but never alone."""
         found = self._best_gate(hits, Decision.EMERGENCY_LINE)
-        share = self.tuning.urgent_share if urgency == Urgency.EMERGENCY else 1.0
+        urgent = urgency == Urgency.EMERGENCY and found is not None and not found[1].against
+        share = self.tuning.urgent_share if urgent else 1.0
         if not found or found[1].score < self.tuning.emergency * share:
             return None
         gate, hit = found
@@ -339,14 +363,16 @@ class Rulebook:
 
     # --- reviews and accusations
 
-    def _review(
-        self, complaint: Complaint, region: str, gate_hits: Sequence[Hit], text: str
-    ) -> Route:
-        review = complaint.review
-        assert review is not None
+    def _review(self, review: Review, region: str, gate_hits: Sequence[Hit]) -> Route:
+        """Return a review to whom it rates (谁办理谁负责), unless it speaks of corruption."""
         unit = self.table.by_name(review.evaluated_unit, region)
         if unit is None:
             return self._manual((), 0.0, f"被评价单位“{review.evaluated_unit}”不在单位表中")
+        grave = _REVIEW_GRAVE * self.tuning.accuse
+        if review.is_bad and any(
+            hit.rule == self._accusation and hit.score >= grave for hit in gate_hits
+        ):
+            return self._manual((), 0.3, "评价涉及对被评价单位的举报,需人工确定受理机关")
         note = f"好差评谁办理谁负责:被评价单位为{unit.name}"
         hit = Hit(0, 10.0, ((10.0, review.evaluated_unit),))
         candidates = self._single(unit, unit.line, hit, EvidenceKind.REVIEW, note)
@@ -368,13 +394,7 @@ class Rulebook:
             return None
         return hit, self._names.accused(text)
 
-    def _supervised(
-        self,
-        accused: tuple[Hit, frozenset[str]],
-        candidates: tuple[Candidate, ...],
-        region: str,
-        complaint: Complaint,
-    ) -> Route:
+    def _supervised(self, accused: tuple[Hit, frozenset[str]], region: str) -> Route:
         """Route past whoever is accused, to the side that supervises."""
         hit, lines = accused
         for place in self.gazetteer.parents(region):
@@ -448,12 +468,14 @@ class Rulebook:
 
     def _inside(self, place: str, text: str, region: str) -> list[str]:
         """Return the regions below `region` that the complaint names, the place's first."""
-        found = []
-        for written in (place, text):
-            for mention in self.gazetteer.mentions(written, region) if written else ():
-                if mention.code and mention.code != region and covers(region, mention.code):
-                    found.append(mention.code)
-        return list(dict.fromkeys(found))
+        mentions = [
+            mention
+            for written in (place, text)
+            if written
+            for mention in self.gazetteer.mentions(written, region)
+        ]
+        codes = dict.fromkeys(mention.code for mention in mentions)
+        return [code for code in codes if code and code != region and covers(region, code)]
 
     def _cited(self, rule: Rule, region: str) -> bool:
         return any(cite.region == region for cite in rule.cites)
@@ -509,7 +531,31 @@ class Rulebook:
         basis = Basis.DEFAULT if unit.basis == Basis.DEFAULT else Basis.LINE
         return Evidence(kind, "", "", hit.terms, basis, note)
 
+    def _second_opinion(
+        self, candidates: Sequence[Candidate], text: str, region: str
+    ) -> tuple[Candidate, ...]:
+        """Return the candidates again, with what pairs of characters say added to their scores."""
+        ranked = {candidate.unit: candidate for candidate in candidates}
+        for guess in self._fallback.guesses(text)[:6]:
+            unit = self.table.line_unit(region, guess.line)
+            if unit is None:
+                continue
+            note = f"“{'”“'.join(guess.pairs)}”等字词与{unit.name}以往的诉求相近(统计推断,仅作参考)"
+            evidence = Evidence(EvidenceKind.MODEL, "", "", guess.pairs, Basis.DEFAULT, note)
+            known = ranked.get(unit.code)
+            score = self.tuning.guess * guess.score
+            ranked[unit.code] = Candidate(
+                unit.code,
+                unit.name,
+                known.line if known else guess.line,
+                round(score + (known.score if known else 0.0), 2),
+                (*(known.evidence if known else ()), evidence),
+            )
+        return tuple(sorted(ranked.values(), key=lambda c: -c.score)[:3])
+
     def _confidence(self, candidates: Sequence[Candidate]) -> float:
+        if not candidates:
+            return 0.0
         first = candidates[0].score
         second = candidates[1].score if len(candidates) > 1 else 0.0
         margin = (first - second) / first
@@ -621,55 +667,37 @@ def load(folder: Path | None = None) -> Rulebook:
     folders = [DATA, folder] if folder else [DATA]
     gazetteer = load_gazetteer(folder)
     table = load_table(gazetteer, folder)
-    files = _files(folders)
+    files = _Files(tuple(folders))
     concepts: dict[str, tuple[str, ...]] = {}
     for path in files("concepts.yaml"):
         concepts.update(read_concepts(path))
     lines = {line.code for line in table.lines} | {"territory"}
-    rules: dict[str, Rule] = {}
-    for name in ("topics.yaml", "duties/*.yaml"):
-        for path in files(name):
-            for row in read(path):
-                rule = _rule(row, concepts, lines, gazetteer)
-                if rule.code in rules and rules[rule.code].file.parent == path.parent:
-                    raise row.error(f"id {rule.code} 重复", "id")
-                rules[rule.code] = rule
     clauses = [clause for path in files("clauses/*.yaml") for clause in read_clauses(path)]
-    cited = {(cite.region, cite.item): rule for rule in rules.values() for cite in rule.cites}
-    known = {(clause.region, clause.key) for clause in clauses}
-    for place, rule in cited.items():
-        if place not in known:
-            raise RuleFileError(
-                rule.file, rule.at_line, f"cites 的 {place[0]} 第 {place[1]} 项不在条目文件中"
-            )
-    for clause in clauses:
-        made = None if (clause.region, clause.key) in cited else _from_clause(clause, table)
-        if made:
-            rules[made.code] = made
-    for path in files("precedents.yaml"):
-        for row in read(path):
-            rule = _precedent(row, table)
-            rules[rule.code] = rule
-    gates: dict[str, Gate] = {}
-    for path in files("acceptance.yaml"):
-        for row in read(path):
-            gate = _gate(row, concepts, lines)
-            gates[gate.code] = gate
-    accusation: Signals | None = None
-    for path in files("accusation.yaml"):
-        for row in read(path):
-            row.only("id", *SIGNAL_KEYS)
-            accusation = read_signals(row, concepts)
-    assert accusation is not None
-    tuning: Tuning | None = None
-    for path in files("tuning.yaml"):
-        for row in read(path):
-            row.only(*Tuning.__slots__)
-            tuning = Tuning(**{key: row.number(key) for key in Tuning.__slots__})
-    assert tuning is not None
+    rules = {
+        **_written_rules(files, concepts, lines, gazetteer),
+        **{
+            rule.code: rule
+            for rule in (_precedent(r, table) for r in files.rows("precedents.yaml"))
+        },
+    }
+    rules = {**_clause_rules(rules.values(), clauses, table), **rules}
+    gates = {
+        gate.code: gate
+        for gate in (_gate(r, concepts, lines) for r in files.rows("acceptance.yaml"))
+    }
+    weights: dict[str, dict[str, float]] = {}
+    for path in files("fallback.yaml"):
+        weights.update(read_weights(path, lines))
+    last = files.rows("accusation.yaml")[-1]
+    last.only("id", *SIGNAL_KEYS)
+    accusation = read_signals(last, concepts)
+    last = files.rows("tuning.yaml")[-1]
+    last.only(*Tuning.__slots__)
+    tuning = Tuning(**{key: last.number(key) for key in Tuning.__slots__})
+    landmarks = concepts.get("地标", ())
     digest = hashlib.sha256(gazetteer.canonical_json().encode())
     digest.update(table.canonical_json().encode())
-    for part in (rules, gates, accusation, tuning, clauses):
+    for part in (rules, gates, accusation, tuning, landmarks, clauses, weights):
         digest.update(repr(_content(part)).encode())
     return Rulebook(
         gazetteer,
@@ -678,8 +706,9 @@ def load(folder: Path | None = None) -> Rulebook:
         list(gates.values()),
         accusation,
         tuning,
-        concepts.get("地标", ()),
+        landmarks,
         clauses,
+        weights,
         digest.hexdigest(),
     )
 
@@ -702,11 +731,51 @@ def _content(part: object) -> object:
     return part
 
 
-def _files(folders: Sequence[Path]) -> Callable[[str], list[Path]]:
-    def files(pattern: str) -> list[Path]:
-        return [path for folder in folders for path in sorted(folder.glob(pattern))]
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The rule files of the folders, the shipped one first."""
 
-    return files
+    folders: tuple[Path, ...]
+
+    def __call__(self, pattern: str) -> list[Path]:
+        return [path for folder in self.folders for path in sorted(folder.glob(pattern))]
+
+    def rows(self, pattern: str) -> list[Row]:
+        return [row for path in self(pattern) for row in read(path)]
+
+
+def _written_rules(
+    files: _Files,
+    concepts: Mapping[str, tuple[str, ...]],
+    lines: set[str],
+    gazetteer: Gazetteer,
+) -> dict[str, Rule]:
+    """Return the topics and duties; a later folder's rule replaces one of the same id."""
+    rules: dict[str, Rule] = {}
+    folder_of: dict[str, Path] = {}
+    for place in files.folders:
+        for row in _Files((place,)).rows("topics.yaml") + _Files((place,)).rows("duties/*.yaml"):
+            rule = _rule(row, concepts, lines, gazetteer)
+            if folder_of.get(rule.code) == place:
+                raise row.error(f"id {rule.code} 重复", "id")
+            rules[rule.code] = rule
+            folder_of[rule.code] = place
+    return rules
+
+
+def _clause_rules(
+    rules: Iterable[Rule], clauses: Sequence[Clause], table: UnitTable
+) -> dict[str, Rule]:
+    """Return rules for the clauses that no topic cites; raise for a topic that cites none."""
+    cited = {(cite.region, cite.item): rule for rule in rules for cite in rule.cites}
+    known = {(clause.region, clause.key) for clause in clauses}
+    for (region, item), rule in cited.items():
+        if (region, item) not in known:
+            raise RuleFileError(
+                rule.file, rule.at_line, f"cites 的 {region} 第 {item} 项不在条目文件中"
+            )
+    made = [_from_clause(c, table) for c in clauses if (c.region, c.key) not in cited]
+    return {rule.code: rule for rule in made if rule}
 
 
 def _line(row: Row, key: str, name: str, lines: set[str]) -> str:

@@ -6,7 +6,7 @@ A rule says what people say when they mean it: `strong` words settle it nearly a
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -75,6 +75,7 @@ class Hit(NamedTuple):
     rule: int
     score: float
     told: Sequence[tuple[float, str]]
+    against: float = 0.0  # what the words against it took away
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -218,6 +219,14 @@ class Matcher:
                     minus[rule] = minus.get(rule, 0.0) + AGAINST * min(1.0, spans[0][2])
             if groups:
                 present |= groups
+        for rule, value, words in self._told_by_pairs(found, present, text):
+            values.setdefault(rule, []).append((value, words))
+        return _ranked(values, minus)
+
+    def _told_by_pairs(
+        self, found: Mapping[int, list[_Span]], present: set[int], text: str
+    ) -> Iterator[tuple[int, float, str]]:
+        """Yield each pair whose parts all stand near each other: rule, worth, words."""
         spans_of: dict[int, list[_Span]] = {}
         for group in present:
             for pair in self._waiting[group]:
@@ -225,27 +234,11 @@ class Matcher:
                     continue
                 for part in pair.groups:
                     if part not in spans_of:
-                        spans_of[part] = [
-                            span
-                            for term in self._terms_of[part]
-                            if term in found
-                            for span in found[term]
-                        ]
+                        there = [found[term] for term in self._terms_of[part] if term in found]
+                        spans_of[part] = [span for spans in there for span in spans]
                 value, words = _near([spans_of[part] for part in pair.groups], text, pair.single)
                 if value > 0:
-                    values.setdefault(pair.rule, []).append((value, words))
-        hits = []
-        for rule, told in values.items():
-            if len(told) > 1:
-                told.sort(reverse=True)
-            score, share = -minus.get(rule, 0.0), 1.0
-            for value, _ in told:
-                score += value * share
-                share *= DECAY
-            if score > 0:
-                hits.append(Hit(rule, score, told))
-        hits.sort(key=_by_score, reverse=True)
-        return hits
+                    yield pair.rule, value, words
 
     def _found(self, text: str, title_chars: int) -> dict[int, list[_Span]]:
         """Return where each word stands, and what it weighs there."""
@@ -276,6 +269,22 @@ class Matcher:
             else:
                 found[term] = [(start, end, factor)]
         return found
+
+
+def _ranked(values: Mapping[int, list[tuple[float, str]]], minus: Mapping[int, float]) -> list[Hit]:
+    """Return the rules by score: the weightiest word in full, each further one for less."""
+    hits = []
+    for rule, told in values.items():
+        if len(told) > 1:
+            told.sort(reverse=True)
+        score, share = -minus.get(rule, 0.0), 1.0
+        for value, _ in told:
+            score += value * share
+            share *= DECAY
+        if score > 0:
+            hits.append(Hit(rule, score, told, minus.get(rule, 0.0)))
+    hits.sort(key=_by_score, reverse=True)
+    return hits
 
 
 def _by_score(hit: Hit) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -47,20 +48,33 @@ def serve(
     """Migrate the database, then serve."""
     configured = settings()
     _log_as_json(configured.log_level)
+    listening = _listen(host, port)
+    address = f"http://{host}:{listening.getsockname()[1]}"
     parts = wire(configured)
     if demo:
-        asyncio.run(prepare(parts, f"http://{host}:{port}"))
+        asyncio.run(prepare(parts, address))
         # The event loop of the preparation is gone, and with it what was bound to it.
         parts = wire(configured)
-    uvicorn.run(
-        build(parts, configured),
-        host=host,
-        port=port,
-        access_log=False,
-        server_header=False,
-        log_config=None,
-        timeout_graceful_shutdown=10,
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build(parts, configured),
+            access_log=False,
+            server_header=False,
+            log_config=None,
+            timeout_graceful_shutdown=10,
+        )
     )
+    server.run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens, before anything else is begun; refuse a port that is taken."""
+    try:
+        return socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        raise Refused(
+            f"无法监听 {host}:{port}：{error.strerror}；可用 --port 换一个端口", 1
+        ) from error
 
 
 @app.command()

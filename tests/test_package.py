@@ -47,6 +47,8 @@ def test_the_wheel_holds_every_file_of_the_packages(packed: zipfile.ZipFile) -> 
         "routing_rules/data/duties/city.yaml",
         "routing_rules/data/calendars/2026.yaml",
         "adapters/sources.yaml",
+        "service/web/templates/base.html",
+        "service/web/static/desk.css",
         "service/store/migrations/env.py",
         "service/store/migrations/versions/0001_the_first_tables.py",
     ],

@@ -2,6 +2,7 @@
 
 import json
 import random
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,15 @@ def test_a_broken_rule_stops_the_start_and_names_file_and_reason(tmp_path: Path)
     assert ended.returncode == 1
     assert "limits.yaml" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_begun(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = banjie("serve", "--demo", "--port", port, env=environment(sqlite(tmp_path)))
+    assert ended.returncode == 1
+    assert f"127.0.0.1:{port}" in ended.stderr
+    assert not (tmp_path / "banjie.db").exists()
 
 
 def test_deadline_prints_one_json_document(tmp_path: Path) -> None:

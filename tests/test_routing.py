@@ -274,11 +274,11 @@ def test_the_shipped_rules_have_no_grave_fault() -> None:
 def test_an_overlay_adds_a_duty_and_changes_the_digest(tmp_path: Path) -> None:
     (tmp_path / "duties").mkdir()
     (tmp_path / "duties" / "ours.yaml").write_text(
-        "- {id: drones, name: 光影盛典, line: culture_tourism, strong: 光影盛典秀}\n",
+        "- {id: drones, name: 光影盛典, line: culture_tourism, strong: 光影盛典秀, words: 光影盛典}\n",
         "utf-8",
     )
     mine = load(tmp_path)
-    route = mine.route(complaint_from({"region": XINGGUO, "content": "光影盛典秀几点开始"}))
+    route = mine.route(complaint_from({"region": XINGGUO, "content": "光影盛典秀在哪看"}))
     assert route.lead
     assert route.lead.unit == "360732-culture_tourism"
     assert mine.digest != book().digest

@@ -98,7 +98,10 @@ async def _unauthenticated(request: Request, _error: Exception) -> Response:
     """Lead to the sign-in page; what was typed into a form is shown first, so that it is not lost."""
     if request.method != "POST":
         return sign_in_first(request)
-    form = await sent(request)
+    try:
+        form = await sent(request)
+    except HTTPException as error:
+        return await _refused(request, error)
     why = Refusal(401, "登录已过期", "请重新登录后再提交。您刚才填写的内容在下面，可先复制保存。")
     return _error_page(request, why, form)
 

@@ -13,16 +13,16 @@ from starlette.responses import Response
 from service.desk import CallBackOwed, KeyReused, UnknownUnit, may_read_contact, offered
 from service.domain.access import Forbidden, sees
 from service.domain.complaint import Contact
-from service.domain.lifecycle import IllegalMove
+from service.domain.lifecycle import Act, IllegalMove, State
 from service.domain.ports import Unit
-from service.domain.ticket import Ticket
+from service.domain.ticket import MilestoneKind, Ticket
 from service.orders import ContactReading, checked_no, perform
 from service.store.tickets import Stale
 from service.web.forms import FORMS
 from service.web.queue import Asked
 from service.web.refusals import Refusal, refusal
 from service.web.sessions import Signed, SignedForm, Visit, go, local
-from service.web.words import left, told
+from service.web.words import left, next_owed, told
 
 router = APIRouter()
 
@@ -102,7 +102,9 @@ async def _shown(
     app, by = visit.app, visit.by
     found = await app.desk.ticket(checked_no(no), by)
     history = await app.desk.history(no, by)
+    likely = _likely(found)
     acts = [FORMS[act] for act in offered(by, found) if act in FORMS]
+    acts.sort(key=lambda form: form.act is not likely)
     now = app.now()
 
     def unit_name(code: str) -> str:
@@ -115,6 +117,7 @@ async def _shown(
         ticket=found,
         history=[(event, told(event, unit_name)) for event in history],
         acts=acts,
+        likely=likely,
         attempt=attempt,
         lost=attempt if attempt and attempt.act not in {a.act for a in acts} else None,
         contact=contact,
@@ -128,6 +131,24 @@ async def _shown(
         sources=app.sources,
         left=lambda m: left(app.times.calendar, now, m.due_at, m.limit),
     )
+
+
+_MEETS = {
+    MilestoneKind.SIGN: Act.SIGN,
+    MilestoneKind.CONTACT: Act.CONTACT,
+    MilestoneKind.RESOLVE: Act.RESOLVE,
+    MilestoneKind.CALL_BACK: Act.CALL_BACK,
+}
+
+
+def _likely(found: Ticket) -> Act | None:
+    """Return the act that the ticket waits for, whoever may do it."""
+    if found.state is State.SORTING:
+        return Act.DISPATCH
+    owed = next_owed(found.milestones)
+    if owed:
+        return _MEETS[owed.kind]
+    return Act.CLOSE if found.state is State.RESOLVED else None
 
 
 def _options(

@@ -1,0 +1,699 @@
+"""The desk's pages as a browser's forms meet them, without a browser."""
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.domain.access import Actor, Role
+from service.domain.complaint import Contact
+from service.store import tokens
+from service.store.tokens import Use
+from service.web.forms import FORMS
+from service.web.sessions import local
+from tests.served import CALLERS, Served, served, sqlite
+from tests.worlds import at, complaint
+
+HERE = {"Origin": "http://testserver"}
+MARKET = "360732-market_regulation"
+SCRIPT = "<script>alert('x')</script>"
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Served]:
+    with served(sqlite(tmp_path)) as running:
+        running.client.follow_redirects = False
+        yield running
+
+
+_numbers = iter(range(1, 10_000))
+
+
+def receive(service: Served, **changes: Any) -> str:
+    """Return the number of a new ticket; ordinarily it goes to the market's office."""
+    no = f"W{next(_numbers)}"
+    usual = {"source_no": no, "accepted_at": service.clock(), "place": "潋江镇平川大道"}
+
+    async def store(parts: Any) -> str:
+        receipt = await parts.desk.receive(complaint(**usual | changes), no, parts.now())
+        return str(receipt.ticket.no)
+
+    return str(service.run(store))
+
+
+@dataclass
+class Browser:
+    """Somebody who is signed in: keeps cookies, fills in the forms that a page has."""
+
+    service: Served
+
+    def get(self, path: str) -> Any:
+        return self.service.client.get(path)
+
+    def press(self, path: str, action: str, **fields: Any) -> Any:
+        """Fill in the form of a page that goes to `action`, and send it."""
+        hidden = form_of(self.get(path).text, action)
+        return self.service.client.post(action, data=hidden | fields, headers=HERE)
+
+
+def form_of(page: str, action: str) -> dict[str, str]:
+    """Return the hidden fields of the form that goes to an address."""
+    found = re.search(rf'<form[^>]*action="{re.escape(action)}"[^>]*>(.*?)</form>', page, re.DOTALL)
+    assert found, f"no form to {action}"
+    fields = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', found[1])
+    return {name: html.unescape(value) for name, value in fields}
+
+
+def signed_in(service: Served, who: str) -> Browser:
+    service.client.cookies.clear()
+    answer = service.client.post("/desk/sign-in", data={"token": service.tokens[who]}, headers=HERE)
+    assert answer.status_code == 303, answer.text
+    return Browser(service)
+
+
+def act(browser: Browser, no: str, name: str, **fields: Any) -> Any:
+    return browser.press(f"/desk/tickets/{no}", f"/desk/tickets/{no}/acts/{name}", **fields)
+
+
+def history(service: Served, no: str) -> list[str]:
+    events = service.get(f"/v1/tickets/{no}/events").json()["items"]
+    return [event["act"] for event in events]
+
+
+def new_token(service: Served, actor: Actor, use: Use, life: timedelta = timedelta(hours=1)) -> str:
+    async def create(parts: Any) -> str:
+        ends = parts.now() + life
+        return str(
+            await parts.store.run(
+                lambda c: tokens.create(c, actor, parts.now(), use=use, expires_at=ends)
+            )
+        )
+
+    return str(service.run(create))
+
+
+# Who comes in
+
+
+def test_a_page_without_a_session_leads_to_sign_in_and_back(service: Served) -> None:
+    answer = service.client.get("/desk/tickets?q=路灯")
+    assert answer.status_code == 303
+    onward = answer.headers["location"]
+    assert onward.startswith("/desk/sign-in?next=/desk/tickets")
+    form = form_of(service.client.get(onward).text, "/desk/sign-in")
+    answer = service.client.post(
+        "/desk/sign-in", data=form | {"token": service.tokens["handler"]}, headers=HERE
+    )
+    assert answer.headers["location"] == "/desk/tickets?q=%E8%B7%AF%E7%81%AF"
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert "Secure" not in cookie
+    assert service.tokens["handler"] not in cookie
+
+
+def test_over_https_the_cookie_is_secure(service: Served) -> None:
+    answer = service.client.post(
+        "https://testserver/desk/sign-in",
+        data={"token": service.tokens["handler"]},
+        headers={"Sec-Fetch-Site": "same-origin"},
+    )
+    assert "Secure" in answer.headers["set-cookie"]
+
+
+@pytest.mark.parametrize("token", ["", "bj_wrong", "牛", "x" * 5000])
+def test_a_wrong_token_opens_nothing_and_is_not_repeated(service: Served, token: str) -> None:
+    answer = service.client.post("/desk/sign-in", data={"token": token}, headers=HERE)
+    assert answer.status_code == 401
+    assert "令牌无效" in answer.text
+    assert "set-cookie" not in answer.headers
+    assert not token or token not in answer.text
+
+
+def test_a_source_has_no_desk(service: Served) -> None:
+    token = service.tokens["hotline-12345"]
+    answer = service.client.post("/desk/sign-in", data={"token": token}, headers=HERE)
+    assert answer.status_code == 401
+
+
+def test_a_session_ends_after_twelve_hours_and_with_the_token_that_opened_it(
+    service: Served,
+) -> None:
+    browser = signed_in(service, "handler")
+    assert browser.get("/desk/queue").status_code == 200
+    service.clock.time += timedelta(hours=12, seconds=1)
+    assert browser.get("/desk/queue").status_code == 303
+    short = new_token(service, CALLERS["handler"], Use.API, timedelta(minutes=10))
+    service.client.cookies.clear()
+    service.client.post("/desk/sign-in", data={"token": short}, headers=HERE)
+    assert browser.get("/desk/queue").status_code == 200
+    service.clock.time += timedelta(minutes=11)
+    assert browser.get("/desk/queue").status_code == 303
+
+
+def test_signing_out_ends_the_session_for_good(service: Served) -> None:
+    browser = signed_in(service, "handler")
+    kept = service.client.cookies["banjie_session"]
+    assert browser.press("/desk/queue", "/desk/sign-out").status_code == 303
+    assert "banjie_session" not in service.client.cookies
+    service.client.cookies.set("banjie_session", kept, path="/desk")
+    assert browser.get("/desk/queue").status_code == 303
+
+
+def test_a_session_is_no_token_and_a_token_no_session(service: Served) -> None:
+    signed_in(service, "handler")
+    session = service.client.cookies["banjie_session"]
+    answer = service.client.get("/v1/tickets", headers={"Authorization": f"Bearer {session}"})
+    assert answer.status_code == 401
+    service.client.cookies.clear()
+    service.client.cookies.set("banjie_session", service.tokens["handler"], path="/desk")
+    assert service.client.get("/desk/queue").status_code == 303
+
+
+def test_a_one_time_link_survives_a_preview_and_opens_the_desk_once(service: Served) -> None:
+    link = new_token(service, CALLERS["handler"], Use.LINK)
+    address = f"/desk/enter/{link}"
+    for _ in range(3):
+        preview = service.client.get(address)
+        assert preview.status_code == 200
+        assert "set-cookie" not in preview.headers
+    answer = service.client.post(address, headers=HERE)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/desk")
+    assert service.client.get("/desk/queue").status_code == 200
+    again = service.client.post(address, headers=HERE)
+    assert again.status_code == 401
+    assert "已经用过" in again.text
+    assert "set-cookie" not in again.headers
+
+
+def test_an_expired_link_opens_nothing(service: Served) -> None:
+    link = new_token(service, CALLERS["handler"], Use.LINK)
+    service.clock.time += timedelta(hours=2)
+    assert service.client.post(f"/desk/enter/{link}", headers=HERE).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("address", "led_to"),
+    [
+        ("/desk/tickets?q=a", "/desk/tickets?q=a"),
+        ("/desk", "/desk"),
+        ("", "/desk"),
+        ("https://example.org/desk", "/desk"),
+        ("//example.org/desk/", "/desk"),
+        ("/\\example.org", "/desk"),
+        ("/desk\\..\\..\\x", "/desk"),
+        ("/desk/../v1/tickets", "/desk"),
+        ("/desktop", "/desk"),
+        ("/desk/\r\nSet-Cookie: a=b", "/desk"),
+        ("javascript:alert(1)", "/desk"),
+    ],
+)
+def test_nobody_is_led_off_the_desk(service: Served, address: str, led_to: str) -> None:
+    assert local(address) == led_to
+    answer = service.client.post(
+        "/desk/sign-in", data={"token": service.tokens["handler"], "next": address}, headers=HERE
+    )
+    assert answer.headers["location"] == led_to
+
+
+# What is not from our pages
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "https://example.org"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", **HERE},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://example.org"},
+    ],
+    ids=str,
+)
+def test_a_form_from_elsewhere_is_refused_even_with_cookie_and_token(
+    service: Served, headers: dict[str, str]
+) -> None:
+    no = receive(service)
+    browser = signed_in(service, "handler")
+    action = f"/desk/tickets/{no}/acts/sign"
+    form = form_of(browser.get(f"/desk/tickets/{no}").text, action)
+    answer = service.client.post(action, data=form, headers=headers)
+    assert answer.status_code == 403
+    assert history(service, no) == ["received", "dispatch"]
+    assert (
+        service.client.post(
+            "/desk/sign-in", data={"token": service.tokens["handler"]}, headers=headers
+        ).status_code
+        == 403
+    )
+
+
+@pytest.mark.parametrize("token", ["", "0" * 64, "别人的"])
+def test_a_form_without_the_sessions_token_is_refused(service: Served, token: str) -> None:
+    no = receive(service)
+    browser = signed_in(service, "handler")
+    action = f"/desk/tickets/{no}/acts/sign"
+    form = form_of(browser.get(f"/desk/tickets/{no}").text, action) | {"form_token": token}
+    answer = service.client.post(action, data=form, headers=HERE)
+    assert answer.status_code == 403
+    assert "没有提交" in answer.text
+    assert history(service, no) == ["received", "dispatch"]
+
+
+def test_the_form_token_of_one_session_is_no_good_in_another(service: Served) -> None:
+    no = receive(service)
+    action = f"/desk/tickets/{no}/acts/sign"
+    form = form_of(signed_in(service, "handler").get(f"/desk/tickets/{no}").text, action)
+    signed_in(service, "handler")
+    assert service.client.post(action, data=form, headers=HERE).status_code == 403
+
+
+# Pages
+
+
+def test_every_role_begins_at_its_own_page(service: Served) -> None:
+    begins = {
+        "handler": "/desk/queue",
+        "dispatcher": "/desk/sorting",
+        "supervisor": "/desk/overview",
+        "auditor": "/desk/overview",
+        "admin": "/desk/overview",
+    }
+    for who, page in begins.items():
+        browser = signed_in(service, who)
+        assert browser.get("/desk").headers["location"] == page, who
+        assert browser.get(page).status_code == 200, who
+        assert browser.get("/desk/tickets").status_code == 200, who
+
+
+def test_a_queue_says_what_is_owed_by_when_and_how_long_that_is(service: Served) -> None:
+    service.clock.time = at("2026-11-18 09:30")
+    no = receive(service, confidential=True)
+    page = signed_in(service, "handler").get("/desk/queue").text
+    for said in (
+        "兴国县市场监督管理局",
+        no,
+        "超市短斤少两",
+        "潋江镇平川大道",
+        "投诉",
+        "保密",
+        "待签收",
+        "正常",
+        "11-18 15:30",
+        "剩 4 小时（工作时间）",
+        "共 1 件",
+    ):
+        assert said in page, said
+
+
+def test_a_queue_is_filtered_by_its_address(service: Served) -> None:
+    browser = signed_in(service, "handler")
+    assert "现在没有待办工单" in browser.get("/desk/queue").text
+    no = receive(service)
+    unit = f"/desk/queue?unit={MARKET}"
+    assert no in browser.get(f"{unit}&state=dispatched&stage=").text
+    assert no in browser.get(f"{unit}&state=&stage=normal").text
+    empty = browser.get(f"{unit}&state=signed").text
+    assert no not in empty
+    assert "没有符合条件的待办工单" in empty
+    assert '<option value="signed" selected>' in empty
+    assert browser.get(f"{unit}&stage=warn").text.count(no) == 0
+    assert browser.get(f"{unit}&stage=nonsense").status_code == 400
+
+
+def test_a_queue_of_another_unit_is_closed_to_a_handler_and_of_no_unit_to_all(
+    service: Served,
+) -> None:
+    other = "/desk/queue?unit=360732-urban_management"
+    assert signed_in(service, "handler").get(other).status_code == 403
+    browser = signed_in(service, "supervisor")
+    assert browser.get(other).status_code == 200
+    assert browser.get("/desk/queue?unit=nobody").status_code == 404
+
+
+def test_a_ticket_shows_why_it_came_its_clocks_and_its_history(service: Served) -> None:
+    no = receive(service)
+    page = signed_in(service, "handler").get(f"/desk/tickets/{no}").text
+    for said in (
+        "买了两斤排骨",
+        "为什么派到这里",
+        "自动派单",
+        "现主办",
+        "时限",
+        "首次联系",
+        "工作日",
+        "办理记录",
+        "受理",
+        "王*",
+        "138****0001",
+    ):
+        assert said in page, said
+    assert "13800000001" not in page
+
+
+def test_a_handler_walks_a_ticket_through_and_the_desk_closes_it(service: Served) -> None:
+    no = receive(service)
+    browser = signed_in(service, "handler")
+    answer = act(browser, no, "sign")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/desk/tickets/{no}")
+    assert f"签收成功：工单 {no}" in browser.get(f"/desk/tickets/{no}").text
+    assert "签收成功" not in browser.get(f"/desk/tickets/{no}").text
+    act(browser, no, "contact", text="电话联系，\r\n约定上门")
+    reply = act(browser, no, "resolve", public_reply="已补足重量", solved="true")
+    assert reply.status_code == 303
+    browser = signed_in(service, "dispatcher")
+    assert "acts/close" not in browser.get(f"/desk/tickets/{no}").text
+    act(browser, no, "call_back", reached="true", solved="true", grade="5")
+    act(browser, no, "close")
+    page = browser.get(f"/desk/tickets/{no}").text
+    assert "已结案" in page
+    assert "电话联系，\n约定上门" in page
+    assert history(service, no)[-5:] == ["sign", "contact", "resolve", "call_back", "close"]
+
+
+@pytest.mark.parametrize(
+    ("who", "offered"),
+    [
+        ("handler", {"sign", "send_back", "note"}),
+        ("dispatcher", {"dispatch", "note"}),
+        ("supervisor", {"dispatch", "note"}),
+        ("auditor", set()),
+        ("admin", {"dispatch", "sign", "send_back", "note"}),
+    ],
+)
+def test_only_what_state_and_role_allow_is_offered(
+    service: Served, who: str, offered: set[str]
+) -> None:
+    no = receive(service)
+    page = signed_in(service, who).get(f"/desk/tickets/{no}").text
+    assert set(re.findall(rf'action="/desk/tickets/{no}/acts/(\w+)"', page)) == offered
+
+
+def test_an_act_that_is_not_offered_is_refused_all_the_same(service: Served) -> None:
+    no = receive(service)
+    browser = signed_in(service, "dispatcher")
+    form = form_of(browser.get(f"/desk/tickets/{no}").text, f"/desk/tickets/{no}/acts/note")
+    answer = service.client.post(f"/desk/tickets/{no}/acts/sign", data=form, headers=HERE)
+    assert answer.status_code == 403
+    assert "没有权限" in answer.text
+    answer = service.client.post(f"/desk/tickets/{no}/acts/fly", data=form, headers=HERE)
+    assert answer.status_code == 404
+    assert history(service, no) == ["received", "dispatch"]
+
+
+def test_every_act_has_a_form_or_is_left_to_programs() -> None:
+    for name, form in FORMS.items():
+        assert form.act == name
+        assert form.explain
+
+
+def test_what_was_typed_survives_a_refusal(service: Served) -> None:
+    no = receive(service)
+    browser = signed_in(service, "handler")
+    action = f"/desk/tickets/{no}/acts/send_back"
+    form = form_of(browser.get(f"/desk/tickets/{no}").text, action)
+    typed = {"reason": "不属于本单位职责范围", "basis": ""}
+    answer = service.client.post(action, data=form | typed, headers=HERE)
+    assert answer.status_code == 422
+    assert "不属于本单位职责范围</textarea>" in answer.text
+    assert "缺少此项" in answer.text
+    act(browser, no, "note", text="先记一笔")
+    typed["basis"] = "三定规定第四条"
+    answer = service.client.post(action, data=form | typed, headers=HERE)
+    assert answer.status_code == 412
+    assert "工单已被他人更新" in answer.text
+    assert "三定规定第四条</textarea>" in answer.text
+    # What the refused page holds is the new version: sent again, it goes through, and the handler,
+    # who has the ticket no more, is led to the queue.
+    again = form_of(answer.text, action) | typed
+    answer = service.client.post(action, data=again, headers=HERE)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/desk/queue")
+    assert "退单成功" in browser.get("/desk/queue").text
+
+
+def test_what_was_typed_survives_an_act_that_came_too_late(service: Served) -> None:
+    no = receive(service)
+    browser = signed_in(service, "handler")
+    act(browser, no, "sign")
+    action = f"/desk/tickets/{no}/acts/resolve"
+    form = form_of(browser.get(f"/desk/tickets/{no}").text, action)
+    act(browser, no, "resolve", public_reply="第一份答复", solved="true")
+    late = {"public_reply": "第二份答复", "solved": "true", "key": "another"}
+    answer = service.client.post(action, data=form | late, headers=HERE)
+    assert answer.status_code == 412
+    assert "第二份答复" in answer.text
+
+
+def test_a_form_sent_twice_acts_once(service: Served) -> None:
+    no = receive(service)
+    browser = signed_in(service, "handler")
+    action = f"/desk/tickets/{no}/acts/note"
+    form = form_of(browser.get(f"/desk/tickets/{no}").text, action) | {"text": "记一笔"}
+    for _ in range(2):
+        assert service.client.post(action, data=form, headers=HERE).status_code == 303
+    assert history(service, no).count("note") == 1
+
+
+def test_what_was_typed_survives_the_end_of_the_session(service: Served) -> None:
+    no = receive(service)
+    browser = signed_in(service, "handler")
+    action = f"/desk/tickets/{no}/acts/note"
+    form = form_of(browser.get(f"/desk/tickets/{no}").text, action)
+    service.clock.time += timedelta(hours=13)
+    answer = service.client.post(action, data=form | {"text": "写了很久的一段话。"}, headers=HERE)
+    assert answer.status_code == 401
+    assert "登录已过期" in answer.text
+    assert "写了很久的一段话。" in answer.text
+    assert form["form_token"] not in answer.text
+
+
+def test_stored_script_is_shown_as_text(service: Served) -> None:
+    contact = Contact(f"{SCRIPT}王", "13800000001")
+    no = receive(service, title=SCRIPT, content=f"超市短斤少两{SCRIPT}\n第二行", contact=contact)
+    browser = signed_in(service, "handler")
+    act(browser, no, "sign")
+    act(browser, no, "resolve", public_reply=SCRIPT, internal_finding=SCRIPT, solved="false")
+    pages = [browser.get(f"/desk/tickets/{no}"), browser.get(f"/desk/tickets?q={SCRIPT}")]
+    browser = signed_in(service, "dispatcher")
+    act(browser, no, "reopen", reason=SCRIPT)
+    pages += [browser.get(f"/desk/queue?unit={MARKET}"), browser.get(f"/desk/tickets/{no}")]
+    for page in pages:
+        assert page.status_code == 200
+        assert "&lt;script&gt;" in page.text
+        assert "<script" not in page.text
+        assert page.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_a_ticket_of_another_unit_or_region_is_not_there(service: Served) -> None:
+    no = receive(service)
+    browser = signed_in(service, "stranger")
+    answer = browser.get(f"/desk/tickets/{no}")
+    assert answer.status_code == 404
+    assert "没有这张工单" in answer.text
+    assert "短斤少两" not in answer.text
+    other = Actor("别家", Role.HANDLER, ("360732-urban_management",), region="360732")
+    service.tokens["other"] = new_token(service, other, Use.API)
+    browser = signed_in(service, "other")
+    assert browser.get(f"/desk/tickets/{no}").status_code == 404
+    assert no not in browser.get("/desk/tickets").text
+    assert browser.get("/desk/tickets/'; drop").status_code == 404
+
+
+def test_a_contact_is_shown_once_for_a_reason_that_stays_on_record(service: Served) -> None:
+    no = receive(service)
+    browser = signed_in(service, "handler")
+    page, action = f"/desk/tickets/{no}", f"/desk/tickets/{no}/contact"
+    refused = browser.press(page, action, reason=" ")
+    assert refused.status_code == 422
+    assert "13800000001" not in refused.text
+    shown = browser.press(page, action, reason="电话核实情况")
+    assert shown.status_code == 200
+    assert "13800000001" in shown.text
+    assert shown.headers["cache-control"] == "no-store"
+    after = browser.get(page).text
+    assert "13800000001" not in after
+    assert "查看联系方式" in after
+    assert "电话核实情况" in after
+    auditor = signed_in(service, "auditor")
+    assert action not in auditor.get(page).text
+
+
+def test_sorting_dispatches_with_one_press_or_after_a_search(service: Served) -> None:
+    first = receive(service, title="想找人说说", content="心里烦，没什么事")
+    browser = signed_in(service, "dispatcher")
+    page = browser.get("/desk/sorting").text
+    assert first in page
+    assert "未自动派单" in page
+    found = browser.get(f"/desk/tickets/{first}?units=民政").text
+    assert "兴国县民政局" in found
+    assert "兴国县公安局" not in found
+    assert "没有找到" in browser.get(f"/desk/tickets/{first}?units=没有这样的单位").text
+    answer = act(
+        browser,
+        first,
+        "dispatch",
+        unit="360732-civil_affairs",
+        assist=["360732-urban_management"],
+        reason="先了解情况",
+    )
+    assert answer.status_code == 303
+    assert "兴国县民政局" in browser.get(f"/desk/tickets/{first}").text
+    second = receive(service)
+    handler = signed_in(service, "handler")
+    act(handler, second, "send_back", reason="不是我们的", basis="三定规定")
+    browser = signed_in(service, "dispatcher")
+    answer = browser.press("/desk/sorting", f"/desk/tickets/{second}/acts/dispatch")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/desk/sorting")
+    assert "现在没有待派单的工单" in browser.get("/desk/sorting").text
+    assert signed_in(service, "handler").get("/desk/sorting").status_code == 403
+
+
+def test_a_dispatch_to_nobody_is_refused_and_shown_again(service: Served) -> None:
+    no = receive(service)
+    browser = signed_in(service, "dispatcher")
+    answer = act(browser, no, "dispatch", unit="360732-nobody", reason="改派理由")
+    assert answer.status_code == 422
+    assert "没有这个单位" in answer.text
+    assert "改派理由</textarea>" in answer.text
+
+
+def test_search_finds_by_words_and_filters_and_turns_the_page(service: Served) -> None:
+    numbers = [receive(service, title=f"短秤第{n}回") for n in range(52)]
+    browser = signed_in(service, "supervisor")
+    page = browser.get("/desk/tickets?q=短秤").text
+    assert numbers[-1] in page
+    assert numbers[0] not in page
+    onward = re.search(r'href="(/desk/tickets\?[^"]*after=\d+)"', page)
+    assert onward
+    assert numbers[0] in browser.get(html.unescape(onward[1])).text
+    assert numbers[3] in browser.get(f"/desk/tickets?q={numbers[3]}").text
+    none = browser.get("/desk/tickets?q=短秤&state=closed&channel=&kind=").text
+    assert "没有符合条件的工单" in none
+
+
+def test_the_overview_counts_and_says_of_what(service: Served) -> None:
+    service.clock.time = at("2026-11-18 09:30")
+    done, late = receive(service), receive(service)
+    browser = signed_in(service, "handler")
+    act(browser, done, "sign")
+    act(browser, done, "resolve", public_reply="已处理", solved="true")
+
+    async def enforce(parts: Any) -> None:
+        await parts.desk.enforce(parts.now())
+
+    service.clock.time = at("2026-11-19 09:00")
+    service.run(enforce)
+    browser = signed_in(service, "supervisor")
+    page = browser.get("/desk/overview").text
+    row = re.search(r"<tr[^>]*>\s*<th[^>]*><a[^>]*>兴国县市场监督管理局.*?</tr>", page, re.DOTALL)
+    assert row
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", row[0], re.DOTALL)
+    assert [re.sub(r"<[^>]+>", "", cell) for cell in cells] == [
+        "1",
+        "1",
+        "0",
+        "1",
+        "100.00 %（1/1）",
+    ]
+    assert f"unit={MARKET}&amp;stage=overdue" in page
+    assert late in browser.get(f"/desk/queue?unit={MARKET}&stage=overdue").text
+    stranger = signed_in(service, "stranger").get("/desk/overview").text
+    assert "本辖区还没有工单" in stranger
+    assert signed_in(service, "handler").get("/desk/overview").status_code == 403
+
+
+# What every answer has
+
+
+def test_every_answer_is_a_chinese_page_that_loads_nothing_from_elsewhere(service: Served) -> None:
+    browser = signed_in(service, "supervisor")
+    answers = [
+        browser.get("/desk/overview"),
+        browser.get("/desk/nothing-here"),
+        browser.get("/desk/tickets/1"),
+        service.client.put("/desk/queue", headers=HERE),
+        service.client.post("/desk/queue", headers=HERE),
+        browser.get("/desk/tickets?state=wrong"),
+        browser.get("/desk/tickets?q=%00"),
+        browser.get(f"/desk/tickets?after={10**30}"),
+        service.client.post("/desk/sign-in", content=b"a=%ff", headers=HERE),
+        service.client.post("/desk/sign-in", content=b"x" * 300_000, headers=HERE),
+        service.client.post("/desk/sign-in", content="a=办".encode(), headers=HERE),
+    ]
+    assert [a.status_code for a in answers] == [
+        200,
+        404,
+        404,
+        405,
+        405,
+        400,
+        400,
+        400,
+        400,
+        413,
+        400,
+    ]
+    for answer in answers:
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert '<html lang="zh-CN">' in answer.text
+        assert 'name="viewport"' in answer.text
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["referrer-policy"] == "same-origin"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        policy = answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert not re.search(r"<script|<style|\sstyle=|\son\w+=|https?://", answer.text)
+
+
+def test_an_unforeseen_fault_is_a_page_without_its_trace(
+    service: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = signed_in(service, "supervisor")
+
+    async def broken(*_: Any) -> None:
+        msg = "秘密路径"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr("service.desk.Desk.loads", broken)
+    answer = browser.get("/desk/overview")
+    assert answer.status_code == 500
+    assert "系统出现错误" in answer.text
+    assert "秘密路径" not in answer.text
+    assert "Traceback" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_programs_interface_keeps_its_own_refusals(service: Served) -> None:
+    assert service.client.get("/v1/nothing").headers["content-type"] == "application/problem+json"
+    assert service.client.get("/desktop").headers["content-type"] == "application/problem+json"
+    assert "/desk" not in service.client.get("/openapi.json").text
+
+
+def test_the_stylesheet_is_ours_and_kept_by_its_digest(service: Served) -> None:
+    page = service.client.get("/desk/sign-in").text
+    address = re.search(r'href="(/desk/static/desk\.css\?v=\w+)"', page)
+    assert address
+    sheet = service.client.get(address[1])
+    assert sheet.headers["content-type"].startswith("text/css")
+    assert "immutable" in sheet.headers["cache-control"]
+    assert "@import" not in sheet.text
+    assert "url(" not in sheet.text
+    assert service.client.get("/desk/static/../render.py").status_code == 404
+
+
+def test_the_metrics_know_pages_by_route_and_never_by_address(service: Served) -> None:
+    no = receive(service)
+    browser = signed_in(service, "handler")
+    browser.get(f"/desk/tickets/{no}")
+    browser.get("/desk/what-is-this")
+    text = service.client.get("/metrics").text
+    assert 'route="/desk/tickets/{no}"' in text
+    assert no not in text
+    assert "what-is-this" not in text

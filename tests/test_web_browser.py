@@ -1,0 +1,136 @@
+"""The desk in a real browser: a ticket from its one-time link to its reply."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from service.config import Settings
+from service.main import build, wire
+from service.store import tokens
+from service.store.tokens import Use
+from tests.conftest import tool
+from tests.served import CALLERS, sqlite
+from tests.worlds import complaint
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+]
+SIZES = {"desk": (1366, 768), "phone": (390, 844)}
+
+
+@dataclass
+class Site:
+    """A server on a port of its own, one ticket, and a link for the handler and the dispatcher."""
+
+    address: str
+    no: str
+    links: dict[str, str]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    settings = Settings(database_url=sqlite(tmp_path), tick_seconds=60)
+    no, links = asyncio.run(_prepare(settings))
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(build(wire(settings), settings), log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    running = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    running.start()
+    yield Site(f"http://127.0.0.1:{listening.getsockname()[1]}", no, links)
+    server.should_exit = True
+    running.join()
+    listening.close()
+
+
+async def _prepare(settings: Settings) -> tuple[str, dict[str, str]]:
+    parts = wire(settings)
+    now = datetime.now(UTC)
+    await parts.store.migrate()
+    receipt = await parts.desk.receive(complaint(accepted_at=now), "f", now)
+    links = {}
+    for who in ("handler", "dispatcher"):
+        actor, ends = CALLERS[who], now + timedelta(hours=1)
+        links[who] = await parts.store.run(
+            lambda c, a=actor, e=ends: tokens.create(c, a, now, use=Use.LINK, expires_at=e)  # type: ignore[misc]
+        )
+    await parts.store.close()
+    return receipt.ticket.no, links
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    path = tool("chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_handler_works_a_ticket_in_a_browser_without_script(
+    site: Site, browser: Any, size: str
+) -> None:
+    width, height = SIZES[size]
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, java_script_enabled=False
+    )
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+
+    page.goto(f"{site.address}/desk/enter/{site.links['handler']}")
+    page.get_by_role("button", name="进入").click()
+    page.wait_for_url("**/desk/queue")
+    page.get_by_role("link", name="超市短斤少两").click()
+    page.get_by_role("button", name="签收").click()
+    assert page.get_by_role("status").inner_text() == f"签收成功：工单 {site.no}"
+
+    page.get_by_label("联系情况").fill("已电话联系\n约定明日上门")
+    page.get_by_role("button", name="首次联系").click()
+    page.get_by_label("公开答复").fill("经核查短少三两，已补足并道歉。")
+    page.get_by_label("已解决", exact=True).check()
+    page.get_by_role("button", name="办结").click()
+    assert page.get_by_role("status").inner_text() == f"办结成功：工单 {site.no}"
+    assert page.get_by_text("已办结待回访").is_visible()
+    assert page.get_by_text("经核查短少三两，已补足并道歉。").is_visible()
+    page.get_by_role("button", name="退出").click()
+    page.wait_for_url("**/desk/sign-in")
+
+    page.goto(f"{site.address}/desk/enter/{site.links['dispatcher']}")
+    page.get_by_role("button", name="进入").click()
+    page.goto(f"{site.address}/desk/tickets/{site.no}")
+    page.get_by_label("联系上了", exact=True).check()
+    page.get_by_role("button", name="回访").click()
+    page.get_by_role("button", name="结案").click()
+    assert page.get_by_text("已结案").first.is_visible()
+    # The policy was never broken, and nothing was loaded from elsewhere.
+    assert said == []
+    context.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_page_is_wider_than_the_screen(site: Site, browser: Any, size: str) -> None:
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    page.goto(f"{site.address}/desk/enter/{site.links['dispatcher']}")
+    page.get_by_role("button", name="进入").click()
+    for path in ("", "/sorting", "/tickets", f"/tickets/{site.no}?units=局", "/overview", "/queue"):
+        page.goto(f"{site.address}/desk{path}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    context.close()
