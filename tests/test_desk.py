@@ -269,7 +269,7 @@ def test_a_redo_has_new_clocks_and_counts_its_round(in_store: Run) -> None:
             (MilestoneKind.SIGN, 1),
             (MilestoneKind.CONTACT, 1),
         ]
-        assert clock(ticket, MilestoneKind.RESOLVE).due_at == at("2026-11-27 17:30")
+        assert clock(ticket, MilestoneKind.RESOLVE).due_at == at("2026-11-25 17:30")
 
     in_store(scenario)
 

@@ -52,6 +52,10 @@ class Milestone:
     Of an own and a sender's clock for the same thing the one that ends first is `governing`; it
     alone counts in the rates. `next_at` is when the stage changes next, None when it never will.
     `redo` counts the redos (重办). An ended milestone never changes again.
+
+    `extended` is how much extensions (延期) added, as a limit is written (`5 工作日`), and `paused_s`
+    what pauses (挂起) gave back: in working seconds where the limit runs in working time. The due
+    date is the original one with both added.
     """
 
     kind: MilestoneKind
@@ -70,6 +74,8 @@ class Milestone:
     met_at: datetime | None = None
     outcome: Outcome | None = None
     redo: int = 0
+    extended: str = ""
+    paused_s: int = 0
     id: int = 0  # 0 until stored
 
     @property
