@@ -8,9 +8,15 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	&& echo $$p && break; done)
 BIN := .venv/bin
 export UV_PROJECT_ENVIRONMENT := .venv
+export VIRTUAL_ENV := $(CURDIR)/.venv
 export UV_PYTHON_DOWNLOADS := never
 # Trust what the machine trusts, as pip does: offices have certificate authorities of their own.
 export UV_SYSTEM_CERTS := true
+
+# The lock's versions and hashes, from the index that pip uses here: `uv sync` would go to the
+# addresses written in the lock, which an office behind a mirror cannot reach.
+INDEX = index=$$($(BIN)/python -m pip config get global.index-url 2>/dev/null); \
+	[ -z "$$index" ] || export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$index}";
 
 help: ## Tell what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,7 +28,9 @@ setup: .venv/.made ## Make .venv with exactly the locked packages
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed (需要 Python 3.11 至 3.13)" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
-	$(BIN)/uv sync --frozen --inexact --quiet
+	$(BIN)/uv export --frozen --quiet --no-emit-project --output-file .venv/locked.txt
+	@$(INDEX) $(BIN)/uv pip install --quiet --require-hashes --requirement .venv/locked.txt
+	@$(INDEX) $(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@
 
 fmt: setup ## Format, and mend what can be mended
