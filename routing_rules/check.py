@@ -65,7 +65,7 @@ def _units(book: Rulebook) -> Iterable[Finding]:
         missing = [p for p in places if book.table.line_unit(p, rule.line) is None]
         if missing:
             where = book.gazetteer.name(missing[0])
-            text = f"条线 {rule.line} 在 {len(missing)} 个地区没有单位,如{where}"
+            text = f"条线 {rule.line} 在 {len(missing)} 个地区没有单位，如{where}"
             yield _at(rule, "no-unit", text)
 
 
@@ -79,7 +79,7 @@ def _contradictions(book: Rulebook) -> Iterable[Finding]:
         signals = rule.signals
         both = (set(signals.strong) | set(signals.words)) & set(signals.against)
         if both:
-            yield _at(rule, "contradiction", f"同一个词既支持又反对:{'、'.join(sorted(both))}")
+            yield _at(rule, "contradiction", f"同一个词既支持又反对：{'、'.join(sorted(both))}")
         alone = signals.strong and not signals.pairs and not signals.words
         if alone and all(len(owners[word]) > 1 for word in signals.strong):
             yield _at(rule, "shadowed", "所有强词都同时属于其他条线", grave=False)
@@ -121,19 +121,19 @@ def _complaint(text: str, region: str) -> Complaint:
 
 def explain(route: Route) -> str:
     """Return a route in Chinese: the decision, the units, and what speaks for each candidate."""
-    lines = [f"决定:{DECISIONS[route.decision]}"]
+    lines = [f"决定：{DECISIONS[route.decision]}"]
     if route.hotline:
-        lines[0] += f"({route.hotline})"
+        lines[0] += f"（{route.hotline}）"
     if route.reason:
-        lines.append(f"理由:{route.reason}")
+        lines.append(f"理由：{route.reason}")
     if route.lead:
-        advisory = "(供参考)" if route.decision != Decision.AUTO else ""
-        lines.append(f"主办:{route.lead.name}{advisory}")
+        advisory = "（供参考）" if route.decision != Decision.AUTO else ""
+        lines.append(f"主办：{route.lead.name}{advisory}")
     if route.assist:
-        lines.append(f"协办:{'、'.join(unit.name for unit in route.assist)}")
-    lines.append(f"把握:{route.confidence:.0%}")
+        lines.append(f"协办：{'、'.join(unit.name for unit in route.assist)}")
+    lines.append(f"把握：{route.confidence:.0%}")
     for place, candidate in enumerate(route.candidates, start=1):
-        lines.append(f"候选{place}:{candidate.name}(得分 {candidate.score:.1f})")
+        lines.append(f"候选{place}：{candidate.name}（得分 {candidate.score:.1f}）")
         lines.extend(f"  · {evidence.note}" for evidence in candidate.evidence)
-    lines.append(f"规则版本:{route.rulebook[:12]}")
+    lines.append(f"规则版本：{route.rulebook[:12]}")
     return "\n".join(lines)

@@ -61,9 +61,9 @@ def read_clauses(path: Path) -> list[Clause]:
     try:
         return parse_clauses(path.read_text("utf-8"))
     except (OSError, yaml.YAMLError) as failure:
-        raise RuleFileError(path, 1, f"无法读取:{failure}") from failure
+        raise RuleFileError(path, 1, f"无法读取：{failure}") from failure
     except (KeyError, TypeError) as failure:
-        raise RuleFileError(path, 1, f"不是条目文件,缺少 {failure}") from failure
+        raise RuleFileError(path, 1, f"不是条目文件，缺少 {failure}") from failure
 
 
 def parse_clauses(text: str) -> list[Clause]:
@@ -106,9 +106,9 @@ def diff(old: Sequence[Clause], new: Sequence[Clause]) -> list[Change]:
         a, b = before.get(key), after.get(key)
         if a is None:
             assert b is not None
-            changes.append(Change(key, f"新增,单位:{_names(b.units)}"))
+            changes.append(Change(key, f"新增，单位：{_names(b.units)}"))
         elif b is None:
-            changes.append(Change(key, f"删去,原单位:{_names(a.units)}"))
+            changes.append(Change(key, f"删去，原单位：{_names(a.units)}"))
         else:
             changes.extend(Change(key, what) for what in _differences(a, b))
     return changes
@@ -125,8 +125,8 @@ def _differences(old: Clause, new: Clause) -> Iterable[str]:
             yield f"{label}由{_names(before)}改为{_names(after)}"
     same_words = (old.lead_units, old.responsible_units) == (new.lead_units, new.responsible_units)
     if same_words and old.sha256 != new.sha256 and old.topics == new.topics:
-        yield "文字有改动,单位未变"
+        yield "文字有改动，单位未变"
 
 
 def _names(names: Sequence[str]) -> str:
-    return "、".join(names) or "(无)"
+    return "、".join(names) or "（无）"

@@ -84,7 +84,7 @@ def read_weights(path: Path, lines: set[str]) -> dict[str, dict[str, float]]:
             try:
                 found[part[:2]] = float(part[2:])
             except ValueError:
-                raise row.error(f"权重应写作两个字加数字,现为“{part}”", "weights") from None
+                raise row.error(f"权重应写作两个字加数字，现为“{part}”", "weights") from None
         weights[line] = found
     return weights
 

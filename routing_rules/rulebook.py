@@ -47,7 +47,7 @@ _LOOKED_AT = 16  # rules; those behind them never lead
 TERRITORY_LINE = "territory"  # stands for a line where the place decides (属地)
 _REVIEW_GRAVE = 2.0  # an anonymous bad mark says more than it can know: it takes twice the words
 _LONG = 220  # characters from which a text may well name its points one by one
-_ELSEWHERE = "事项发生在本省以外,请向当地12345反映"
+_ELSEWHERE = "事项发生在本省以外，请向当地12345反映"
 # Whose matter it is: an institution over there that those here are asked to move.
 _OVER_THERE = re.compile(
     r"[^,。;!?]{0,8}?(?:局|物业|医院|公司|工厂|厂|学校|学位|法院|小区|开发商|老板|政府|12345|派出所|房子|楼盘"
@@ -235,7 +235,7 @@ class Rulebook:
         """Return where the complaint goes; pure, no I/O."""
         region = self.gazetteer.find(complaint.region)
         if region is None:
-            return self._manual((), 0.0, "区划代码不明,需人工判断属地")
+            return self._manual((), 0.0, "区划代码不明，需人工判断属地")
         title = plain(complaint.title)
         text = f"{title}。{plain(complaint.content)}"
         every = self._matcher.hits(text, len(title))
@@ -283,9 +283,9 @@ class Rulebook:
             if candidates and candidates[0].evidence[0].kind == EvidenceKind.MODEL:
                 confidence = round(confidence * self.tuning.guess_alone, 3)
         if not candidates:
-            return self._manual((), 0.0, "未能从诉求中识别出事项,需人工联系核实")
+            return self._manual((), 0.0, "未能从诉求中识别出事项，需人工联系核实")
         if confidence < self.tuning.threshold:
-            return self._manual(candidates, confidence, "依据不足以自动派单,请从候选单位中选择")
+            return self._manual(candidates, confidence, "依据不足以自动派单，请从候选单位中选择")
         lead = UnitRef(candidates[0].unit, candidates[0].name)
         assisting = tuple(ref for ref in assist if ref != lead)
         return Route(Decision.AUTO, lead, assisting, confidence, candidates, self.digest)
@@ -307,7 +307,7 @@ class Rulebook:
             return None
         gate, hit = found
         unit = self.table.line_unit(region, gate.line)
-        note = f"诉求中的“{'”“'.join(hit.terms)}”属{gate.name},应立即转{gate.hotline}"
+        note = f"诉求中的“{'”“'.join(hit.terms)}”属{gate.name}，应立即转{gate.hotline}"
         candidates = self._single(unit, gate.line, hit, EvidenceKind.DUTY, note)
         assist = self._refs(region, gate.assist)
         lead = UnitRef(unit.code, unit.name) if unit else None
@@ -318,7 +318,7 @@ class Rulebook:
             0.95,
             candidates,
             self.digest,
-            reason=f"{gate.name},请立即拨打或转接{gate.hotline}",
+            reason=f"{gate.name}，请立即拨打或转接{gate.hotline}",
             hotline=gate.hotline,
         )
 
@@ -357,7 +357,7 @@ class Rulebook:
             hits = [h for h in self._matcher.hits(text[left:right]) if h.rule < len(self.rules)]
             if hits and hits[0].score >= self.tuning.part:
                 lines.add(self._line_here(self.rules[hits[0].rule], region))
-        return "包含多个互不相关的诉求,需人工拆分派单" if len(lines) >= 3 else ""
+        return "包含多个互不相关的诉求，需人工拆分派单" if len(lines) >= 3 else ""
 
     def _unclear(self, hits: Sequence[Hit], best: float) -> str:
         found = self._best_gate(hits, Decision.MANUAL)
@@ -376,14 +376,14 @@ class Rulebook:
         if review.is_bad and any(
             hit.rule == self._accusation and hit.score >= grave for hit in gate_hits
         ):
-            return self._manual((), 0.3, "评价涉及对被评价单位的举报,需人工确定受理机关")
-        note = f"好差评谁办理谁负责:被评价单位为{unit.name}"
+            return self._manual((), 0.3, "评价涉及对被评价单位的举报，需人工确定受理机关")
+        note = f"好差评谁办理谁负责：被评价单位为{unit.name}"
         hit = Hit(0, 10.0, ((10.0, review.evaluated_unit),))
         candidates = self._single(unit, unit.line, hit, EvidenceKind.REVIEW, note)
         reason = ""
         if not review.is_bad:
             reason = (
-                "系统默认评价,只计数,不办理" if review.system_default else "非差评,只计数,不办理"
+                "系统默认评价，只计数，不办理" if review.system_default else "非差评，只计数，不办理"
             )
         lead = UnitRef(unit.code, unit.name)
         return Route(Decision.AUTO, lead, (), 0.98, candidates, self.digest, reason=reason)
@@ -407,8 +407,8 @@ class Rulebook:
                 if unit is None or unit.region != place or line in lines:
                     continue
                 note = (
-                    f"诉求中的“{'”“'.join(hit.terms)}”是对单位或人员的举报,"
-                    f"不得转给被举报方,由负责监督的{unit.name}办理"
+                    f"诉求中的“{'”“'.join(hit.terms)}”是对单位或人员的举报，"
+                    f"不得转给被举报方，由负责监督的{unit.name}办理"
                 )
                 citation = self.table.citation(unit.code)
                 evidence = Evidence(
@@ -422,7 +422,7 @@ class Rulebook:
                 chosen = Candidate(unit.code, unit.name, unit.line, hit.score, (evidence,))
                 lead = UnitRef(unit.code, unit.name)
                 return Route(Decision.AUTO, lead, (), 0.9, (chosen,), self.digest)
-        return self._manual((), 0.3, "举报涉及监督单位自身,需人工确定受理机关")
+        return self._manual((), 0.3, "举报涉及监督单位自身，需人工确定受理机关")
 
     # --- candidates
 
@@ -514,7 +514,7 @@ class Rulebook:
         rule = self.rules[hit.rule]
         words = "”“".join(hit.terms)
         if rule.unit:
-            note = f"诉求中的“{words}”与裁定“{rule.name}”相同,裁定由{unit.name}负责"
+            note = f"诉求中的“{words}”与裁定“{rule.name}”相同，裁定由{unit.name}负责"
             kind = EvidenceKind.PRECEDENT
             return Evidence(kind, rule.document, "", hit.terms, Basis(unit.basis), note)
         for place in self.gazetteer.parents(region):
@@ -530,13 +530,13 @@ class Rulebook:
             if naming:
                 how = f"文件列明由{unit.name}牵头或负责"
             elif place == unit.region:
-                how = f"该项未列此单位,按条线职责由{unit.name}负责"
+                how = f"该项未列此单位，按条线职责由{unit.name}负责"
             else:
-                how = f"{self.gazetteer.name(place)}的文件,本级按条线由{unit.name}负责"
-            note = f"诉求中的“{words}”属“{rule.name}”,见{document}第{items}项,{how}"
+                how = f"{self.gazetteer.name(place)}的文件，本级按条线由{unit.name}负责"
+            note = f"诉求中的“{words}”属“{rule.name}”，见{document}第{items}项，{how}"
             basis = Basis.DOCUMENT if naming else Basis.LINE
             return Evidence(EvidenceKind.CLAUSE, document, items, hit.terms, basis, note)
-        note = f"诉求中的“{words}”属“{rule.name}”,按条线职责由{unit.name}负责"
+        note = f"诉求中的“{words}”属“{rule.name}”，按条线职责由{unit.name}负责"
         kind = EvidenceKind.PLACE if rule.line == TERRITORY_LINE else EvidenceKind.DUTY
         basis = Basis.DEFAULT if unit.basis == Basis.DEFAULT else Basis.LINE
         return Evidence(kind, "", "", hit.terms, basis, note)
@@ -550,7 +550,7 @@ class Rulebook:
             unit = self.table.line_unit(region, guess.line)
             if unit is None:
                 continue
-            note = f"“{'”“'.join(guess.pairs)}”等字词与{unit.name}以往的诉求相近(统计推断,仅作参考)"
+            note = f"“{'”“'.join(guess.pairs)}”等字词与{unit.name}以往的诉求相近（统计推断，仅作参考）"
             evidence = Evidence(EvidenceKind.MODEL, "", "", guess.pairs, Basis.DEFAULT, note)
             known = ranked.get(unit.code)
             score = self.tuning.guess * guess.score

@@ -106,7 +106,7 @@ def read_signals(row: Row, concepts: Mapping[str, tuple[str, ...]]) -> Signals:
         forms: list[str] = []
         for name in token.split("|"):
             if not name:
-                raise row.error(f"pairs 中有空词:“{token}”", "pairs")
+                raise row.error(f"pairs 中有空词：“{token}”", "pairs")
             forms.extend(concepts.get(name, (plain(name),)))
         return tuple(dict.fromkeys(forms))
 
@@ -114,7 +114,7 @@ def read_signals(row: Row, concepts: Mapping[str, tuple[str, ...]]) -> Signals:
     for written in row.texts("pairs"):
         parts = tuple(part(token) for token in written.split())
         if len(parts) < 2:
-            raise row.error(f"pairs 每项至少两部分,现为“{written}”", "pairs")
+            raise row.error(f"pairs 每项至少两部分，现为“{written}”", "pairs")
         pairs.append(parts)
     signals = Signals(
         split(row, "strong"),

@@ -314,8 +314,8 @@ def test_an_example_that_goes_elsewhere_is_found(tmp_path: Path) -> None:
 
 def test_an_explanation_is_one_a_handler_can_read() -> None:
     said = explain(ask("路灯不亮半个月了", place="高兴镇"))
-    assert said.startswith("决定:自动派单")
-    assert "主办:兴国县城市管理局" in said
+    assert said.startswith("决定：自动派单")
+    assert "主办：兴国县城市管理局" in said
     assert "“路灯”" in said or "“路灯不亮”" in said
 
 
@@ -327,10 +327,10 @@ def test_two_editions_are_compared_item_by_item() -> None:
     old = [clause("1.", "县发改委"), clause("2.", "县工信局"), clause("4.", "县住建局")]
     new = [clause("1.", "县发改委", sha="b"), clause("2.", "县商务局"), clause("3.", "县教体局")]
     assert [(change.item, change.what) for change in diff(old, new)] == [
-        ("1", "文字有改动,单位未变"),
+        ("1", "文字有改动，单位未变"),
         ("2", "牵头单位由县工信局改为县商务局"),
-        ("4", "删去,原单位:县住建局"),
-        ("3", "新增,单位:县教体局"),
+        ("4", "删去，原单位：县住建局"),
+        ("3", "新增，单位：县教体局"),
     ]
 
 
