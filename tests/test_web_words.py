@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from routing_rules.clocks import load_timetable
 from service.domain.ticket import Event
-from service.web.words import amount, left, notice, share, told
+from service.web.words import amount, event_name, left, notice, share, told
 from tests.worlds import at
 
 CALENDAR = load_timetable().calendar
@@ -90,6 +90,16 @@ def test_an_event_tells_all_that_it_carries_with_labels_where_there_are_some() -
         "协办单位": "a局、b局",
         "something_new": "新的一项",
     }
+
+
+def test_a_clocks_step_is_one_line() -> None:
+    content = {"milestone": "sign", "clock": "own", "stage": "overdue"}
+    content["due_at"] = "2026-11-18T15:30:00+08:00"
+    step = Event("stage", at("2026-11-18 15:30"), "banjie", "admin", content)
+    assert event_name(step) == "时限预警：签收超期"
+    assert told(step, str) == [("到期", "2026-11-18 15:30")]
+    theirs = Event("stage", step.at, "banjie", "admin", content | {"clock": "sender"})
+    assert told(theirs, str) == [("时钟", "来件时限"), ("到期", "2026-11-18 15:30")]
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,8 @@ async def act(visit: Signed, form: SignedForm, no: No, name: str) -> Response:
         return await _shown(visit, no, form.one("units")[:100], attempt=attempt)
     visible = sees(by, region=after.region, units=after.units, source=after.complaint.source)
     onward = local(form.one("then"), f"/desk/tickets/{no}") if visible else "/desk/queue"
-    return go(onward, f"{name}.{no}")
+    # A form's own fragment, which leads back to it if it is refused, would be kept otherwise.
+    return go(f"{onward}#main", f"{name}.{no}")
 
 
 @router.post("/desk/tickets/{no}/contact")

@@ -7,7 +7,7 @@ from typing import Any
 
 from service.domain.calendar import SHANGHAI, Calendar
 from service.domain.deadline import LimitError, parse_limit
-from service.domain.ticket import Event, Milestone
+from service.domain.ticket import Clock, Event, Milestone
 from service.labels import ACTS, DECISIONS, MILESTONES, STAGES
 
 _DAY = 86_400
@@ -101,7 +101,7 @@ _CONTENT: dict[str, str] = {
     "sender_due_at": "来件时限",
     "clock_from": "起算时间",
 }
-CLOCKS = {"own": "本级时限", "sender": "来件时限"}
+CLOCKS: dict[str, str] = {Clock.OWN: "本级时限", Clock.SENDER: "来件时限"}
 GRADES = {5: "5 非常满意", 4: "4 满意", 3: "3 基本满意", 2: "2 不满意", 1: "1 非常不满意"}
 _TIMES = {"due_at", "sender_due_at", "clock_from"}
 _UNITS = {"unit", "suggested_unit"}
@@ -125,6 +125,10 @@ def told(event: Event, unit_name: UnitName) -> list[tuple[str, str]]:
     A part that has no label yet is told by its own name: nothing of the history is hidden.
     """
     known = [key for key in _CONTENT if key in event.content]
+    if event.act == "stage":
+        # The rest is in the event's name; whose limit it is matters where it is not our own.
+        known = [key for key in ("clock", "due_at") if event.content[key] != Clock.OWN]
+        return [(_CONTENT[key], _text(key, event.content[key], unit_name)) for key in known]
     others = [key for key in event.content if key not in _CONTENT]
     pairs = (
         (_CONTENT.get(key, key), _text(key, event.content[key], unit_name))
@@ -152,8 +156,12 @@ def _text(key: str, value: Any, unit_name: UnitName) -> str:
 
 
 def event_name(event: Event) -> str:
-    """Return what an event is called."""
-    return ACTS.get(event.act, event.act)
+    """Return what an event is called; a clock's step says of what and to which stage."""
+    name = ACTS.get(event.act, event.act)
+    if event.act == "stage":
+        content = event.content
+        return f"{name}：{MILESTONES[content['milestone']]}{STAGES[content['stage']]}"
+    return name
 
 
 def notice(left_behind: str) -> str:
