@@ -92,7 +92,7 @@ def check_rules(as_json: AsJson = False) -> None:
             )
         grave = sum(f.grave for f in findings)
         typer.echo(
-            f"{len(times.limits.rules)} 条时限（{sum(proof.tried for proof in proofs)} 种组合均有时限），"
+            f"{len(times.limits.rules)} 条时限（{sum(proof.tried for proof in proofs)} 种组合已逐一核对），"
             f"日历到 {times.calendar.last}，{len(sources)} 个来源；"
             f"{grave} 个错误，{len(findings) - grave} 个提示"
         )
