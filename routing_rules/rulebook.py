@@ -383,7 +383,9 @@ class Rulebook:
         reason = ""
         if not review.is_bad:
             reason = (
-                "系统默认评价，只计数，不办理" if review.system_default else "非差评，只计数，不办理"
+                "系统默认评价，只计数，不办理"
+                if review.system_default
+                else "非差评，只计数，不办理"
             )
         lead = UnitRef(unit.code, unit.name)
         return Route(Decision.AUTO, lead, (), 0.98, candidates, self.digest, reason=reason)
@@ -550,7 +552,9 @@ class Rulebook:
             unit = self.table.line_unit(region, guess.line)
             if unit is None:
                 continue
-            note = f"“{'”“'.join(guess.pairs)}”等字词与{unit.name}以往的诉求相近（统计推断，仅作参考）"
+            note = (
+                f"“{'”“'.join(guess.pairs)}”等字词与{unit.name}以往的诉求相近（统计推断，仅作参考）"
+            )
             evidence = Evidence(EvidenceKind.MODEL, "", "", guess.pairs, Basis.DEFAULT, note)
             known = ranked.get(unit.code)
             score = self.tuning.guess * guess.score
