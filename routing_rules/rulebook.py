@@ -7,10 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from routing_rules.clauses import Clause, number, read_clauses
-from routing_rules.fallback import Fallback, read_weights
 from routing_rules.gazetteer import DATA, Gazetteer, level, load_gazetteer
+from routing_rules.learn import DECISION, Model, load_model
 from routing_rules.signals import (
     SIGNAL_KEYS,
     Hit,
@@ -44,6 +48,10 @@ _GATE_KEYS = ("id", "name", "decision", "hotline", "line", "assist", "reason", *
 
 
 _LOOKED_AT = 16  # rules; those behind them never lead
+_HEARD_AT = 8  # columns of the model; those behind them never lead
+_UNHEARD = -1.2  # the model's score of a unit it never learnt of
+_ASSIST_MOST = 3  # a clause that names more is everybody's
+TOPIC = "topic:"  # begins the model's label of a topic of the documents
 TERRITORY_LINE = "territory"  # stands for a line where the place decides (属地)
 _REVIEW_GRAVE = 2.0  # an anonymous bad mark says more than it can know: it takes twice the words
 _LONG = 220  # characters from which a text may well name its points one by one
@@ -59,10 +67,14 @@ _ASKS_HERE = re.compile(
 _COMES_HOME = re.compile(
     r"回来|转回|迁回|转移|异地|报销|备案|回老家|回家|返乡|驾驶证|换证|身份证|户口|招商|来投资|落户|转诊|转入"
 )
+_NOT_OURS = "不属于政府服务热线受理范围，请通过法定途径或向有关方面反映"
 _NEXT_MATTER = re.compile(
     r"另外(?=我|,|还|想|问|有|你)|还有(?!一个多|几天|多久|没|人|什么|老人|孩子|的)|再一个|再就是|再有|对了"
     r"|第[一二三四五](?![期任章条次年届代批阶轮遍天名位季页任套家])|[一二三四五]是|[;;]"
 )
+
+
+Scores = npt.NDArray[np.float32]  # the model's, a column a label
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,21 +141,29 @@ class Tuning:
     """The numbers of the scoring (tuning.yaml)."""
 
     threshold: float  # confidence below which a person sorts
-    emergency: float  # score from which words mean an emergency
-    urgent_share: float  # of it, where the caller calls it one
-    not_accepted: float
-    not_accepted_share: float  # of the best duty's score
-    unclear: float
     part: float  # score from which a part of a text is a demand of its own
-    accuse: float
-    bias: float
-    per_score: float
-    per_margin: float
+    accuse: float  # score from which words accuse a unit
     topic_bonus: float
-    second_opinion: float  # confidence below which the fallback is heard
-    guess_alone: float  # of the confidence, where only the fallback speaks for the lead
-    guess: float  # what its score counts beside a rule's
     precedent: float  # how much more a ruling weighs than a duty
+    # Fitted on invented cases (bench/fit_model.py): what the words of the rules and the learned
+    # model count beside each other, as logarithms of odds.
+    lead_rule: float
+    lead_model: float
+    lead_bias: float
+    lead_best: float
+    lead_margin: float
+    emergency_bias: float
+    emergency_gate: float
+    emergency_model: float
+    emergency_flag: float  # the caller calls it one
+    refuse_bias: float
+    refuse_gate: float
+    refuse_model: float
+    refuse_rule: float
+    unclear_bias: float
+    unclear_gate: float
+    unclear_model: float
+    unclear_rule: float
 
 
 class Rulebook:
@@ -159,7 +179,7 @@ class Rulebook:
         tuning: Tuning,
         landmarks: Sequence[str],
         clauses: Sequence[Clause],
-        weights: Mapping[str, Mapping[str, float]],
+        model: Model,
         digest: str,
     ) -> None:
         self.gazetteer = gazetteer
@@ -168,7 +188,7 @@ class Rulebook:
         self.gates = tuple(gates)
         self.tuning = tuning
         self.digest = digest
-        self._matcher = Matcher(
+        self.matcher = Matcher(
             [
                 *(rule.signals for rule in rules),
                 *(gate.signals for gate in gates),
@@ -177,8 +197,15 @@ class Rulebook:
             landmarks,
             doubted=len(rules),
         )
-        self._weights = weights
-        self._fallback = Fallback(weights)
+        self._model = model
+        self._column = {label: place for place, label in enumerate(model.labels)}
+        topics = {f"{TOPIC}{rule.code}": place for place, rule in enumerate(rules)}
+        # What a column of the model means: a rule's place for a topic, else a line; None leads no one.
+        self._means: list[int | str | None] = [
+            topics.get(label, None if label.startswith((DECISION, TOPIC)) else label)
+            for label in model.labels
+        ]
+        self._sounding: dict[str, _Sounding] = {}
         self._accusation = len(gates)
         self._accused = accusation
         # What a rule means in a region never changes: worked out once, when first asked.
@@ -206,7 +233,7 @@ class Rulebook:
             self.tuning,
             self._landmarks,
             tuple(self.clauses.values()),
-            self._weights,
+            self._model,
             digest.hexdigest(),
         )
 
@@ -227,7 +254,7 @@ class Rulebook:
     @property
     def terms(self) -> tuple[str, ...]:
         """Every word that a duty or topic listens for."""
-        return self._matcher.terms
+        return self.matcher.terms
 
     # --- the decision
 
@@ -238,7 +265,7 @@ class Rulebook:
             return self._manual((), 0.0, "区划代码不明，需人工判断属地")
         title = plain(complaint.title)
         text = f"{title}。{plain(complaint.content)}"
-        every = self._matcher.hits(text, len(title))
+        every = self.matcher.hits(text, len(title))
         first_gate = len(self.rules)
         gate_hits = [
             Hit(hit.rule - first_gate, hit.score, hit.told, hit.against)
@@ -253,37 +280,37 @@ class Rulebook:
             if hit.rule < first_gate and covers(self.rules[hit.rule].region, region)
         ]
         place = plain(complaint.place)
+        heard = self._model.scores(text)
         accused = self._accusing(gate_hits, complaint, text)
-        stop = self._emergency(gate_hits, region, complaint.urgency)
+        stop = self._emergency(gate_hits, heard, region, complaint.urgency)
         if stop is None and accused is None:
             best = hits[0].score if hits else 0.0
-            stop = self._not_accepted(gate_hits, best) or self._elsewhere(place, text, region)
+            stop = self._not_accepted(gate_hits, heard, best)
+            stop = stop or self._elsewhere(place, text, region)
         if stop:
             return stop
         if accused is not None:
             return self._supervised(accused, region)
-        return self._dispatched(hits, gate_hits, region, place, text)
+        return self._dispatched(hits, gate_hits, heard, region, place, text)
 
     def _dispatched(
-        self, hits: Sequence[Hit], gate_hits: Sequence[Hit], region: str, place: str, text: str
+        self,
+        hits: Sequence[Hit],
+        gate_hits: Sequence[Hit],
+        heard: Scores,
+        region: str,
+        place: str,
+        text: str,
     ) -> Route:
         """Return the route of a complaint that a unit must answer, or that a person must read."""
-        unclear = self._unclear(gate_hits, hits[0].score if hits else 0.0)
+        unclear = self._unclear(gate_hits, heard, hits[0].score if hits else 0.0)
         unclear = unclear or self._mixed(text, region)
-        candidates, assist = self._candidates(hits, region, place, text)
+        candidates, assist = self._candidates(hits, heard, region, place, text)
         if unclear:
             return self._manual(candidates, 0.2, unclear)
-        confidence = self._confidence(candidates)
-        if confidence < self.tuning.second_opinion:
-            heard = self._second_opinion(candidates, text, region)
-            if heard and heard[0].unit != (candidates[0].unit if candidates else ""):
-                assist = ()
-            candidates = heard
-            confidence = self._confidence(candidates)
-            if candidates and candidates[0].evidence[0].kind == EvidenceKind.MODEL:
-                confidence = round(confidence * self.tuning.guess_alone, 3)
         if not candidates:
             return self._manual((), 0.0, "未能从诉求中识别出事项，需人工联系核实")
+        confidence = self._confidence(candidates)
         if confidence < self.tuning.threshold:
             return self._manual(candidates, confidence, "依据不足以自动派单，请从候选单位中选择")
         lead = UnitRef(candidates[0].unit, candidates[0].name)
@@ -298,13 +325,26 @@ class Rulebook:
                 return self.gates[hit.rule], hit
         return None
 
-    def _emergency(self, hits: Sequence[Hit], region: str, urgency: Urgency) -> Route | None:
+    def _heard(self, heard: Scores, decision: Decision) -> float:
+        column = self._column.get(f"{DECISION}{decision}")
+        return float(heard[column]) if column is not None else 0.0
+
+    def _emergency(
+        self, hits: Sequence[Hit], heard: Scores, region: str, urgency: Urgency
+    ) -> Route | None:
         """Return the way to an emergency line; the caller's word counts, but never alone."""
         found = self._best_gate(hits, Decision.EMERGENCY_LINE)
-        urgent = urgency == Urgency.EMERGENCY and found is not None and not found[1].against
-        share = self.tuning.urgent_share if urgent else 1.0
-        if not found or found[1].score < self.tuning.emergency * share:
+        tuning = self.tuning
+        odds = (
+            tuning.emergency_bias
+            + tuning.emergency_gate * (math.log1p(found[1].score) if found else 0.0)
+            + tuning.emergency_model * self._heard(heard, Decision.EMERGENCY_LINE)
+            + tuning.emergency_flag * (urgency == Urgency.EMERGENCY)
+        )
+        if odds < 0:
             return None
+        if found is None:
+            return self._urgent_of_unknown_sort(region, odds)
         gate, hit = found
         unit = self.table.line_unit(region, gate.line)
         note = f"诉求中的“{'”“'.join(hit.terms)}”属{gate.name}，应立即转{gate.hotline}"
@@ -322,14 +362,33 @@ class Rulebook:
             hotline=gate.hotline,
         )
 
-    def _not_accepted(self, hits: Sequence[Hit], best: float) -> Route | None:
+    def _urgent_of_unknown_sort(self, region: str, odds: float) -> Route:
+        """Return the way to 110, which passes on what is another line's."""
+        unit = self.table.line_unit(region, "public_security")
+        lead = UnitRef(unit.code, unit.name) if unit else None
+        return Route(
+            Decision.EMERGENCY_LINE,
+            lead,
+            (),
+            _chance(odds),
+            (),
+            self.digest,
+            reason="描述的是正在发生的险情，请立即拨打或转接110，由其联动119、120、122",
+            hotline="110",
+        )
+
+    def _not_accepted(self, hits: Sequence[Hit], heard: Scores, best: float) -> Route | None:
         found = self._best_gate(hits, Decision.NOT_ACCEPTED)
-        if not found:
+        tuning = self.tuning
+        odds = (
+            tuning.refuse_bias
+            + tuning.refuse_gate * (math.log1p(found[1].score) if found else 0.0)
+            + tuning.refuse_model * self._heard(heard, Decision.NOT_ACCEPTED)
+            + tuning.refuse_rule * math.log1p(best)
+        )
+        if odds < 0:
             return None
-        gate, hit = found
-        if hit.score < max(self.tuning.not_accepted, best * self.tuning.not_accepted_share):
-            return None
-        return self._refused(gate.reason)
+        return self._refused(found[0].reason if found else _NOT_OURS)
 
     def _refused(self, reason: str) -> Route:
         return Route(Decision.NOT_ACCEPTED, None, (), 0.9, (), self.digest, reason=reason)
@@ -354,16 +413,24 @@ class Rulebook:
         lines: set[str] = set()
         edges = [0, *starts, len(text)]
         for left, right in pairwise(edges):
-            hits = [h for h in self._matcher.hits(text[left:right]) if h.rule < len(self.rules)]
+            hits = [h for h in self.matcher.hits(text[left:right]) if h.rule < len(self.rules)]
             if hits and hits[0].score >= self.tuning.part:
                 lines.add(self._line_here(self.rules[hits[0].rule], region))
         return "包含多个互不相关的诉求，需人工拆分派单" if len(lines) >= 3 else ""
 
-    def _unclear(self, hits: Sequence[Hit], best: float) -> str:
+    def _unclear(self, hits: Sequence[Hit], heard: Scores, best: float) -> str:
+        """Return why a person must read it, or ""."""
         found = self._best_gate(hits, Decision.MANUAL)
-        if found and found[1].score >= max(self.tuning.unclear, best * 0.5):
-            return found[0].reason
-        return ""
+        tuning = self.tuning
+        odds = (
+            tuning.unclear_bias
+            + tuning.unclear_gate * (math.log1p(found[1].score) if found else 0.0)
+            + tuning.unclear_model * self._heard(heard, Decision.MANUAL)
+            + tuning.unclear_rule * math.log1p(best)
+        )
+        if odds < 0:
+            return ""
+        return found[0].reason if found else "诉求内容不明确，需人工联系核实或拆分"
 
     # --- reviews and accusations
 
@@ -429,50 +496,152 @@ class Rulebook:
     # --- candidates
 
     def _candidates(
-        self, hits: Sequence[Hit], region: str, place: str, text: str
+        self, hits: Sequence[Hit], heard: Scores, region: str, place: str, text: str
     ) -> tuple[tuple[Candidate, ...], tuple[UnitRef, ...]]:
+        """Return the three units that most speaks for, best first, and who assists the first.
+
+        A candidate's score adds up what the rules' words and what the learned model say.
+        """
         towns = self._inside(place, text, region)
-        by_unit: dict[str, tuple[Unit, str, list[tuple[float, Hit]]]] = {}
-        for hit in hits[:_LOOKED_AT]:
-            here = self._here.get((hit.rule, region))
-            if here is None:
-                here = self._here[hit.rule, region] = self._speaks_here(hit.rule, region)
-            unit, line, weight = here
-            if line == TERRITORY_LINE:
-                unit = self._territory(self.rules[hit.rule], region, towns)
-            if unit is None:
-                continue
-            told = by_unit.get(unit.code)
-            if told is None:
-                by_unit[unit.code] = (unit, line, [(hit.score * weight, hit)])
-            else:
-                told[2].append((hit.score * weight, hit))
+        told = self.told(hits, region, towns)
+        sounds = self._sounds(heard, told, region)
+        tuning = self.tuning
         ranked = []
-        for unit, line, scored in by_unit.values():
-            scored.sort(key=lambda pair: -pair[0])
-            total = scored[0][0] + 0.3 * (scored[1][0] if len(scored) > 1 else 0.0)
-            ranked.append((total, unit, line, scored))
-        ranked.sort(key=lambda row: -row[0])
+        for code in {**told, **sounds}:
+            scored = told[code].scored if code in told else []
+            words = scored[0][0] + 0.3 * (scored[1][0] if len(scored) > 1 else 0.0) if scored else 0
+            column = sounds.get(code)
+            score = tuning.lead_rule * math.log1p(words)
+            score += tuning.lead_model * (float(heard[column[0]]) if column else _UNHEARD)
+            ranked.append((score, code))
+        ranked.sort(key=lambda pair: (-pair[0], pair[1]))
         candidates = tuple(
-            Candidate(
-                unit.code,
-                unit.name,
-                line,
-                round(total, 2),
-                tuple(self._evidence(hit, unit, region) for _, hit in scored[:2]),
-            )
-            for total, unit, line, scored in ranked[:3]
+            self._candidate(code, score, told.get(code), sounds.get(code), region, text)
+            for score, code in ranked[:3]
         )
         if not ranked:
             return (), ()
-        first = self.rules[ranked[0][3][0][1].rule]
-        assist = list(self._refs(region, [line for line in first.assist if line != TERRITORY]))
-        lead_region = ranked[0][1].region
+        best = ranked[0][1]
+        rule = self._first_rule(told.get(best), sounds.get(best))
+        assist = list(self._assisting(rule, region))
+        lead_region = (self.table.unit(best) or _no_unit(best)).region
         for inner in towns[:1]:
             body = self.table.territory(inner)
             if body and inner != lead_region and not covers(inner, lead_region):
                 assist.append(UnitRef(body.code, body.name))
         return candidates, tuple(dict.fromkeys(assist))
+
+    def told(
+        self, hits: Sequence[Hit], region: str, towns: Sequence[str] = ()
+    ) -> dict[str, "_Told"]:
+        """Return by unit what the rules' words say, the strongest first."""
+        told: dict[str, _Told] = {}
+        for hit in hits[:_LOOKED_AT]:
+            unit, line, weight = self.meant(hit.rule, region)
+            if line == TERRITORY_LINE:
+                unit = self._territory(self.rules[hit.rule], region, towns)
+            if unit is not None:
+                told.setdefault(unit.code, _Told(unit, line, [])).scored.append(
+                    (hit.score * weight, hit)
+                )
+        for one in told.values():
+            one.scored.sort(key=lambda pair: -pair[0])
+        return told
+
+    def _sounds(
+        self, heard: Scores, told: Iterable[str], region: str
+    ) -> dict[str, tuple[int, int | str]]:
+        """Return by unit the column of the model that speaks most for it, and what that means.
+
+        For the units that words speak for, and for those that the model hears best.
+        """
+        here = self._sounding.get(region)
+        if here is None:
+            here = self._sounding[region] = self._sounding_in(region)
+        loudest = here.columns[np.argsort(-heard[here.columns])[:_HEARD_AT]].tolist()
+        found: dict[str, tuple[int, int | str]] = {}
+        for code in dict.fromkeys([*told, *(here.unit_of[column] for column in loudest)]):
+            columns = here.columns_of.get(code)
+            if columns:
+                column = max(columns, key=lambda c: heard[c])
+                found[code] = (column, here.means[column])
+        return found
+
+    def _sounding_in(self, region: str) -> "_Sounding":
+        """Return which unit each column of the model speaks for in a region."""
+        unit_of: dict[int, str] = {}
+        columns_of: dict[str, list[int]] = {}
+        means_of: dict[int, int | str] = {}
+        for column, means in enumerate(self._means):
+            if means is None:
+                continue
+            unit = (
+                self.meant(means, region)[0]
+                if isinstance(means, int)
+                else self.table.line_unit(region, means)
+            )
+            if unit is not None:
+                unit_of[column] = unit.code
+                means_of[column] = means
+                columns_of.setdefault(unit.code, []).append(column)
+        return _Sounding(np.array(sorted(unit_of), dtype=np.intp), unit_of, columns_of, means_of)
+
+    def _candidate(
+        self,
+        code: str,
+        score: float,
+        told: "_Told | None",
+        sounds: tuple[int, int | str] | None,
+        region: str,
+        text: str,
+    ) -> Candidate:
+        unit = self.table.unit(code) or _no_unit(code)
+        evidence = [
+            self._evidence(hit, unit, region) for _, hit in (told.scored[:2] if told else [])
+        ]
+        if not evidence and sounds:
+            evidence.append(self._likeness(sounds, unit, region, text))
+        line = told.line if told else unit.line
+        return Candidate(unit.code, unit.name, line, round(score, 2), tuple(evidence))
+
+    def _likeness(
+        self, sounds: tuple[int, int | str], unit: Unit, region: str, text: str
+    ) -> Evidence:
+        """Return what the learned model says, where no rule's words speak for the unit."""
+        column, means = sounds
+        words = self._model.reasons(text, self._model.labels[column])
+        document = item = ""
+        matter = ""
+        if isinstance(means, int):
+            rule = self.rules[means]
+            matter = f"“{rule.name}”"
+            cited = [c for c in rule.cites if c.region == region]
+            if cited:
+                clause = self.clauses[cited[0].region, cited[0].item]
+                document, item = self._references.get(region, clause.document), cited[0].item
+        note = f"“{'”“'.join(words)}”等字词与{unit.name}负责的{matter or '事项'}相近（统计推断，仅作参考）"
+        return Evidence(EvidenceKind.MODEL, document, item, words, Basis.DEFAULT, note)
+
+    def _first_rule(
+        self, told: "_Told | None", sounds: tuple[int, int | str] | None
+    ) -> Rule | None:
+        if told:
+            return self.rules[told.scored[0][1].rule]
+        return self.rules[sounds[1]] if sounds and isinstance(sounds[1], int) else None
+
+    def _assisting(self, rule: Rule | None, region: str) -> tuple[UnitRef, ...]:
+        """Return who assists by a rule: the lines it names, and the other units of its clause."""
+        if rule is None:
+            return ()
+        named = [
+            self.table.unit(code)
+            for cite in rule.cites
+            if cite.region == region
+            for code in sorted(self._named[cite.region, cite.item])
+        ]
+        lines = self._refs(region, [line for line in rule.assist if line != TERRITORY])
+        clause = tuple(UnitRef(unit.code, unit.name) for unit in named if unit)
+        return (*lines, *(clause if len(clause) <= _ASSIST_MOST else ()))
 
     def _inside(self, place: str, text: str, region: str) -> list[str]:
         """Return the regions below `region` that the complaint names, the place's first."""
@@ -484,6 +653,13 @@ class Rulebook:
         ]
         codes = dict.fromkeys(mention.code for mention in mentions)
         return [code for code in codes if code and code != region and covers(region, code)]
+
+    def meant(self, place: int, region: str) -> tuple[Unit | None, str, float]:
+        """Return whom a rule means in a region, its line there, and what its words weigh there."""
+        here = self._here.get((place, region))
+        if here is None:
+            here = self._here[place, region] = self._speaks_here(place, region)
+        return here
 
     def _speaks_here(self, place: int, region: str) -> tuple[Unit | None, str, float]:
         """Return whom a rule means in a region, the line, and what its words weigh there.
@@ -543,39 +719,14 @@ class Rulebook:
         basis = Basis.DEFAULT if unit.basis == Basis.DEFAULT else Basis.LINE
         return Evidence(kind, "", "", hit.terms, basis, note)
 
-    def _second_opinion(
-        self, candidates: Sequence[Candidate], text: str, region: str
-    ) -> tuple[Candidate, ...]:
-        """Return the candidates again, with what pairs of characters say added to their scores."""
-        ranked = {candidate.unit: candidate for candidate in candidates}
-        for guess in self._fallback.guesses(text):
-            unit = self.table.line_unit(region, guess.line)
-            if unit is None:
-                continue
-            note = (
-                f"“{'”“'.join(guess.pairs)}”等字词与{unit.name}以往的诉求相近（统计推断，仅作参考）"
-            )
-            evidence = Evidence(EvidenceKind.MODEL, "", "", guess.pairs, Basis.DEFAULT, note)
-            known = ranked.get(unit.code)
-            score = self.tuning.guess * guess.score
-            ranked[unit.code] = Candidate(
-                unit.code,
-                unit.name,
-                known.line if known else guess.line,
-                round(score + (known.score if known else 0.0), 2),
-                (*(known.evidence if known else ()), evidence),
-            )
-        return tuple(sorted(ranked.values(), key=lambda c: -c.score)[:3])
-
     def _confidence(self, candidates: Sequence[Candidate]) -> float:
-        if not candidates:
-            return 0.0
+        """Return the chance that the first candidate is right."""
         first = candidates[0].score
         second = candidates[1].score if len(candidates) > 1 else 0.0
-        margin = (first - second) / first
         tuning = self.tuning
-        z = tuning.bias + tuning.per_score * math.log1p(first) + tuning.per_margin * margin
-        return round(1 / (1 + math.exp(-z)), 3)
+        return _chance(
+            tuning.lead_bias + tuning.lead_best * first + tuning.lead_margin * (first - second)
+        )
 
     # --- small change
 
@@ -593,6 +744,33 @@ class Rulebook:
 
     def _manual(self, candidates: tuple[Candidate, ...], confidence: float, reason: str) -> Route:
         return Route(Decision.MANUAL, None, (), confidence, candidates, self.digest, reason=reason)
+
+
+class _Sounding(NamedTuple):
+    """The model's columns in one region: those that lead to a unit, and to which."""
+
+    columns: npt.NDArray[np.intp]
+    unit_of: dict[int, str]
+    columns_of: dict[str, list[int]]
+    means: dict[int, int | str]
+
+
+class _Told(NamedTuple):
+    """What the rules' words say for a unit: (score, hit), the strongest first."""
+
+    unit: Unit
+    line: str
+    scored: list[tuple[float, Hit]]
+
+
+def _chance(odds: float) -> float:
+    """Return the probability of odds as a logarithm. Nothing here is ever certain."""
+    return round(min(0.99, 1 / (1 + math.exp(-odds))), 3)
+
+
+def _no_unit(code: str) -> Unit:
+    msg = f"unit {code} left the table while it was routed to"
+    raise LookupError(msg)
 
 
 def _named(clause: Clause, table: UnitTable) -> frozenset[str]:
@@ -699,9 +877,7 @@ def load(folder: Path | None = None) -> Rulebook:
         gate.code: gate
         for gate in (_gate(r, concepts, lines) for r in files.rows("acceptance.yaml"))
     }
-    weights: dict[str, dict[str, float]] = {}
-    for path in files("fallback.yaml"):
-        weights.update(read_weights(path, lines))
+    model, learnt = _learnt(files)
     last = files.rows("accusation.yaml")[-1]
     last.only("id", *SIGNAL_KEYS)
     accusation = read_signals(last, concepts)
@@ -711,8 +887,9 @@ def load(folder: Path | None = None) -> Rulebook:
     landmarks = concepts.get("地标", ())
     digest = hashlib.sha256(gazetteer.canonical_json().encode())
     digest.update(table.canonical_json().encode())
-    for part in (rules, gates, accusation, tuning, landmarks, clauses, weights):
+    for part in (rules, gates, accusation, tuning, landmarks, clauses):
         digest.update(repr(_content(part)).encode())
+    digest.update(learnt)
     return Rulebook(
         gazetteer,
         table,
@@ -722,9 +899,18 @@ def load(folder: Path | None = None) -> Rulebook:
         tuning,
         landmarks,
         clauses,
-        weights,
+        model,
         digest.hexdigest(),
     )
+
+
+def _learnt(files: "_Files") -> tuple[Model, bytes]:
+    """Return the last model of the folders, and the digest of its file. Raises RuleFileError."""
+    path = files("model.npz")[-1]
+    try:
+        return load_model(path), hashlib.sha256(path.read_bytes()).digest()
+    except (OSError, ValueError, KeyError) as failure:
+        raise RuleFileError(path, 1, f"不是学习得到的模型：{failure}") from failure
 
 
 def _content(part: object) -> object:

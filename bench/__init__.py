@@ -1,0 +1,1 @@
+"""Measurements and fits; nothing here runs in the service."""

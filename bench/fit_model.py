@@ -1,0 +1,249 @@
+"""Fit what the router has learnt: routing_rules/data/model.npz and the fitted part of tuning.yaml.
+
+Run from the repository: `python -m bench.fit_model`. Everything it learns from is invented: the
+corpus beside this file, and the rules' own words. Deterministic: the same inputs, the same bytes.
+
+What the rules' words and the learned model count beside each other is fitted on texts that neither
+has seen: the model's scores are those of cross-validation, and the rules were not written from the
+corpus.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from routing_rules.learn import DECISION, Example, Model, fit, folds
+from routing_rules.rulebook import TOPIC, Rulebook, load
+from routing_rules.signals import Hit
+from routing_rules.text import plain
+from service.domain.complaint import Decision
+from service.domain.region import covers
+
+ROOT = Path(__file__).parent.parent
+CORPUS = Path(__file__).parent / "corpus"
+DATA = ROOT / "routing_rules" / "data"
+FOLDS = 5
+PENALTY = 0.5
+_CITIES = ("360100", "360300", "360900")
+_WORD_WEIGHT = 0.3  # of a rule's word beside a whole text
+
+
+class Case(NamedTuple):
+    """A text with its label, where it was said, and whether the caller called it an emergency."""
+
+    text: str
+    label: str
+    region: str
+    flagged: bool
+
+
+def cases(book: Rulebook) -> list[Case]:
+    """Return the corpus, the items of documents as topics."""
+    found = []
+    rows = (
+        json.loads(line)
+        for path in sorted(CORPUS.glob("*.jsonl"))
+        for line in path.read_text("utf-8").splitlines()
+    )
+    for number, row in enumerate(rows):
+        text = plain(row["text"])
+        region = {"county": "360732", "province": "360000"}.get(
+            row["region_level"], _CITIES[number % len(_CITIES)]
+        )
+        label = row["label"]
+        if "item" in row:
+            region, item = row["item"].split()
+            label = _topic(book, text, region, item) or label
+        found.append(Case(text, label, region, row["urgency"] == "emergency"))
+    return found
+
+
+def _topic(book: Rulebook, text: str, region: str, item: str) -> str:
+    """Return the label of the topic that an item belongs to, by its words where several cite it."""
+    citing = [
+        place
+        for place, rule in enumerate(book.rules)
+        if any((cite.region, cite.item) == (region, item) for cite in rule.cites)
+        and not rule.code.startswith("clause-")
+    ]
+    if not citing:
+        return ""
+    worth = {hit.rule: hit.score for hit in book.matcher.hits(text)}
+    best = max(citing, key=lambda place: worth.get(place, 0.0))
+    return f"{TOPIC}{book.rules[best].code}"
+
+
+def word_examples(book: Rulebook) -> list[Example]:
+    """Return the rules' own words as examples of what they mean."""
+    examples = []
+    for rule in book.rules:
+        if rule.line == "territory" or rule.unit or rule.code.startswith("clause-"):
+            continue
+        label = f"{TOPIC}{rule.code}" if rule.cites else rule.line
+        words = [plain(rule.name), *rule.signals.strong]
+        examples += [Example(word, label, _WORD_WEIGHT) for word in words]
+        examples.append(Example(" ".join([*words, *rule.signals.words]), label, _WORD_WEIGHT))
+    for gate in book.gates:
+        label = f"{DECISION}{gate.decision}"
+        examples += [Example(word, label, _WORD_WEIGHT) for word in gate.signals.strong]
+    return examples
+
+
+class Features(NamedTuple):
+    """What rules and model say of one case."""
+
+    case: Case
+    told: dict[str, float]  # unit → what the rules' words say
+    heard: dict[str, float]  # unit → the model's best score for it
+    gates: dict[Decision, float]
+    decisions: dict[Decision, float]
+    best: float
+
+
+def features(book: Rulebook, case: Case, model: Model) -> Features:
+    """Return what rules and a model say of a case."""
+    hits = book.matcher.hits(case.text)
+    first_gate = len(book.rules)
+    duties: list[Hit] = []
+    gates: dict[Decision, float] = {}
+    for hit in hits:
+        if hit.rule < first_gate:
+            if covers(book.rules[hit.rule].region, case.region):
+                duties.append(hit)
+        elif hit.rule - first_gate < len(book.gates):
+            decision = book.gates[hit.rule - first_gate].decision
+            gates[decision] = max(gates.get(decision, 0.0), hit.score)
+    scores = model.scores(case.text)
+    told = {
+        code: one.scored[0][0] + 0.3 * (one.scored[1][0] if len(one.scored) > 1 else 0.0)
+        for code, one in book.told(duties, case.region).items()
+    }
+    heard: dict[str, float] = {}
+    decisions: dict[Decision, float] = {}
+    for label, score in zip(model.labels, scores.tolist(), strict=True):
+        if label.startswith(DECISION):
+            decisions[Decision(label.removeprefix(DECISION))] = score
+            continue
+        code = unit_of(book, label, case.region)
+        if code:
+            heard[code] = max(score, heard.get(code, -math.inf))
+    return Features(case, told, heard, gates, decisions, duties[0].score if duties else 0.0)
+
+
+def unit_of(book: Rulebook, label: str, region: str) -> str:
+    """Return the code of the unit that a label means in a region, "" for none."""
+    if label.startswith(DECISION):
+        return ""
+    if label.startswith(TOPIC):
+        place = next(p for p, rule in enumerate(book.rules) if TOPIC + rule.code == label)
+        unit = book.meant(place, region)[0]
+    else:
+        unit = book.table.line_unit(region, label)
+    return unit.code if unit else ""
+
+
+def fit_lead(book: Rulebook, seen: Sequence[Features], unheard: float) -> dict[str, float]:
+    """Return the numbers by which candidates are ranked and believed."""
+    rows, right = [], []
+    for one in seen:
+        wanted = unit_of(book, one.case.label, one.case.region)
+        if not wanted:
+            continue
+        codes = {*one.told, *sorted(one.heard, key=lambda c: -one.heard[c])[:8]}
+        for code in sorted(codes):
+            rows.append([math.log1p(one.told.get(code, 0.0)), one.heard.get(code, unheard)])
+            right.append(code == wanted)
+    machine = LogisticRegression(C=100.0).fit(rows, right)
+    rule, model = machine.coef_[0].tolist()
+    tops, won = [], []
+    for one in seen:
+        wanted = unit_of(book, one.case.label, one.case.region)
+        scores = sorted(
+            (
+                rule * math.log1p(one.told.get(code, 0.0)) + model * one.heard.get(code, unheard),
+                code,
+            )
+            for code in {*one.told, *one.heard}
+        )[::-1]
+        if len(scores) < 2 or (not wanted and one.case.label != f"{DECISION}manual"):
+            continue
+        tops.append([scores[0][0], scores[0][0] - scores[1][0]])
+        won.append(scores[0][1] == wanted)
+    trust = LogisticRegression(C=100.0).fit(tops, won)
+    return {
+        "lead_rule": rule,
+        "lead_model": model,
+        "lead_bias": float(trust.intercept_[0]),
+        "lead_best": float(trust.coef_[0][0]),
+        "lead_margin": float(trust.coef_[0][1]),
+        "_right": sum(won) / len(won),
+    }
+
+
+def fit_decision(
+    seen: Sequence[Features], decision: Decision, name: str, third: str, lean: float
+) -> dict[str, float]:
+    """Return the numbers of one decision; `lean` shifts its odds towards (or from) it."""
+    rows = [
+        [
+            math.log1p(one.gates.get(decision, 0.0)),
+            one.decisions.get(decision, 0.0),
+            float(one.case.flagged) if third == "flag" else math.log1p(one.best),
+        ]
+        for one in seen
+    ]
+    right = [one.case.label == f"{DECISION}{decision}" for one in seen]
+    if not any(right):
+        return {f"{name}_bias": -9.0, f"{name}_gate": 0.0, f"{name}_model": 0.0, f"{name}_{third}": 0.0}
+    machine = LogisticRegression(C=100.0).fit(rows, right)
+    gate, model, other = machine.coef_[0].tolist()
+    bias = float(machine.intercept_[0]) + lean
+    said = np.array(rows) @ machine.coef_[0] + bias >= 0
+    truth = np.array(right)
+    return {
+        f"{name}_bias": bias,
+        f"{name}_gate": gate,
+        f"{name}_model": model,
+        f"{name}_{third}": other,
+        f"_{name}_recall": float(said[truth].mean()),
+        f"_{name}_wrong": float(said[~truth].mean()),
+    }
+
+
+def main() -> int:
+    """Fit, write, and print what cross-validation says."""
+    book = load()
+    corpus = cases(book)
+    learnt_from = [Example(case.text, case.label) for case in corpus]
+    words = word_examples(book)
+    seen: list[Features] = []
+    for learn_on, try_on in folds(learnt_from, FOLDS):
+        model = fit([*(learnt_from[place] for place in learn_on), *words], penalty=PENALTY)
+        seen += [features(book, corpus[place], model) for place in try_on]
+    numbers: dict[str, Any] = fit_lead(book, seen, unheard=-1.2)
+    numbers |= fit_decision(seen, Decision.EMERGENCY_LINE, "emergency", "flag", lean=0.7)
+    numbers |= fit_decision(seen, Decision.NOT_ACCEPTED, "refuse", "rule", lean=0.0)
+    numbers |= fit_decision(seen, Decision.MANUAL, "unclear", "rule", lean=0.0)
+    fit([*learnt_from, *words], penalty=PENALTY).save(DATA / "model.npz")
+    _write(numbers)
+    sys.stdout.write(json.dumps({"cases": len(corpus), **numbers}, indent=2) + "\n")
+    return 0
+
+
+def _write(numbers: dict[str, float]) -> None:
+    path = DATA / "tuning.yaml"
+    lines = path.read_text("utf-8").splitlines()
+    fitted = {name: value for name, value in numbers.items() if not name.startswith("_")}
+    kept = [line for line in lines if line.strip().split(":")[0] not in fitted]
+    kept += [f"  {name}: {value:.3f}" for name, value in fitted.items()]
+    path.write_text("\n".join(kept) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
