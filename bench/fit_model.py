@@ -29,9 +29,10 @@ ROOT = Path(__file__).parent.parent
 CORPUS = Path(__file__).parent / "corpus"
 DATA = ROOT / "routing_rules" / "data"
 FOLDS = 5
-PENALTY = 0.5
+FLAG_MOST = 3.5
+PENALTY = 1.0
 _CITIES = ("360100", "360300", "360900")
-_WORD_WEIGHT = 0.3  # of a rule's word beside a whole text
+_WORD_WEIGHT = 0.5  # of a rule's word beside a whole text
 
 
 class Case(NamedTuple):
@@ -119,7 +120,7 @@ def features(book: Rulebook, case: Case, model: Model) -> Features:
         elif hit.rule - first_gate < len(book.gates):
             decision = book.gates[hit.rule - first_gate].decision
             gates[decision] = max(gates.get(decision, 0.0), hit.score)
-    scores = model.scores(case.text)
+    scores = model.hear(case.text).scores
     told = {
         code: one.scored[0][0] + 0.3 * (one.scored[1][0] if len(one.scored) > 1 else 0.0)
         for code, one in book.told(duties, case.region).items()
@@ -200,7 +201,12 @@ def fit_decision(
     ]
     right = [one.case.label == f"{DECISION}{decision}" for one in seen]
     if not any(right):
-        return {f"{name}_bias": -9.0, f"{name}_gate": 0.0, f"{name}_model": 0.0, f"{name}_{third}": 0.0}
+        return {
+            f"{name}_bias": -9.0,
+            f"{name}_gate": 0.0,
+            f"{name}_model": 0.0,
+            f"{name}_{third}": 0.0,
+        }
     machine = LogisticRegression(C=100.0).fit(rows, right)
     gate, model, other = machine.coef_[0].tolist()
     bias = float(machine.intercept_[0]) + lean
@@ -227,7 +233,9 @@ def main() -> int:
         model = fit([*(learnt_from[place] for place in learn_on), *words], penalty=PENALTY)
         seen += [features(book, corpus[place], model) for place in try_on]
     numbers: dict[str, Any] = fit_lead(book, seen, unheard=-1.2)
-    numbers |= fit_decision(seen, Decision.EMERGENCY_LINE, "emergency", "flag", lean=0.7)
+    numbers |= fit_decision(seen, Decision.EMERGENCY_LINE, "emergency", "flag", lean=2.2)
+    # The caller's flag is no proof: it never outweighs words that speak of nothing urgent.
+    numbers["emergency_flag"] = min(numbers["emergency_flag"], FLAG_MOST)
     numbers |= fit_decision(seen, Decision.NOT_ACCEPTED, "refuse", "rule", lean=0.0)
     numbers |= fit_decision(seen, Decision.MANUAL, "unclear", "rule", lean=0.0)
     fit([*learnt_from, *words], penalty=PENALTY).save(DATA / "model.npz")

@@ -1,6 +1,6 @@
 """Learns which line (条线) a text sounds like, from texts whose answer is known.
 
-A linear model over short runs of characters: fitted by scikit-learn (the extra `learn`), served by
+A linear model over characters and their pairs: fitted by scikit-learn (the extra `learn`), served by
 numpy alone, so that the running service carries neither the library nor its start-up time. What it
 says is evidence of kind `model`: it can be asked which words spoke, and a rule that is sure counts
 for more.
@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from routing_rules.text import plain
 
 DECISION = "decision:"  # begins the label of a text that goes to no unit: `decision:manual`
 _SAID = re.compile(r"[^\u4e00-\u9fffa-z0-9]+")
-_LONGEST = 3
+_RUNS = (1, 2)
 _LEVELS = 127  # a weight is kept in one signed byte
 
 
@@ -33,29 +34,28 @@ class Example(NamedTuple):
     weight: float = 1.0
 
 
-class Opinion(NamedTuple):
-    """A label and how strongly the text speaks for it; scores of one text compare."""
-
-    label: str
-    score: float
-
-
 class CasesError(ValueError):
     """A file of cases that cannot be learnt from; the message says why, in Chinese."""
 
 
 def grams(text: str) -> set[str]:
-    """Return the runs of one to three characters of a text in `plain` form."""
+    """Return the single characters and pairs of neighbours of a text in `plain` form."""
     parts = _SAID.sub(" ", text).split()
-    return {
-        part[i : i + length]
-        for part in parts
-        for length in range(1, _LONGEST + 1)
-        for i in range(len(part) - length + 1)
-    }
+    found: set[str] = set()
+    for part in parts:
+        for length in _RUNS:
+            found.update([part[i : i + length] for i in range(len(part) - length + 1)])
+    return found
 
 
-@dataclass(frozen=True, slots=True)
+class Heard(NamedTuple):
+    """A text as a model heard it: the rows of the grams it knows, and the score of each label."""
+
+    rows: list[int]
+    scores: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Model:
     """Fitted weights. `weights` has a row of bytes a gram, a column a label; a column's bytes times
     its `scale` are the weights. `rarity` is each gram's inverse document frequency."""
@@ -67,32 +67,30 @@ class Model:
     bias: npt.NDArray[np.float32]
     rarity: npt.NDArray[np.float32]
 
-    def scores(self, text: str) -> npt.NDArray[np.float32]:
-        """Return the score of each label for a text in `plain` form, in the order of `labels`."""
-        known = self._known(text)
-        if not known:
-            return self.bias
-        length = math.sqrt(float(np.square(self.rarity[known]).sum()))
-        total = self.weights[known].sum(axis=0, dtype=np.int32)
-        scored: npt.NDArray[np.float32] = total * (self.scale / length) + self.bias
-        return scored
+    @cached_property
+    def _grams(self) -> tuple[str, ...]:
+        return tuple(self.vocabulary)
 
-    def reasons(self, text: str, label: str, most: int = 4) -> tuple[str, ...]:
-        """Return the words of a text that spoke most for a label, longer ones for their parts."""
-        column = self.labels.index(label)
-        told = sorted(
-            (
-                (int(self.weights[self.vocabulary[gram], column]), gram)
-                for gram in grams(text)
-                if gram in self.vocabulary
-            ),
-            reverse=True,
-        )
+    def hear(self, text: str) -> "Heard":
+        """Return what the model makes of a text in `plain` form."""
+        known = self.vocabulary
+        rows = [known[gram] for gram in grams(text) if gram in known]
+        if not rows:
+            return Heard(rows, self.bias)
+        rarity = self.rarity[rows]
+        length = math.sqrt(float(rarity @ rarity))
+        total = self.weights[rows].sum(axis=0, dtype=np.int32)
+        return Heard(rows, total * (self.scale / np.float32(length)) + self.bias)
+
+    def reasons(self, heard: "Heard", column: int, most: int = 4) -> tuple[str, ...]:
+        """Return the words heard that spoke most for a label, each once."""
+        weights = self.weights[heard.rows, column]
         words: list[str] = []
-        for weight, gram in told:
-            if weight <= 0 or len(words) == most:
+        for place in np.argsort(-weights.astype(np.int16), kind="stable")[: 4 * most].tolist():
+            gram = self._grams[heard.rows[place]]
+            if weights[place] <= 0 or len(words) == most:
                 break
-            if len(gram) > 1 and not any(gram in word or word in gram for word in words):
+            if not any(gram in word or word in gram for word in words):
                 words.append(gram)
         return tuple(words)
 
@@ -107,10 +105,6 @@ class Model:
             bias=self.bias,
             rarity=self.rarity,
         )
-
-    def _known(self, text: str) -> list[int]:
-        vocabulary = self.vocabulary
-        return [vocabulary[gram] for gram in grams(text) if gram in vocabulary]
 
 
 def load_model(path: Path) -> Model:
@@ -199,7 +193,7 @@ def evaluate(examples: Sequence[Example], count: int = 5) -> dict[str, Any]:
         model = fit([examples[place] for place in learn_on])
         for place in try_on:
             example = examples[place]
-            order = np.argsort(-model.scores(example.text))[:3]
+            order = np.argsort(-model.hear(example.text).scores)[:3]
             named = [model.labels[place] for place in order]
             right.setdefault(example.label, []).append(named[0] == example.label)
             among_three += example.label in named

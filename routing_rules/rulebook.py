@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from routing_rules.clauses import Clause, number, read_clauses
 from routing_rules.gazetteer import DATA, Gazetteer, level, load_gazetteer
-from routing_rules.learn import DECISION, Model, load_model
+from routing_rules.learn import DECISION, Heard, Model, load_model
 from routing_rules.signals import (
     SIGNAL_KEYS,
     Hit,
@@ -72,9 +72,6 @@ _NEXT_MATTER = re.compile(
     r"另外(?=我|,|还|想|问|有|你)|还有(?!一个多|几天|多久|没|人|什么|老人|孩子|的)|再一个|再就是|再有|对了"
     r"|第[一二三四五](?![期任章条次年届代批阶轮遍天名位季页任套家])|[一二三四五]是|[;;]"
 )
-
-
-Scores = npt.NDArray[np.float32]  # the model's, a column a label
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +269,10 @@ class Rulebook:
             for hit in every
             if hit.rule >= first_gate
         ]
+        heard = self._model.hear(text)
+        stop = self._emergency(gate_hits, heard, region, complaint.urgency)
+        if stop:
+            return stop
         if complaint.review is not None:
             return self._review(complaint.review, region, gate_hits)
         hits = [
@@ -280,24 +281,20 @@ class Rulebook:
             if hit.rule < first_gate and covers(self.rules[hit.rule].region, region)
         ]
         place = plain(complaint.place)
-        heard = self._model.scores(text)
         accused = self._accusing(gate_hits, complaint, text)
-        stop = self._emergency(gate_hits, heard, region, complaint.urgency)
-        if stop is None and accused is None:
-            best = hits[0].score if hits else 0.0
-            stop = self._not_accepted(gate_hits, heard, best)
-            stop = stop or self._elsewhere(place, text, region)
-        if stop:
-            return stop
         if accused is not None:
             return self._supervised(accused, region)
+        stop = self._not_accepted(gate_hits, heard, hits[0].score if hits else 0.0)
+        stop = stop or self._elsewhere(place, text, region)
+        if stop:
+            return stop
         return self._dispatched(hits, gate_hits, heard, region, place, text)
 
     def _dispatched(
         self,
         hits: Sequence[Hit],
         gate_hits: Sequence[Hit],
-        heard: Scores,
+        heard: Heard,
         region: str,
         place: str,
         text: str,
@@ -325,14 +322,17 @@ class Rulebook:
                 return self.gates[hit.rule], hit
         return None
 
-    def _heard(self, heard: Scores, decision: Decision) -> float:
+    def _heard(self, heard: Heard, decision: Decision) -> float:
         column = self._column.get(f"{DECISION}{decision}")
-        return float(heard[column]) if column is not None else 0.0
+        return float(heard.scores[column]) if column is not None else 0.0
 
     def _emergency(
-        self, hits: Sequence[Hit], heard: Scores, region: str, urgency: Urgency
+        self, hits: Sequence[Hit], heard: Heard, region: str, urgency: Urgency
     ) -> Route | None:
-        """Return the way to an emergency line; the caller's word counts, but never alone."""
+        """Return the way to an emergency line; the caller's word counts, but never alone.
+
+        Asked first of everything, reviews too: a life comes before the form it was told in.
+        """
         found = self._best_gate(hits, Decision.EMERGENCY_LINE)
         tuning = self.tuning
         odds = (
@@ -377,7 +377,7 @@ class Rulebook:
             hotline="110",
         )
 
-    def _not_accepted(self, hits: Sequence[Hit], heard: Scores, best: float) -> Route | None:
+    def _not_accepted(self, hits: Sequence[Hit], heard: Heard, best: float) -> Route | None:
         found = self._best_gate(hits, Decision.NOT_ACCEPTED)
         tuning = self.tuning
         odds = (
@@ -418,7 +418,7 @@ class Rulebook:
                 lines.add(self._line_here(self.rules[hits[0].rule], region))
         return "包含多个互不相关的诉求，需人工拆分派单" if len(lines) >= 3 else ""
 
-    def _unclear(self, hits: Sequence[Hit], heard: Scores, best: float) -> str:
+    def _unclear(self, hits: Sequence[Hit], heard: Heard, best: float) -> str:
         """Return why a person must read it, or ""."""
         found = self._best_gate(hits, Decision.MANUAL)
         tuning = self.tuning
@@ -496,7 +496,7 @@ class Rulebook:
     # --- candidates
 
     def _candidates(
-        self, hits: Sequence[Hit], heard: Scores, region: str, place: str, text: str
+        self, hits: Sequence[Hit], heard: Heard, region: str, place: str, text: str
     ) -> tuple[tuple[Candidate, ...], tuple[UnitRef, ...]]:
         """Return the three units that most speaks for, best first, and who assists the first.
 
@@ -512,11 +512,11 @@ class Rulebook:
             words = scored[0][0] + 0.3 * (scored[1][0] if len(scored) > 1 else 0.0) if scored else 0
             column = sounds.get(code)
             score = tuning.lead_rule * math.log1p(words)
-            score += tuning.lead_model * (float(heard[column[0]]) if column else _UNHEARD)
+            score += tuning.lead_model * (float(heard.scores[column[0]]) if column else _UNHEARD)
             ranked.append((score, code))
         ranked.sort(key=lambda pair: (-pair[0], pair[1]))
         candidates = tuple(
-            self._candidate(code, score, told.get(code), sounds.get(code), region, text)
+            self._candidate(code, score, told.get(code), sounds.get(code), region, heard)
             for score, code in ranked[:3]
         )
         if not ranked:
@@ -549,7 +549,7 @@ class Rulebook:
         return told
 
     def _sounds(
-        self, heard: Scores, told: Iterable[str], region: str
+        self, heard: Heard, told: Iterable[str], region: str
     ) -> dict[str, tuple[int, int | str]]:
         """Return by unit the column of the model that speaks most for it, and what that means.
 
@@ -558,12 +558,12 @@ class Rulebook:
         here = self._sounding.get(region)
         if here is None:
             here = self._sounding[region] = self._sounding_in(region)
-        loudest = here.columns[np.argsort(-heard[here.columns])[:_HEARD_AT]].tolist()
+        loudest = here.columns[np.argsort(-heard.scores[here.columns])[:_HEARD_AT]].tolist()
         found: dict[str, tuple[int, int | str]] = {}
         for code in dict.fromkeys([*told, *(here.unit_of[column] for column in loudest)]):
             columns = here.columns_of.get(code)
             if columns:
-                column = max(columns, key=lambda c: heard[c])
+                column = max(columns, key=lambda c: float(heard.scores[c]))
                 found[code] = (column, here.means[column])
         return found
 
@@ -593,23 +593,23 @@ class Rulebook:
         told: "_Told | None",
         sounds: tuple[int, int | str] | None,
         region: str,
-        text: str,
+        heard: Heard,
     ) -> Candidate:
         unit = self.table.unit(code) or _no_unit(code)
         evidence = [
             self._evidence(hit, unit, region) for _, hit in (told.scored[:2] if told else [])
         ]
         if not evidence and sounds:
-            evidence.append(self._likeness(sounds, unit, region, text))
+            evidence.append(self._likeness(sounds, unit, region, heard))
         line = told.line if told else unit.line
         return Candidate(unit.code, unit.name, line, round(score, 2), tuple(evidence))
 
     def _likeness(
-        self, sounds: tuple[int, int | str], unit: Unit, region: str, text: str
+        self, sounds: tuple[int, int | str], unit: Unit, region: str, heard: Heard
     ) -> Evidence:
         """Return what the learned model says, where no rule's words speak for the unit."""
         column, means = sounds
-        words = self._model.reasons(text, self._model.labels[column])
+        words = self._model.reasons(heard, column)
         document = item = ""
         matter = ""
         if isinstance(means, int):
