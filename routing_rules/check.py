@@ -133,7 +133,7 @@ def explain(route: Route) -> str:
         lines.append(f"协办：{'、'.join(unit.name for unit in route.assist)}")
     lines.append(f"把握：{route.confidence:.0%}")
     for place, candidate in enumerate(route.candidates, start=1):
-        lines.append(f"候选{place}：{candidate.name}（得分 {candidate.score:.1f}）")
+        lines.append(f"候选{place}：{candidate.name}（{candidate.score:.0%}）")
         lines.extend(f"  · {evidence.note}" for evidence in candidate.evidence)
     lines.append(f"规则版本：{route.rulebook[:12]}")
     return "\n".join(lines)

@@ -86,11 +86,11 @@ class Model:
         """Return the words heard that spoke most for a label, each once."""
         weights = self.weights[heard.rows, column]
         words: list[str] = []
-        for place in np.argsort(-weights.astype(np.int16), kind="stable")[: 4 * most].tolist():
+        for place in np.argsort(-weights.astype(np.int16), kind="stable")[: 8 * most].tolist():
             gram = self._grams[heard.rows[place]]
             if weights[place] <= 0 or len(words) == most:
                 break
-            if not any(gram in word or word in gram for word in words):
+            if len(gram) > 1 and not any(gram in word or word in gram for word in words):
                 words.append(gram)
         return tuple(words)
 

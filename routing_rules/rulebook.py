@@ -141,7 +141,9 @@ class Tuning:
     part: float  # score from which a part of a text is a demand of its own
     accuse: float  # score from which words accuse a unit
     topic_bonus: float
-    precedent: float  # how much more a ruling weighs than a duty
+    # What a ruling, and a row of the county's own folder, count above what was learnt elsewhere.
+    ruled: float
+    local: float
     # Fitted on invented cases (bench/fit_model.py): what the words of the rules and the learned
     # model count beside each other, as logarithms of odds.
     lead_rule: float
@@ -278,7 +280,9 @@ class Rulebook:
         hits = [
             hit
             for hit in every
-            if hit.rule < first_gate and covers(self.rules[hit.rule].region, region)
+            if hit.rule < first_gate
+            and hit.score > 0
+            and covers(self.rules[hit.rule].region, region)
         ]
         place = plain(complaint.place)
         accused = self._accusing(gate_hits, complaint, text)
@@ -302,12 +306,11 @@ class Rulebook:
         """Return the route of a complaint that a unit must answer, or that a person must read."""
         unclear = self._unclear(gate_hits, heard, hits[0].score if hits else 0.0)
         unclear = unclear or self._mixed(text, region)
-        candidates, assist = self._candidates(hits, heard, region, place, text)
+        candidates, assist, confidence = self._candidates(hits, heard, region, place, text)
         if unclear:
             return self._manual(candidates, 0.2, unclear)
         if not candidates:
             return self._manual((), 0.0, "未能从诉求中识别出事项，需人工联系核实")
-        confidence = self._confidence(candidates)
         if confidence < self.tuning.threshold:
             return self._manual(candidates, confidence, "依据不足以自动派单，请从候选单位中选择")
         lead = UnitRef(candidates[0].unit, candidates[0].name)
@@ -318,9 +321,20 @@ class Rulebook:
 
     def _best_gate(self, hits: Sequence[Hit], decision: Decision) -> tuple[Gate, Hit] | None:
         for hit in hits:
+            if hit.score <= 0:
+                break
             if hit.rule < self._accusation and self.gates[hit.rule].decision == decision:
                 return self.gates[hit.rule], hit
         return None
+
+    def _is_over(self, hits: Sequence[Hit]) -> bool:
+        """Whether words say that a danger is past or only feared."""
+        return any(
+            hit.against
+            for hit in hits
+            if hit.rule < self._accusation
+            and self.gates[hit.rule].decision == Decision.EMERGENCY_LINE
+        )
 
     def _heard(self, heard: Heard, decision: Decision) -> float:
         column = self._column.get(f"{DECISION}{decision}")
@@ -339,7 +353,7 @@ class Rulebook:
             tuning.emergency_bias
             + tuning.emergency_gate * (math.log1p(found[1].score) if found else 0.0)
             + tuning.emergency_model * self._heard(heard, Decision.EMERGENCY_LINE)
-            + tuning.emergency_flag * (urgency == Urgency.EMERGENCY)
+            + tuning.emergency_flag * (urgency == Urgency.EMERGENCY and not self._is_over(hits))
         )
         if odds < 0:
             return None
@@ -488,7 +502,7 @@ class Rulebook:
                     Basis(unit.basis),
                     note,
                 )
-                chosen = Candidate(unit.code, unit.name, unit.line, hit.score, (evidence,))
+                chosen = Candidate(unit.code, unit.name, unit.line, 1.0, (evidence,))
                 lead = UnitRef(unit.code, unit.name)
                 return Route(Decision.AUTO, lead, (), 0.9, (chosen,), self.digest)
         return self._manual((), 0.3, "举报涉及监督单位自身，需人工确定受理机关")
@@ -497,10 +511,12 @@ class Rulebook:
 
     def _candidates(
         self, hits: Sequence[Hit], heard: Heard, region: str, place: str, text: str
-    ) -> tuple[tuple[Candidate, ...], tuple[UnitRef, ...]]:
-        """Return the three units that most speaks for, best first, and who assists the first.
+    ) -> tuple[tuple[Candidate, ...], tuple[UnitRef, ...], float]:
+        """Return the three units that most speaks for, best first, who assists the first, and the
+        chance that it is right.
 
-        A candidate's score adds up what the rules' words and what the learned model say.
+        What the rules' words and what the learned model say add up as logarithms of odds; a
+        candidate's score is its share of all candidates' odds, 0 to 1.
         """
         towns = self._inside(place, text, region)
         told = self.told(hits, region, towns)
@@ -512,15 +528,25 @@ class Rulebook:
             words = scored[0][0] + 0.3 * (scored[1][0] if len(scored) > 1 else 0.0) if scored else 0
             column = sounds.get(code)
             score = tuning.lead_rule * math.log1p(words)
+            score += self._preferred(self.rules[scored[0][1].rule]) if scored else 0.0
             score += tuning.lead_model * (float(heard.scores[column[0]]) if column else _UNHEARD)
             ranked.append((score, code))
         ranked.sort(key=lambda pair: (-pair[0], pair[1]))
+        if not ranked:
+            return (), (), 0.0
+        every = sum(math.exp(score) for score, _ in ranked)
         candidates = tuple(
-            self._candidate(code, score, told.get(code), sounds.get(code), region, heard)
+            self._candidate(
+                code, math.exp(score) / every, told.get(code), sounds.get(code), region, heard
+            )
             for score, code in ranked[:3]
         )
-        if not ranked:
-            return (), ()
+        first = ranked[0][0]
+        confidence = _chance(
+            tuning.lead_bias
+            + tuning.lead_best * first
+            + tuning.lead_margin * (first - (ranked[1][0] if len(ranked) > 1 else 0.0))
+        )
         best = ranked[0][1]
         rule = self._first_rule(told.get(best), sounds.get(best))
         assist = list(self._assisting(rule, region))
@@ -529,7 +555,12 @@ class Rulebook:
             body = self.table.territory(inner)
             if body and inner != lead_region and not covers(inner, lead_region):
                 assist.append(UnitRef(body.code, body.name))
-        return candidates, tuple(dict.fromkeys(assist))
+        return candidates, tuple(dict.fromkeys(assist)), confidence
+
+    def _preferred(self, rule: Rule) -> float:
+        if rule.unit:
+            return self.tuning.ruled
+        return 0.0 if rule.file.is_relative_to(DATA) else self.tuning.local
 
     def told(
         self, hits: Sequence[Hit], region: str, towns: Sequence[str] = ()
@@ -602,7 +633,7 @@ class Rulebook:
         if not evidence and sounds:
             evidence.append(self._likeness(sounds, unit, region, heard))
         line = told.line if told else unit.line
-        return Candidate(unit.code, unit.name, line, round(score, 2), tuple(evidence))
+        return Candidate(unit.code, unit.name, line, round(score, 3), tuple(evidence))
 
     def _likeness(
         self, sounds: tuple[int, int | str], unit: Unit, region: str, heard: Heard
@@ -669,7 +700,7 @@ class Rulebook:
         rule = self.rules[place]
         line = self._line_here(rule, region)
         if rule.unit:
-            return self.table.unit(rule.unit), line, self.tuning.precedent
+            return self.table.unit(rule.unit), line, 1.0
         cited = any(cite.region == region for cite in rule.cites)
         weight = 1.0 + (self.tuning.topic_bonus if cited else 0.0)
         return self.table.line_unit(region, line), line, weight
@@ -719,15 +750,6 @@ class Rulebook:
         basis = Basis.DEFAULT if unit.basis == Basis.DEFAULT else Basis.LINE
         return Evidence(kind, "", "", hit.terms, basis, note)
 
-    def _confidence(self, candidates: Sequence[Candidate]) -> float:
-        """Return the chance that the first candidate is right."""
-        first = candidates[0].score
-        second = candidates[1].score if len(candidates) > 1 else 0.0
-        tuning = self.tuning
-        return _chance(
-            tuning.lead_bias + tuning.lead_best * first + tuning.lead_margin * (first - second)
-        )
-
     # --- small change
 
     def _refs(self, region: str, lines: Sequence[str]) -> tuple[UnitRef, ...]:
@@ -740,7 +762,7 @@ class Rulebook:
         if unit is None:
             return ()
         evidence = Evidence(kind, "", "", hit.terms, Basis.LINE, note)
-        return (Candidate(unit.code, unit.name, line, round(hit.score, 2), (evidence,)),)
+        return (Candidate(unit.code, unit.name, line, 1.0, (evidence,)),)
 
     def _manual(self, candidates: tuple[Candidate, ...], confidence: float, reason: str) -> Route:
         return Route(Decision.MANUAL, None, (), confidence, candidates, self.digest, reason=reason)

@@ -70,7 +70,8 @@ class _Says(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """A rule (by its place in the list) that a text speaks for."""
+    """A rule (by its place in the list) that a text speaks for; `score` 0 where the words against
+    it outweigh those for it."""
 
     rule: int
     score: float
@@ -281,8 +282,8 @@ def _ranked(values: Mapping[int, list[tuple[float, str]]], minus: Mapping[int, f
         for value, _ in told:
             score += value * share
             share *= DECAY
-        if score > 0:
-            hits.append(Hit(rule, score, told, minus.get(rule, 0.0)))
+        if score > 0 or rule in minus:
+            hits.append(Hit(rule, max(score, 0.0), told, minus.get(rule, 0.0)))
     hits.sort(key=_by_score, reverse=True)
     return hits
 

@@ -33,18 +33,16 @@ def rows(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (CASES / name).read_text("utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in CASES.glob("*.jsonl")))
-def test_our_own_invented_tickets_go_where_they_should(name: str) -> None:
-    result = evaluate(book(), rows(name))
+def test_our_own_invented_tickets_go_where_they_should() -> None:
+    every = [row for path in sorted(CASES.glob("*.jsonl")) for row in rows(path.name)]
+    result = evaluate(book(), every)
+    assert result["n"] > 700
     assert result["conflict_violations"] == 0
-    for rate, least in (
-        ("lead_accuracy", 0.94),
-        ("auto_precision", 0.95),
-        ("manual_recall", 0.8),
-        ("not_accepted_recall", 0.9),
-        ("emergency_recall", 1.0),
-    ):
-        assert result[rate] is None or result[rate] >= least, rate
+    assert result["lead_accuracy"] >= 0.94
+    assert result["auto_precision"] >= 0.95
+    assert result["manual_recall"] >= 0.8
+    assert result["not_accepted_recall"] >= 0.9
+    assert result["emergency_recall"] == 1.0
 
 
 @pytest.mark.parametrize(
