@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from routing_rules.learn import DECISION, Example, Model, fit, folds
-from routing_rules.rulebook import TOPIC, Rulebook, load
+from routing_rules.rulebook import ACCUSATION, TOPIC, Rulebook, load
 from routing_rules.signals import Hit
 from routing_rules.text import plain
 from service.domain.complaint import Decision
@@ -43,6 +43,7 @@ class Case(NamedTuple):
     label: str
     region: str
     flagged: bool
+    report: bool  # 举报
 
 
 def cases(book: Rulebook) -> list[Case]:
@@ -62,7 +63,9 @@ def cases(book: Rulebook) -> list[Case]:
         if "item" in row:
             region, item = row["item"].split()
             label = _topic(book, text, region, item) or label
-        found.append(Case(text, label, region, row["urgency"] == "emergency"))
+        found.append(
+            Case(text, label, region, row["urgency"] == "emergency", row["kind"] == "举报")
+        )
     return found
 
 
@@ -133,8 +136,8 @@ class Features(NamedTuple):
     case: Case
     told: dict[str, float]  # unit → what the rules' words say
     heard: dict[str, float]  # unit → the model's best score for it
-    gates: dict[Decision, float]
-    decisions: dict[Decision, float]
+    gates: dict[str, float]
+    decisions: dict[str, float]
     best: float
 
 
@@ -143,7 +146,7 @@ def features(book: Rulebook, case: Case, model: Model) -> Features:
     hits = book.matcher.hits(case.text)
     first_gate = len(book.rules)
     duties: list[Hit] = []
-    gates: dict[Decision, float] = {}
+    gates: dict[str, float] = {}
     for hit in hits:
         if hit.rule < first_gate:
             if hit.score > 0 and covers(book.rules[hit.rule].region, case.region):
@@ -151,16 +154,18 @@ def features(book: Rulebook, case: Case, model: Model) -> Features:
         elif hit.rule - first_gate < len(book.gates):
             decision = book.gates[hit.rule - first_gate].decision
             gates[decision] = max(gates.get(decision, 0.0), hit.score)
+        else:
+            gates[ACCUSATION] = hit.score
     scores = model.hear(case.text).scores
     told = {
         code: one.scored[0][0] + 0.3 * (one.scored[1][0] if len(one.scored) > 1 else 0.0)
         for code, one in book.told(duties, case.region).items()
     }
     heard: dict[str, float] = {}
-    decisions: dict[Decision, float] = {}
+    decisions: dict[str, float] = {}
     for label, score in zip(model.labels, scores.tolist(), strict=True):
         if label.startswith(DECISION):
-            decisions[Decision(label.removeprefix(DECISION))] = score
+            decisions[label.removeprefix(DECISION)] = score
             continue
         code = unit_of(book, label, case.region)
         if code:
@@ -219,25 +224,22 @@ def fit_lead(book: Rulebook, seen: Sequence[Features], unheard: float) -> dict[s
 
 
 def fit_decision(
-    seen: Sequence[Features], decision: Decision, name: str, third: str, lean: float
+    seen: Sequence[Features], decision: str, name: str, third: str, lean: float
 ) -> dict[str, float]:
     """Return the numbers of one decision; `lean` shifts its odds towards (or from) it."""
     rows = [
         [
             math.log1p(one.gates.get(decision, 0.0)),
             one.decisions.get(decision, 0.0),
-            float(one.case.flagged) if third == "flag" else math.log1p(one.best),
+            {
+                "flag": float(one.case.flagged),
+                "report": float(one.case.report),
+                "rule": math.log1p(one.best),
+            }[third],
         ]
         for one in seen
     ]
     right = [one.case.label == f"{DECISION}{decision}" for one in seen]
-    if not any(right):
-        return {
-            f"{name}_bias": -9.0,
-            f"{name}_gate": 0.0,
-            f"{name}_model": 0.0,
-            f"{name}_{third}": 0.0,
-        }
     machine = LogisticRegression(C=100.0).fit(rows, right)
     gate, model, other = machine.coef_[0].tolist()
     bias = float(machine.intercept_[0]) + lean
@@ -269,6 +271,8 @@ def main() -> int:
     numbers["emergency_flag"] = min(numbers["emergency_flag"], FLAG_MOST)
     numbers |= fit_decision(seen, Decision.NOT_ACCEPTED, "refuse", "rule", lean=0.0)
     numbers |= fit_decision(seen, Decision.MANUAL, "unclear", "rule", lean=0.0)
+    if any(case.label == f"{DECISION}{ACCUSATION}" for case in corpus):
+        numbers |= fit_decision(seen, ACCUSATION, "accuse", "report", lean=0.5)
     fit([*learnt_from, *words], penalty=PENALTY).save(DATA / "model.npz")
     _write(numbers)
     sys.stdout.write(json.dumps({"cases": len(corpus), **numbers}, indent=2) + "\n")

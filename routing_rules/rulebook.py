@@ -51,6 +51,7 @@ _LOOKED_AT = 16  # rules; those behind them never lead
 _HEARD_AT = 8  # columns of the model; those behind them never lead
 _UNHEARD = -1.2  # the model's score of a unit it never learnt of
 _ASSIST_MOST = 3  # a clause that names more is everybody's
+ACCUSATION = "accusation"  # the model's decision on a text that accuses a unit
 TOPIC = "topic:"  # begins the model's label of a topic of the documents
 TERRITORY_LINE = "territory"  # stands for a line where the place decides (属地)
 _REVIEW_GRAVE = 2.0  # an anonymous bad mark says more than it can know: it takes twice the words
@@ -139,7 +140,7 @@ class Tuning:
 
     threshold: float  # confidence below which a person sorts
     part: float  # score from which a part of a text is a demand of its own
-    accuse: float  # score from which words accuse a unit
+    accuse: float  # score from which words in a review accuse its unit
     topic_bonus: float
     # What a ruling, and a row of the county's own folder, count above what was learnt elsewhere.
     ruled: float
@@ -159,6 +160,10 @@ class Tuning:
     refuse_gate: float
     refuse_model: float
     refuse_rule: float
+    accuse_bias: float
+    accuse_gate: float
+    accuse_model: float
+    accuse_report: float
     unclear_bias: float
     unclear_gate: float
     unclear_model: float
@@ -285,7 +290,7 @@ class Rulebook:
             and covers(self.rules[hit.rule].region, region)
         ]
         place = plain(complaint.place)
-        accused = self._accusing(gate_hits, complaint, text)
+        accused = self._accusing(gate_hits, heard, complaint, text)
         if accused is not None:
             return self._supervised(accused, region)
         stop = self._not_accepted(gate_hits, heard, hits[0].score if hits else 0.0)
@@ -336,7 +341,7 @@ class Rulebook:
             and self.gates[hit.rule].decision == Decision.EMERGENCY_LINE
         )
 
-    def _heard(self, heard: Heard, decision: Decision) -> float:
+    def _heard(self, heard: Heard, decision: str) -> float:
         column = self._column.get(f"{DECISION}{decision}")
         return float(heard.scores[column]) if column is not None else 0.0
 
@@ -472,33 +477,37 @@ class Rulebook:
         return Route(Decision.AUTO, lead, (), 0.98, candidates, self.digest, reason=reason)
 
     def _accusing(
-        self, hits: Sequence[Hit], complaint: Complaint, text: str
-    ) -> tuple[Hit, frozenset[str]] | None:
+        self, hits: Sequence[Hit], heard: Heard, complaint: Complaint, text: str
+    ) -> tuple[Sequence[str], frozenset[str]] | None:
         """Return the words of an accusation and the lines it accuses, or None."""
-        hit = next((hit for hit in hits if hit.rule == self._accusation), None)
-        need = self.tuning.accuse * (0.8 if complaint.kind == Kind.REPORT else 1.0)
-        if hit is None or hit.score < need:
+        hit = next((hit for hit in hits if hit.rule == self._accusation and hit.score > 0), None)
+        tuning = self.tuning
+        odds = (
+            tuning.accuse_bias
+            + tuning.accuse_gate * (math.log1p(hit.score) if hit else 0.0)
+            + tuning.accuse_model * self._heard(heard, ACCUSATION)
+            + tuning.accuse_report * (complaint.kind == Kind.REPORT)
+        )
+        if odds < 0:
             return None
-        return hit, self._names.accused(text)
+        return hit.terms if hit else (), self._names.accused(text)
 
-    def _supervised(self, accused: tuple[Hit, frozenset[str]], region: str) -> Route:
+    def _supervised(self, accused: tuple[Sequence[str], frozenset[str]], region: str) -> Route:
         """Route past whoever is accused, to the side that supervises."""
-        hit, lines = accused
+        words, lines = accused
+        said = f"诉求中的“{'”“'.join(words)}”" if words else "诉求"
         for place in self.gazetteer.parents(region):
             for line in ("wuxing_office", "government_office"):
                 unit = self.table.line_unit(place, line)
                 if unit is None or unit.region != place or line in lines:
                     continue
-                note = (
-                    f"诉求中的“{'”“'.join(hit.terms)}”是对单位或人员的举报，"
-                    f"不得转给被举报方，由负责监督的{unit.name}办理"
-                )
+                note = f"{said}是对单位或人员的举报，不得转给被举报方，由负责监督的{unit.name}办理"
                 citation = self.table.citation(unit.code)
                 evidence = Evidence(
                     EvidenceKind.CLAUSE if citation else EvidenceKind.DUTY,
                     citation.document if citation else "",
                     "、".join(citation.items) if citation else "",
-                    hit.terms,
+                    tuple(words),
                     Basis(unit.basis),
                     note,
                 )
