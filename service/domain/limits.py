@@ -1,7 +1,7 @@
 """Which limit (时限) holds for a ticket: the most specific row wins and says so."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from service.domain.calendar import Calendar
@@ -9,7 +9,7 @@ from service.domain.complaint import Complaint
 from service.domain.deadline import CountFrom, Limit, due, point_between
 from service.domain.policy import Policies, Policy
 from service.domain.scope import Origin, Scope, fitting
-from service.domain.ticket import Clock, Milestone, MilestoneKind, Stage
+from service.domain.ticket import Clock, Milestone, MilestoneKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,7 @@ class Timetable:
             warn_at=warn_at,
             next_at=warn_at,
             redo=redo,
+            count_from=rule.count_from,
         )
 
     def sender_milestone(
@@ -141,32 +142,3 @@ class Timetable:
             warn_at=min(warn_at, due_at),
             next_at=min(warn_at, due_at),
         )
-
-
-def govern(own: Milestone, sender: Milestone | None) -> tuple[Milestone, ...]:
-    """Return both clocks, the one that ends first marked as governing; our own on a tie."""
-    if sender is None:
-        return (own,)
-    ours = own.due_at <= sender.due_at
-    return replace(own, governing=ours), replace(sender, governing=not ours)
-
-
-# After a stage, the next one and which of a milestone's times brings it.
-NEXT_STAGE: Mapping[Stage, Stage] = {Stage.NORMAL: Stage.WARN, Stage.WARN: Stage.OVERDUE}
-
-
-def advance(milestone: Milestone, at: datetime) -> tuple[Milestone, ...]:
-    """Return the milestone after each stage that has come by `at`, in order; () if none has.
-
-    An overdue milestone that was never looked at in between passes through its warning: every
-    step leaves its event.
-    """
-    steps: list[Milestone] = []
-    current = milestone
-    while current.is_open and current.next_at is not None and current.next_at <= at:
-        stage = NEXT_STAGE[current.stage]
-        current = replace(
-            current, stage=stage, next_at=current.due_at if stage is Stage.WARN else None
-        )
-        steps.append(current)
-    return tuple(steps)
