@@ -25,10 +25,19 @@ from service.domain.clock import (
     stopped,
     worse,
 )
-from service.domain.complaint import Complaint, Decision, EvidenceKind, Kind, Route, UnitRef, Urgency
-from service.domain.deadline import CountFrom, Limit, due, parse_limit, point_between
+from service.domain.complaint import (
+    Complaint,
+    Decision,
+    EvidenceKind,
+    Kind,
+    Route,
+    UnitRef,
+    Urgency,
+)
+from service.domain.deadline import Limit, due, parse_limit
 from service.domain.lifecycle import Act, IllegalMove, State
-from service.domain.limits import Timetable
+from service.domain.limits import Starts, Timetable, lengthened
+from service.domain.limits import recalculated as worked_out_anew
 from service.domain.policy import Bears, Policy
 from service.domain.scope import Origin
 from service.domain.ticket import (
@@ -122,7 +131,7 @@ def supplement(ticket: Ticket, complaint: Complaint, times: Timetable) -> Ticket
         return after
     anew = _resolve_clocks(after, owed[0].unit, times)
     if ticket.pause:
-        anew = tuple(stopped(m) for m in anew)
+        anew = tuple(stopped(m, ticket.pause.at) for m in anew)
     kept = _each(ticket.milestones, lambda m: ended(m, Outcome.WITHDRAWN), owed)
     return replace(after, milestones=(*kept, *anew))
 
@@ -172,42 +181,64 @@ def dispatch(
     before = ticket.lead
     policy = policy_of(ticket, times)
     helping = {ref.unit for ref in assist}
+    first = not any(m.kind is MilestoneKind.SIGN for m in ticket.milestones)
     over = tuple(
-        m
-        for m in ticket.open()
-        if (m.unit not in helping if m.assisting else m.kind in _UNIT_OWES)
+        m for m in ticket.open() if (m.unit not in helping if m.assisting else m.kind in _UNIT_OWES)
     )
     kept = _each(ticket.milestones, lambda m: ended(m, Outcome.WITHDRAWN), over)
     ticket = replace(_lapsed(ticket, at), lead=lead, assist=assist, milestones=kept)
-    if ticket.owed(MilestoneKind.RESOLVE):
+    held = ticket.owed(MilestoneKind.RESOLVE)
+    if held and not (first and _starts(ticket, MilestoneKind.RESOLVE, times) in _WITH_THE_UNIT):
         full = made(ticket, MilestoneKind.RESOLVE, lead.unit, at, times)
 
         def bearing(m: Milestone) -> Milestone:
-            bearer = (
-                _bearer(policy.hand_over.redispatch, before.unit, coordinator)
-                if before
-                else m.bearer
-            )
+            bears = policy.hand_over.redispatch
+            bearer = _bearer(bears, before.unit, coordinator) if before else m.bearer
             if not bearer or bearer == lead.unit:
                 return replace(m, bearer="", bearer_until=None)
             return replace(m, bearer=bearer, bearer_until=full.due_at)
 
         milestones = _hand_over(kept, lead.unit, bearing)
     else:
-        milestones = (*kept, *_resolve_clocks(ticket, lead.unit, times))
+        rest = _each(kept, lambda m: ended(m, Outcome.WITHDRAWN), held)
+        milestones = (*rest, *_resolve_clocks(ticket, lead.unit, times, dispatched_at=at))
     owes = _UNIT_OWES if ticket.complaint.contact.phone else (MilestoneKind.SIGN,)
-    started = [made(ticket, kind, lead.unit, at, times) for kind in owes]
+    started = [
+        made(ticket, kind, lead.unit, _start(ticket, kind, times, at) if first else at, times)
+        for kind in owes
+    ]
+    ends = min(
+        (m.due_at for m in replace(ticket, milestones=milestones).owed(MilestoneKind.RESOLVE)),
+        default=None,
+    )
     there = {m.unit for m in milestones if m.is_open and m.assisting}
     for ref in assist:
-        for kind, limit in _assist_owes(policy):
-            if limit and ref.unit not in there:
-                started.append(made(ticket, kind, ref.unit, at, times, assisting=True))
+        if ref.unit not in there:
+            started += _made_assisting(ticket, ref.unit, at, ends, times)
     return replace(ticket, milestones=(*milestones, *started))
 
 
-def sign(ticket: Ticket, assisting: str, at: datetime) -> Ticket:
-    """Return the ticket signed for by its lead, or by an assisting unit."""
-    return _meet(ticket, MilestoneKind.SIGN, Act.SIGN, at, by=assisting)
+def sign(ticket: Ticket, assisting: str, at: datetime, times: Timetable) -> Ticket:
+    """Return the ticket signed for by its lead, or by an assisting unit. A clock whose limit counts
+    from the signing ran from the dispatch until now and begins here, the first time."""
+    signed = _meet(ticket, MilestoneKind.SIGN, Act.SIGN, at, by=assisting)
+    before = any(
+        m.kind is MilestoneKind.SIGN and m.met_at and not m.assisting for m in ticket.milestones
+    )
+    if assisting or (before and not ticket.redo):
+        return signed
+
+    def begun(m: Milestone) -> Milestone:
+        if m.redo != ticket.redo or _starts(ticket, m.kind, times) is not Starts.SIGN:
+            return m
+        fresh = made(ticket, m.kind, m.unit, at, times)
+        return kept_up(replace(fresh, governing=m.governing), m, at)
+
+    kinds = (
+        (MilestoneKind.CONTACT,) if ticket.redo else (MilestoneKind.CONTACT, MilestoneKind.RESOLVE)
+    )
+    ours = tuple(m for m in signed.open(*kinds) if not m.assisting and m.clock is Clock.OWN)
+    return replace(signed, milestones=governed(_each(signed.milestones, begun, ours)))
 
 
 def send_back(
@@ -226,7 +257,7 @@ def send_back(
         for m in ticket.milestones
         if m.kind is MilestoneKind.SIGN and m.unit == ticket.lead.unit and not m.assisting
     )
-    window = due(times.calendar, given, policy.send_backs.window).due_at
+    window = due(times.calendar_of(ticket.region), given, policy.send_backs.window).due_at
     if by.role not in policy.send_backs.waived_by:
         if ticket.ruled == ticket.lead.unit:
             raise RuleForbids("send-back-ruled", "工单已经裁定由本单位办理，不能再退单")
@@ -257,6 +288,18 @@ def rule(ticket: Ticket, lead: UnitRef, coordinator: str, at: datetime, times: T
     if not ticket.sent_back:
         raise RuleForbids("ruling-without-dispute", "工单没有被退回过，没有争议可裁定，请直接派单")
     return replace(dispatch(ticket, lead, (), coordinator, at, times), ruled=lead.unit)
+
+
+def ruling_words(ticket: Ticket) -> tuple[str, ...]:
+    """Return up to four words of the complaint by which the ruling is found again: those that the
+    router noticed, so that they are words of the rules and nobody's name."""
+    noticed = (
+        term
+        for candidate in ticket.route.candidates
+        for evidence in candidate.evidence
+        for term in evidence.terms
+    )
+    return tuple(dict.fromkeys(noticed))[:4]
 
 
 def contact(ticket: Ticket, at: datetime) -> Ticket:
@@ -303,8 +346,9 @@ def decide_extension(
     waiting_aside = replace(ticket, extensions=ticket.extensions[:-1])
     amount = parse_limit(asked.amount)
     own = _check_extension(waiting_aside, amount, at, times)
+    escalation, calendar = policy_of(ticket, times).escalation, times.calendar_of(ticket.region)
     moved = _each(
-        ticket.milestones, lambda m: _with_more(ticket, m, amount, at, times), (own,)
+        ticket.milestones, lambda m: extended(m, amount, escalation, at, calendar), (own,)
     )
     return replace(after, milestones=governed(moved))
 
@@ -320,11 +364,11 @@ def pause(ticket: Ticket, reason: str, at: datetime, times: Timetable) -> Ticket
         raise RuleForbids("pause-times", f"最多挂起 {policy.times} 次", policy.origin)
     if any(at > m.due_at for m in _own(ticket)):
         raise RuleForbids("pause-expired", "办结时限已过，不能再挂起", policy.origin)
-    until = due(times.calendar, at, policy.longest).due_at
+    until = due(times.calendar_of(ticket.region), at, policy.longest).due_at
     return replace(
         ticket,
         pauses=(*ticket.pauses, Pause(reason, at, until)),
-        milestones=_each(ticket.milestones, stopped, ticket.open()),
+        milestones=_each(ticket.milestones, lambda m: stopped(m, at), ticket.open()),
     )
 
 
@@ -336,8 +380,11 @@ def resume(ticket: Ticket, at: datetime, times: Timetable) -> Ticket:
         raise IllegalMove(ticket.state, Act.RESUME)
     # A replica whose clock is behind may resume before it paused: then no time went by.
     ends = min(max(at, pause.at), pause.until)
+    escalation, calendar = policy_of(ticket, times).escalation, times.calendar_of(ticket.region)
     running = _each(
-        ticket.milestones, lambda m: resumed(m, pause.at, ends, times.calendar), ticket.open()
+        ticket.milestones,
+        lambda m: resumed(m, pause.at, ends, escalation, calendar),
+        ticket.open(),
     )
     return replace(
         ticket,
@@ -450,33 +497,34 @@ def recalculated(
     """Return the ticket with its open clocks as the calendar and the limits now have it: extensions
     and pauses are given again, what ended stays. Without `limits_too` each keeps the limit that it
     was given and only the days are counted anew."""
+    calendar = times.calendar_of(ticket.region)
+    lead_due = [m.due_at for m in _own(ticket)]
 
     def anew(m: Milestone) -> Milestone:
-        granted = None if limits_too else (parse_limit(m.limit), m.count_from, m.basis)
-        fresh = made(
-            ticket,
-            m.kind,
-            m.unit,
-            m.started_at,
-            times,
-            assisting=m.assisting,
-            redo=m.redo,
-            granted=granted,
-            governing=m.governing,
-        )
-        own = m.kind is MilestoneKind.RESOLVE and not m.assisting
-        moves: list[tuple[datetime, Pause | Extension]] = [
-            (p.ended_at, p) for p in ticket.pauses if p.ended_at and p.at >= m.started_at
-        ]
-        for e in ticket.extensions if own else ():
-            if e.decided is Decided.GRANTED and e.decided_at and e.decided_at >= m.started_at:
-                moves.append((e.decided_at, e))
-        for when, move in sorted(moves, key=lambda each: each[0]):
-            if isinstance(move, Pause):
-                fresh = resumed(fresh, move.at, when, times.calendar)
-            else:
-                fresh = _with_more(ticket, fresh, parse_limit(move.amount), when, times)
-        return kept_up(fresh, m, at, stands=ticket.pause is not None)
+        clauses = _clauses(ticket.route, m.unit)
+        ceiling = lead_due[0] if m.assisting and lead_due else None
+        found: Milestone | None
+        if limits_too:
+            found = worked_out_anew(
+                m,
+                ticket.complaint,
+                times,
+                clauses=clauses,
+                assisting=m.assisting,
+                no_later_than=ceiling,
+            )
+        else:
+            ends = due(calendar, m.started_at, parse_limit(m.limit), m.count_from)
+            first_end = min(ends.due_at, ceiling) if ceiling else ends.due_at
+            found = lengthened(
+                calendar,
+                replace(m, original_due_at=first_end, provisional=ends.provisional),
+            )
+        if found is None:
+            return m
+        fresh = planned(found, times.policy(ticket.complaint, clauses).escalation, calendar)
+        kept = kept_up(fresh, m, at)
+        return stopped(kept, ticket.pause.at) if ticket.pause else kept
 
     open_ones = tuple(m for m in ticket.open() if m.clock is Clock.OWN)
     after = governed(_each(ticket.milestones, anew, open_ones))
@@ -506,68 +554,34 @@ def made(
     unit: str,
     start: datetime,
     times: Timetable,
-    *,
-    assisting: bool = False,
-    redo: int | None = None,
-    granted: tuple[Limit, CountFrom, str] | None = None,
-    governing: bool = True,
 ) -> Milestone:
-    """Return a new clock of ours for a unit. An assisting unit's limit and that of a redo are the
-    policy's; `granted` is a limit, how it counts and its basis, in place of what the rules say."""
+    """Return a new clock of ours for the unit that leads, or the one that runs the hotline."""
     clauses = _clauses(ticket.route, unit)
-    complaint = ticket.complaint
-    policy = times.policy(complaint, clauses)
-    redo = ticket.redo if redo is None else redo
-    usual = times.milestone(kind, unit, complaint, start, clauses=clauses, redo=redo)
-    helping = dict(_assist_owes(policy)).get(kind) if assisting else None
-    if granted is None and helping:
-        granted = (helping, policy.assisting.count_from, policy.assisting.origin.basis)
-    found = usual
-    if granted:
-        found = _granted(usual, granted, _warn_share(ticket, kind, unit, times), times)
-    elif redo and kind is MilestoneKind.RESOLVE:
-        shorter = (policy.redo.limit, policy.redo.count_from, policy.redo.origin.basis)
-        short = _granted(usual, shorter, _warn_share(ticket, kind, unit, times), times)
-        found = min(usual, short, key=lambda m: m.due_at)
-    found = replace(found, assisting=assisting, governing=governing)
-    return planned(found, policy.escalation, times.calendar)
+    found = times.milestone(kind, unit, ticket.complaint, start, clauses=clauses, redo=ticket.redo)
+    escalation = times.policy(ticket.complaint, clauses).escalation
+    return planned(found, escalation, times.calendar_of(ticket.region))
 
 
-def _granted(
-    usual: Milestone, granted: tuple[Limit, CountFrom, str], warn_share: float, times: Timetable
-) -> Milestone:
-    limit, count_from, basis = granted
-    ends = due(times.calendar, usual.started_at, limit, count_from)
-    warn_at = point_between(
-        times.calendar,
-        usual.started_at,
-        ends.due_at,
-        warn_share,
-        in_working_time=limit.in_working_time,
+def _made_assisting(
+    ticket: Ticket, unit: str, at: datetime, ends: datetime | None, times: Timetable
+) -> tuple[Milestone, ...]:
+    """Return what an assisting unit owes, none of it later than `ends`, the lead's due time."""
+    clauses = _clauses(ticket.route, unit)
+    escalation = times.policy(ticket.complaint, clauses).escalation
+    owed = (
+        times.assisting(
+            kind,
+            unit,
+            ticket.complaint,
+            at,
+            no_later_than=ends,
+            clauses=clauses,
+            redo=ticket.redo,
+        )
+        for kind in (MilestoneKind.SIGN, MilestoneKind.RESOLVE)
     )
-    return replace(
-        usual,
-        limit=str(limit),
-        count_from=count_from,
-        basis=basis,
-        due_at=ends.due_at,
-        original_due_at=ends.due_at,
-        provisional=ends.provisional,
-        warn_at=warn_at,
-    )
-
-
-def _warn_share(ticket: Ticket, kind: MilestoneKind, unit: str, times: Timetable) -> float:
-    return times.limits.rule(
-        kind, ticket.complaint, _clauses(ticket.route, unit)
-    ).warn_share
-
-
-def _assist_owes(policy: Policy) -> tuple[tuple[MilestoneKind, Limit | None], ...]:
-    return (
-        (MilestoneKind.SIGN, policy.assisting.sign),
-        (MilestoneKind.RESOLVE, policy.assisting.resolve),
-    )
+    calendar = times.calendar_of(ticket.region)
+    return tuple(planned(replace(m, assisting=True), escalation, calendar) for m in owed if m)
 
 
 def _clauses(route: Route, unit: str) -> frozenset[tuple[str, str]]:
@@ -581,15 +595,40 @@ def _clauses(route: Route, unit: str) -> frozenset[tuple[str, str]]:
     )
 
 
-def _resolve_clocks(ticket: Ticket, unit: str, times: Timetable) -> tuple[Milestone, ...]:
+def _resolve_clocks(
+    ticket: Ticket, unit: str, times: Timetable, *, dispatched_at: datetime | None = None
+) -> tuple[Milestone, ...]:
     """Return our clock to resolve and the sender's if it set one, each with what follows it."""
     complaint = ticket.complaint
-    start = complaint.clock_from or ticket.received_at
+    received = complaint.clock_from or ticket.received_at
+    start = _start(ticket, MilestoneKind.RESOLVE, times, dispatched_at)
     own = made(ticket, MilestoneKind.RESOLVE, unit, start, times)
-    sender = times.sender_milestone(unit, complaint, start)
-    policy = policy_of(ticket, times)
+    sender = times.sender_milestone(unit, complaint, received)
+    escalation, calendar = policy_of(ticket, times).escalation, times.calendar_of(ticket.region)
     both = governed((own, sender) if sender else (own,))
-    return tuple(planned(m, policy.escalation, times.calendar) for m in both)
+    return tuple(planned(m, escalation, calendar) for m in both)
+
+
+# A limit that counts from here begins only when a unit has the ticket.
+_WITH_THE_UNIT = frozenset({Starts.DISPATCH, Starts.SIGN})
+
+
+def _starts(ticket: Ticket, kind: MilestoneKind, times: Timetable) -> Starts:
+    unit = ticket.lead.unit if ticket.lead else ""
+    return times.limits.rule(kind, ticket.complaint, _clauses(ticket.route, unit)).starts
+
+
+def _start(
+    ticket: Ticket, kind: MilestoneKind, times: Timetable, dispatched_at: datetime | None
+) -> datetime:
+    """Return when a clock starts that begins with a dispatch, or before there was one."""
+    unit = ticket.lead.unit if ticket.lead else ""
+    return times.starts(
+        kind,
+        ticket.complaint,
+        dispatched_at=dispatched_at,
+        clauses=_clauses(ticket.route, unit),
+    )
 
 
 def _own(ticket: Ticket) -> tuple[Milestone, ...]:
@@ -602,7 +641,9 @@ def _check_extension(ticket: Ticket, amount: Limit, at: datetime, times: Timetab
     own = _own(ticket)
     if not own or at > own[0].due_at:
         when = f"（{_said(own[0].due_at)}）" if own else ""
-        raise RuleForbids("extension-expired", f"时限{when}已过，延期应在到期前申请和批准", policy.origin)
+        raise RuleForbids(
+            "extension-expired", f"时限{when}已过，延期应在到期前申请和批准", policy.origin
+        )
     granted = [parse_limit(e.amount) for e in ticket.extensions if e.decided is Decided.GRANTED]
     if len(granted) >= policy.times:
         said = f"最多延期 {policy.times} 次" if policy.times else "此类工单不能延期"
@@ -613,14 +654,6 @@ def _check_extension(ticket: Ticket, amount: Limit, at: datetime, times: Timetab
     if sum(g.amount for g in granted) + amount.amount > policy.total.amount:
         raise RuleForbids("extension-total", f"延期合计不能超过 {policy.total}", policy.origin)
     return own[0]
-
-
-def _with_more(
-    ticket: Ticket, m: Milestone, amount: Limit, at: datetime, times: Timetable
-) -> Milestone:
-    share = _warn_share(ticket, m.kind, m.unit, times)
-    escalation = policy_of(ticket, times).escalation
-    return extended(m, amount, share, escalation, at, times.calendar)
 
 
 def _lapsed(ticket: Ticket, at: datetime) -> Ticket:

@@ -5,6 +5,7 @@ Friday, and whatever rests on such days is provisional: the State Council's noti
 out late in the year before, and no library knows it earlier.
 """
 
+import copy
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -32,15 +33,38 @@ class YearTable:
 
 @dataclass(frozen=True, slots=True)
 class OfficeHours:
-    """When an office works on a working day, as spans in order. The last end is the day's cut-off."""
+    """When an office works on a working day, as spans in order that do not touch.
+
+    What comes in at `cut_off` or later has missed the day: it is not the first of a term that
+    counts from the day of receipt. Without one the day is cut off when the office closes.
+    """
 
     spans: tuple[tuple[time, time], ...] = ((time(8, 30), time(12)), (time(14), time(17, 30)))
+    cut_off: time | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse hours that are no hours."""
+        marks = [mark for span in self.spans for mark in span]
+        if not marks or any(later <= earlier for earlier, later in pairwise(marks)):
+            msg = "办公时间应由早到晚，各段不相接"
+            raise ValueError(msg)
+        if any(mark.microsecond or mark.tzinfo for mark in marks):
+            msg = "办公时间应为整秒"
+            raise ValueError(msg)
+        if self.cut_off is not None and not marks[0] < self.cut_off <= marks[-1]:
+            msg = "当日截止时间应在办公时间之内"
+            raise ValueError(msg)
 
     @property
     def closes_at(self) -> time:
-        """Return the cut-off of a day. 民法典 204: where there are office hours, a term ends with
+        """Return when a day's terms end. 民法典 204: where there are office hours, a term ends with
         them."""
         return self.spans[-1][1]
+
+    @property
+    def cuts_off_at(self) -> time:
+        """Return from when on what comes in belongs to the next day."""
+        return self.cut_off or self.closes_at
 
     @property
     def seconds(self) -> int:
@@ -68,6 +92,18 @@ def _seconds(at: time) -> int:
     return at.hour * 3600 + at.minute * 60 + at.second
 
 
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """Days on which the offices of one region are closed, whatever the country does: a flood, a
+    festival of its own. `region` is a GB/T 2260 code, `name` what people are told."""
+
+    region: str
+    first: date
+    last: date
+    name: str
+    source: str
+
+
 class Calendar:
     """Which days are worked, and how working time adds up.
 
@@ -75,7 +111,12 @@ class Calendar:
     including day d, `_days` lists them.
     """
 
-    def __init__(self, years: Iterable[YearTable], hours: OfficeHours | None = None) -> None:
+    def __init__(
+        self,
+        years: Iterable[YearTable],
+        hours: OfficeHours | None = None,
+        closures: Iterable[Closure] = (),
+    ) -> None:
         """Build from year tables that follow each other without a gap; ValueError otherwise."""
         tables = sorted(years, key=lambda table: table.year)
         if not tables:
@@ -99,14 +140,35 @@ class Calendar:
             self._names.update(table.off)
             worked |= table.worked
         self._worked = frozenset(worked)
-        end = date(tables[-1].year + _YEARS_GUESSED, 12, 31)
-        self._days = array("i")
-        self._worked_by = array("i")
-        for ordinal in range(_FIRST.toordinal(), end.toordinal() + 1):
+        self._closed: dict[date, str] = {}
+        self._end = date(tables[-1].year + _YEARS_GUESSED, 12, 31)
+        self._fill(closures)
+
+    def _fill(self, closures: Iterable[Closure]) -> None:
+        self._closed = {
+            date.fromordinal(ordinal): closure.name
+            for closure in closures
+            for ordinal in range(closure.first.toordinal(), closure.last.toordinal() + 1)
+        }
+        days, worked_by = array("i"), array("i")
+        for ordinal in range(_FIRST.toordinal(), self._end.toordinal() + 1):
             day = date.fromordinal(ordinal)
-            if day in worked or (day.weekday() < 5 and day not in self._names):
-                self._days.append(ordinal)
-            self._worked_by.append(len(self._days))
+            if day not in self._closed and (
+                day in self._worked or (day.weekday() < 5 and day not in self._names)
+            ):
+                days.append(ordinal)
+            worked_by.append(len(days))
+        self._days, self._worked_by = days, worked_by
+
+    def local(self, hours: OfficeHours, closures: Iterable[Closure] = ()) -> "Calendar":
+        """Return this calendar with the office hours and the closures of one region. Without
+        closures it shares the arrays, so that a region more costs nothing."""
+        other = copy.copy(self)
+        other.hours = hours
+        found = tuple(closures)
+        if found:
+            other._fill(found)
+        return other
 
     def covers(self, first: date, last: date) -> bool:
         """Whether every day from `first` to `last` is officially published."""
@@ -120,8 +182,19 @@ class Calendar:
         """Whether the day is worked."""
         return self._count(day) > self._count(day - timedelta(days=1))
 
+    def is_closed(self, day: date) -> bool:
+        """Whether a local closure shuts the offices on the day."""
+        return day in self._closed
+
+    def working_days(self, after: date, until: date) -> int:
+        """Return how many days are worked after one day, up to and including another."""
+        return self._count(until) - self._count(after)
+
     def name(self, day: date) -> str:
-        """Return why a day is off or on in Chinese: the holiday, 周六, 周日, 调休上班, or 工作日."""
+        """Return why a day is off or on in Chinese: the closure, the holiday, 周六, 周日, 调休上班, or
+        工作日."""
+        if day in self._closed:
+            return self._closed[day]
         if day in self._worked:
             return "调休上班"
         if day in self._names:

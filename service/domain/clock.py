@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from service.domain.calendar import SHANGHAI, Calendar
-from service.domain.deadline import CountFrom, Limit, due, parse_limit, point_between
+from service.domain.calendar import Calendar
+from service.domain.deadline import Limit, due, parse_limit
+from service.domain.limits import lengthened
 from service.domain.policy import Escalation, Measures
 from service.domain.ticket import Clock, Milestone, MilestoneKind, Outcome, Stage, Step
 
@@ -95,85 +96,47 @@ def ended(milestone: Milestone, outcome: Outcome) -> Milestone:
     return replace(milestone, outcome=outcome, next_at=None, answers=milestone.unit)
 
 
-def stopped(milestone: Milestone) -> Milestone:
-    """Return the milestone standing still (挂起). A sender does not know of our pauses: its clock
-    runs on."""
-    return milestone if milestone.clock is Clock.SENDER else replace(milestone, next_at=None)
+def stopped(milestone: Milestone, at: datetime) -> Milestone:
+    """Return the milestone standing still (挂起), if it can: what is over already is not stopped, and
+    a sender does not know of our pauses."""
+    return replace(milestone, next_at=None) if _stops(milestone, at) else milestone
 
 
-def resumed(milestone: Milestone, since: datetime, at: datetime, calendar: Calendar) -> Milestone:
-    """Return the milestone after it stood still from `since` to `at`: whatever was ahead then is as
-    far ahead now, in working time if the limit is one, else by the clock on the wall."""
-    if milestone.clock is Clock.SENDER:
+def resumed(
+    milestone: Milestone, since: datetime, at: datetime, escalation: Escalation, calendar: Calendar
+) -> Milestone:
+    """Return the milestone after it stood still from `since` to `at`: what was ahead then is as far
+    ahead now, in working time if the limit is one, else by the clock on the wall."""
+    if not _stops(milestone, since):
         return milestone
-    in_working_time = parse_limit(milestone.limit).in_working_time
-
-    def later(time: datetime) -> datetime:
-        if time <= since:
-            return time
-        if not in_working_time:
-            return time + (at - since)
-        left = calendar.working_seconds(since, time)
-        return calendar.after_working_seconds(at, left) if left > 0 else max(time, at)
-
-    return waiting(
-        _published(
-            replace(
-                milestone,
-                due_at=later(milestone.due_at),
-                warn_at=later(milestone.warn_at),
-                steps=tuple(Step(step.measure, later(step.at)) for step in milestone.steps),
-            ),
-            calendar,
-        )
-    )
+    if parse_limit(milestone.limit).in_working_time:
+        paused_s = max(0, calendar.working_seconds(since, at))
+    else:
+        paused_s = int((at - since) / timedelta(seconds=1))
+    longer = lengthened(calendar, milestone, paused_s=paused_s)
+    return kept_up(planned(longer, escalation, calendar), milestone, at)
 
 
 def extended(
-    milestone: Milestone,
-    amount: Limit,
-    warn_share: float,
-    escalation: Escalation,
-    at: datetime,
-    calendar: Calendar,
+    milestone: Milestone, by: Limit, escalation: Escalation, at: datetime, calendar: Calendar
 ) -> Milestone:
-    """Return the milestone with more time, counted from its due time; its first one is kept. What
-    it was warned of is behind it unless the new warning is still to come."""
-    due_at = due(calendar, milestone.due_at, amount, CountFrom.NEXT_DAY).due_at
-    warn_at = point_between(
-        calendar,
-        milestone.started_at,
-        due_at,
-        warn_share,
-        in_working_time=amount.in_working_time,
-    )
-    warned = milestone.done > 0 and warn_at <= at
-    moved = replace(
-        milestone,
-        due_at=due_at,
-        warn_at=warn_at,
-        done=int(warned),
-        stage=milestone.stage if warned or milestone.stage is not Stage.WARN else Stage.NORMAL,
-    )
-    return planned(_published(moved, calendar), escalation, calendar)
+    """Return the milestone with more time (延期). What it was warned of is behind it unless the new
+    warning is still to come. Raises LimitError for an amount beyond all sense."""
+    longer = lengthened(calendar, milestone, by=by)
+    return kept_up(planned(longer, escalation, calendar), milestone, at)
 
 
-def kept_up(fresh: Milestone, before: Milestone, at: datetime, *, stands: bool) -> Milestone:
+def _stops(milestone: Milestone, at: datetime) -> bool:
+    return milestone.is_open and milestone.clock is Clock.OWN and milestone.due_at > at
+
+
+def kept_up(fresh: Milestone, before: Milestone, at: datetime) -> Milestone:
     """Return a clock that was worked out anew as the same clock: what has come stays, as far as its
-    time is behind by the new reckoning too. A card that a person gave stays. `stands` is for one
-    that stands still (挂起)."""
+    time is behind by the new reckoning too. A card that a person gave stays."""
     behind = sum(step.at <= at for step in fresh.course[: before.done])
     given = before.stage if before.stage is not _reached(before, before.done) else Stage.NORMAL
-    moved = replace(
-        fresh,
-        id=before.id,
-        done=behind,
-        stage=worse(_reached(fresh, behind), given),
-        governing=before.governing,
-        bearer=before.bearer,
-        bearer_until=before.bearer_until,
-    )
-    return stopped(moved) if stands else waiting(moved)
+    stage = worse(_reached(fresh, behind), given)
+    return waiting(replace(fresh, id=before.id, done=behind, stage=stage))
 
 
 def governed(milestones: Iterable[Milestone]) -> tuple[Milestone, ...]:
@@ -191,12 +154,3 @@ def _rivals(milestone: Milestone) -> bool:
 
 def _reached(milestone: Milestone, done: int) -> Stage:
     return STAGE[milestone.course[done - 1].measure] if done else Stage.NORMAL
-
-
-def _published(milestone: Milestone, calendar: Calendar) -> Milestone:
-    """Return the milestone marked as provisional where it rests on days not published yet."""
-    first, last = (
-        t.astimezone(SHANGHAI).date() for t in (milestone.started_at, milestone.due_at)
-    )
-    in_working_time = parse_limit(milestone.limit).in_working_time
-    return replace(milestone, provisional=in_working_time and not calendar.covers(first, last))

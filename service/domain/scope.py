@@ -20,6 +20,9 @@ class Status(StrEnum):
 STATUS_WORDS = {Status.READ: "文件", Status.SECOND_HAND: "转引", Status.DEFAULT: "缺省设定"}
 
 
+_FIELD_WORDS = ("文件条目", "紧急程度", "诉求类型", "渠道", "地区")  # in the order of Scope.rank
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """The tickets for which a row holds; an empty field holds for everything.
@@ -42,8 +45,12 @@ class Scope:
             and self.kind in {"", complaint.kind}
             and self.urgency in {"", complaint.urgency}
             and (not self.region or covers(self.region, complaint.region))
-            and (not self.document or (self.document, self.item) in clauses)
+            and (not self.document or any(self._is_clause(*clause) for clause in clauses))
         )
+
+    def _is_clause(self, document: str, item: str) -> bool:
+        # A route that rests on several items of one document names them together: 6、7.
+        return document == self.document and self.item in item.split("、")
 
     @property
     def rank(self) -> tuple[int, ...]:
@@ -56,6 +63,13 @@ class Scope:
             bool(self.channel),
             len(prefix(self.region)) if self.region else 0,
         )
+
+    @property
+    def named_by(self) -> str:
+        """Return by what it is narrower than everything, in Chinese: `按条目、紧急程度`, or ""."""
+        told = zip(_FIELD_WORDS, self.rank, strict=True)
+        words = [word for word, counts in told if counts]
+        return f"按{'、'.join(words)}" if words else ""
 
     @property
     def is_everything(self) -> bool:
@@ -94,6 +108,6 @@ def fitting(
     rows: Iterable[Row], complaint: Complaint, clauses: Collection[tuple[str, str]]
 ) -> Sequence[Row]:
     """Return the rows that hold for a complaint, the most specific first, and among equally
-    specific ones the earlier."""
+    specific ones the later."""
     found = [row for row in rows if row.origin.scope.holds(complaint, clauses)]
-    return sorted(found, key=lambda row: row.origin.scope.rank, reverse=True)
+    return sorted(found, key=lambda row: row.origin.scope.rank)[::-1]

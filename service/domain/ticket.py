@@ -68,6 +68,10 @@ class Milestone:
 
     `answers` is the unit against which it counts. Where the days that an earlier unit used up are
     that unit's (`HandOver`), `bearer` is that unit, and answers for a late end up to `bearer_until`.
+
+    `extended` is how much extensions (延期) added, as a limit is written (`5 工作日`), and `paused_s`
+    what pauses (挂起) gave back: in working seconds where the limit runs in working time. The due
+    date is the original one with both added.
     """
 
     kind: MilestoneKind
@@ -86,6 +90,8 @@ class Milestone:
     met_at: datetime | None = None
     outcome: Outcome | None = None
     redo: int = 0
+    extended: str = ""
+    paused_s: int = 0
     id: int = 0  # 0 until stored
     assisting: bool = False  # an assisting unit's (协办)
     count_from: CountFrom = CountFrom.NEXT_DAY
