@@ -1,26 +1,30 @@
-"""Reads the calendars and the limits into a Timetable, refusing what does not add up."""
+"""Reads calendars, limits and policies into a Timetable, refusing what does not add up."""
 
 import hashlib
-from datetime import date, timedelta
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
+
+from routing_rules.calendars import (
+    DATA,
+    ClockFileError,
+    FileRow,
+    RegionCode,
+    Text,
+    load_calendar,
+    load_local,
+    load_year,
+    rows,
+    why,
+    year_table,
 )
-
 from service.domain.access import Role
-from service.domain.calendar import Calendar, OfficeHours, YearTable
 from service.domain.complaint import Kind, Urgency
 from service.domain.deadline import CountFrom, Limit, parse_limit
-from service.domain.limits import LimitRule, Limits, Timetable, shadowed
+from service.domain.limits import MAY_START, LimitRule, Limits, Starts, Timetable, shadowed
 from service.domain.policy import (
     SECTIONS,
     Assisting,
@@ -38,63 +42,30 @@ from service.domain.policy import (
 from service.domain.scope import Origin, Scope, Status
 from service.domain.ticket import MilestoneKind
 
-DATA = Path(__file__).parent / "data"
+__all__ = [
+    "ClockFileError",
+    "load_calendar",
+    "load_limits",
+    "load_policies",
+    "load_timetable",
+    "load_year",
+    "year_table",
+]
+
+# Where a row does not say from what it counts.
+_USUALLY_STARTS = {
+    MilestoneKind.SIGN: Starts.DISPATCH,
+    MilestoneKind.CONTACT: Starts.DISPATCH,
+    MilestoneKind.RESOLVE: Starts.RECEIPT,
+    MilestoneKind.CALL_BACK: Starts.RESOLVE,
+}
 
 
-class ClockFileError(Exception):
-    """A calendar or limits file that cannot be used; the message names file, row and reason."""
-
-
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Off(_Row):
-    name: Annotated[str, Field(min_length=1, max_length=20)]
-    first: Annotated[str, Field(alias="from", pattern=r"^\d\d-\d\d$")]
-    last: Annotated[str, Field(alias="to", pattern=r"^\d\d-\d\d$")]
-
-
-class _Year(_Row):
-    year: Annotated[int, Field(ge=2000, le=2100)]
-    status: Literal["official", "forecast"]
-    source: Annotated[str, Field(min_length=1)]
-    days_off: list[_Off]
-    worked: list[Annotated[str, Field(pattern=r"^\d\d-\d\d$")]]
-
-    def table(self) -> YearTable:
-        """Return the year, or raise ValueError where it contradicts itself."""
-        off: dict[date, str] = {}
-        for span in self.days_off:
-            first, last = self._day(span.first), self._day(span.last)
-            if last < first:
-                msg = f"{span.name}: {span.last} 早于 {span.first}"
-                raise ValueError(msg)
-            for n in range((last - first).days + 1):
-                day = first + timedelta(days=n)
-                if day in off:
-                    msg = f"{day} 同时属于{off[day]}和{span.name}"
-                    raise ValueError(msg)
-                off[day] = span.name
-        worked = {self._day(text) for text in self.worked}
-        for day in sorted(worked):
-            if day in off:
-                msg = f"{day} 既放假（{off[day]}）又上班"
-                raise ValueError(msg)
-            if day.weekday() < 5:
-                msg = f"{day} 不是周末，无需列为调休上班"
-                raise ValueError(msg)
-        return YearTable(self.year, self.status == "official", self.source, off, frozenset(worked))
-
-    def _day(self, text: str) -> date:
-        return date.fromisoformat(f"{self.year}-{text}")
-
-
-class _Match(_Row):
+class _Match(FileRow):
     channel: str = ""
     kind: Kind | Literal[""] = ""
     urgency: Urgency | Literal[""] = ""
-    region: Annotated[str, Field(pattern=r"^(\d{6}|)$")] = ""
+    region: RegionCode = ""
     document: str = ""
     item: str = ""
 
@@ -109,10 +80,10 @@ class _Match(_Row):
 LimitText = Annotated[Limit, BeforeValidator(lambda text: parse_limit(str(text)))]
 
 
-class _Sourced(_Row):
+class _Sourced(FileRow):
     match: _Match = _Match()
     status: Status
-    source: Annotated[str, Field(min_length=1)]
+    source: Text
 
     @property
     def origin(self) -> Origin:
@@ -124,11 +95,26 @@ class _Limit(_Sourced):
     milestone: MilestoneKind
     limit: LimitText
     count_from: CountFrom
+    starts: Starts | None = None
     warn_share: Annotated[float, Field(gt=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _can_start(self) -> "_Limit":
+        if self.starts and self.starts not in MAY_START[self.milestone]:
+            msg = f"{self.milestone} 不能自 {self.starts} 起算"
+            raise ValueError(msg)
+        return self
 
     def rule(self) -> LimitRule:
         """Return the row as the domain's value."""
-        return LimitRule(self.milestone, self.limit, self.count_from, self.warn_share, self.origin)
+        return LimitRule(
+            self.milestone,
+            self.limit,
+            self.count_from,
+            self.warn_share,
+            self.origin,
+            self.starts or _USUALLY_STARTS[self.milestone],
+        )
 
 
 Roles = Annotated[frozenset[Role], Field(min_length=1)]
@@ -199,7 +185,7 @@ class _Assisting(_Sourced):
         return Assisting(self.sign, self.resolve, self.count_from, self.origin, self.awaited)
 
 
-class _Step(_Row):
+class _Step(FileRow):
     step: Measures
     at: Literal["due"] | None = None
     after: LimitText | None = None
@@ -241,46 +227,18 @@ _SECTION: TypeAdapter[
 )
 
 
-def load_calendar(folder: Path = DATA / "calendars", hours: OfficeHours | None = None) -> Calendar:
-    """Return the calendar of all year files in a folder, or raise ClockFileError."""
-    years = [year_table(path) for path in sorted(folder.glob("*.yaml"))]
-    seen: set[int] = set()
-    for table in years:
-        if table.year in seen:
-            msg = f"{folder}: {table.year} 年出现两次"
-            raise ClockFileError(msg)
-        seen.add(table.year)
-    try:
-        return Calendar(years, hours)
-    except ValueError as error:
-        msg = f"{folder}: {error}"
-        raise ClockFileError(msg) from error
-
-
-def year_table(path: Path) -> YearTable:
-    """Return the year a calendar file describes, or raise ClockFileError."""
-    try:
-        return _Year.model_validate(_read(path)).table()
-    except (ValidationError, ValueError) as error:
-        raise ClockFileError(f"{path}: {_why(error)}") from error
-
-
 def load_limits(path: Path = DATA / "limits.yaml") -> Limits:
     """Return the limits with their digest, or raise ClockFileError.
 
     Refused besides a broken row: two rows that hold for exactly the same, and a milestone without a
     row that holds for everything, so that every ticket has a limit.
     """
-    rows = _read(path)
-    if not isinstance(rows, list):
-        msg = f"{path}: 应为列表"
-        raise ClockFileError(msg)
     rules: list[LimitRule] = []
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(rows(path), 1):
         try:
             rules.append(_Limit.model_validate(row).rule())
         except ValidationError as error:
-            raise ClockFileError(f"{path}: 第 {number} 行规则：{_why(error)}") from error
+            raise ClockFileError(f"{path}: 第 {number} 行规则：{why(error)}") from error
     for loser, winner in shadowed(rules):
         msg = f"{path}: “{loser.origin.source}”与“{winner.origin.source}”适用范围完全相同"
         raise ClockFileError(msg)
@@ -294,16 +252,12 @@ def load_limits(path: Path = DATA / "limits.yaml") -> Limits:
 
 def load_policies(path: Path = DATA / "policies.yaml") -> Policies:
     """Return the policies, or raise ClockFileError; every section has a row for everything."""
-    rows = _read(path)
-    if not isinstance(rows, list):
-        msg = f"{path}: 应为列表"
-        raise ClockFileError(msg)
     found: list[Section] = []
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(rows(path), 1):
         try:
             found.append(_SECTION.validate_python(row).row())
         except ValidationError as error:
-            raise ClockFileError(f"{path}: 第 {number} 行规则：{_why(error)}") from error
+            raise ClockFileError(f"{path}: 第 {number} 行规则：{why(error)}") from error
     seen: set[tuple[str, Scope]] = set()
     for section in found:
         key = (type(section).__name__, section.origin.scope)
@@ -319,15 +273,25 @@ def load_policies(path: Path = DATA / "policies.yaml") -> Policies:
 
 
 def load_timetable(overlay: Path | None = None) -> Timetable:
-    """Return the calendar, limits and policies; a limits.yaml, policies.yaml or calendars/ in the
-    overlay replaces ours."""
-    folder = DATA / "calendars"
-    if overlay and (overlay / "calendars").is_dir():
-        folder = overlay / "calendars"
+    """Return the calendars, limits and policies, or raise ClockFileError.
+
+    In the overlay a limits.yaml, policies.yaml or office_hours.yaml replaces ours, a closures.yaml
+    adds to ours, and a file in calendars/ adds its year or replaces ours of the same year.
+    """
+    over = overlay / "calendars" if overlay and (overlay / "calendars").is_dir() else None
+    limits = _laid_over("limits.yaml", overlay)
+    policies = _laid_over("policies.yaml", overlay)
+    closures = [DATA / "closures.yaml"]
+    if overlay and (overlay / "closures.yaml").is_file():
+        closures.append(overlay / "closures.yaml")
+    country, local = load_local(
+        load_calendar(over=over), _laid_over("office_hours.yaml", overlay), *closures
+    )
     return Timetable(
-        load_calendar(folder),
-        load_limits(_laid_over("limits.yaml", overlay)),
-        load_policies(_laid_over("policies.yaml", overlay)),
+        country,
+        replace(load_limits(limits), digest=_digest((limits, policies))),
+        load_policies(policies),
+        local,
     )
 
 
@@ -335,17 +299,6 @@ def _laid_over(name: str, overlay: Path | None) -> Path:
     return overlay / name if overlay and (overlay / name).is_file() else DATA / name
 
 
-def _read(path: Path) -> Any:
-    try:
-        return yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ClockFileError(f"{path}: {error}") from error
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return "；".join(
-            f"{'.'.join(str(part) for part in fault['loc'])} {fault['msg']}"
-            for fault in error.errors()
-        )
-    return str(error)
+def _digest(paths: Sequence[Path]) -> str:
+    parts = (hashlib.sha256(path.read_bytes()).digest() for path in paths)
+    return hashlib.sha256(b"".join(parts)).hexdigest()

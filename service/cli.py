@@ -5,7 +5,8 @@ import logging
 import socket
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import structlog
@@ -14,12 +15,13 @@ import uvicorn
 import yaml
 
 from adapters.sources import SourceFileError
-from routing_rules.clocks import ClockFileError, load_timetable
+from routing_rules.clocks import ClockFileError, load_timetable, load_year
+from routing_rules.rulebook import load
 from routing_rules.yamlfile import RuleFileError
 from service import cli_rules
 from service.demo import prepare
 from service.domain.access import Actor, Role
-from service.domain.calendar import SHANGHAI
+from service.domain.calendar import SHANGHAI, Calendar
 from service.domain.deadline import CountFrom, LimitError, due, parse_limit
 from service.main import build, now, wire
 from service.store import BadDatabaseUrl, Store, StoreUnavailable, open_store, tokens
@@ -130,6 +132,9 @@ def deadline(
     count_from: Annotated[CountFrom, typer.Option(help="Which day counts first.")] = (
         CountFrom.NEXT_DAY
     ),
+    region: Annotated[
+        str, typer.Option(help="Count by a region's office hours and closures: code or name.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Work out when a limit ends, and say how."""
@@ -139,10 +144,18 @@ def deadline(
         raise Refused(f"看不懂的时间“{start}”，应如 2026-11-18T09:12", 2) from None
     if at.tzinfo is None:
         at = at.replace(tzinfo=SHANGHAI)
+    rules = settings().rules
+    code = load(rules).gazetteer.find(region) if region else ""
+    if code is None:
+        raise Refused(f"没有这个地区：{region}", 2)
     try:
-        found = due(load_timetable(settings().rules).calendar, at, parse_limit(limit), count_from)
-    except (LimitError, OverflowError) as error:
+        found = due(load_timetable(rules).calendar_of(code), at, parse_limit(limit), count_from)
+    except LimitError as error:
         raise Refused(str(error), 2) from None
+    except OverflowError:
+        raise Refused(
+            f"{at:%Y-%m-%d} 起的时限超出日历所及（2000 年至数据截止后若干年）", 2
+        ) from None
     if as_json:
         print_document(
             {
@@ -157,14 +170,54 @@ def deadline(
 
 @calendar_app.command("check")
 def check_calendar() -> None:
-    """Tell which years are there; exit 1 if the next 60 days are not all published."""
-    calendar = load_timetable(settings().rules).calendar
+    """Tell which years and local calendars are there; exit 1 if the next 60 days are not all
+    published."""
+    times = load_timetable(settings().rules)
+    calendar = times.calendar
     for year, table in calendar.years.items():
-        typer.echo(f"{year} {'正式' if table.official else '预测'} {table.source}")
+        count = calendar.working_days(date(year - 1, 12, 31), date(year, 12, 31))
+        typer.echo(
+            f"{year} {'正式' if table.official else '预测'} {count} 个工作日，"
+            f"调休上班 {len(table.worked)} 天，{table.source}"
+        )
+    typer.echo(f"办公时间 {_hours(calendar)}")
+    for region, local in times.local.items():
+        typer.echo(f"{region} 办公时间 {_hours(local)}，停办 {len(local.closed)} 天")
     left = calendar.days_left(now().astimezone(SHANGHAI).date())
     typer.echo(f"数据到 {calendar.last}，还有 {left} 天")
     if left < 60:
         raise typer.Exit(1)
+
+
+@calendar_app.command("load")
+def load_calendar_year(
+    file: Annotated[
+        Path, typer.Argument(help="A year's file, as in routing_rules/data/calendars.")
+    ],
+) -> None:
+    """Take a year into the folder of BANJIE_RULES; exit 1 if it cannot be. A forecast may become
+    official, nothing else is overwritten."""
+    overlay = settings().rules
+    if overlay is None:
+        raise Refused(
+            "请先用 BANJIE_RULES 指明本地规则文件夹，新一年的日历写入其中的 calendars/", 2
+        )
+    try:
+        table, target = load_year(file, overlay)
+    except ClockFileError as error:
+        raise Refused(f"未录入：{error}", 1) from None
+    status = "正式" if table.official else "预测"
+    if target is None:
+        typer.echo(f"{table.year} 年{status}安排已经录入，与本文件一致，未作改动")
+        return
+    calendar = load_timetable(overlay).calendar
+    typer.echo(f"{table.year} 年{status}安排已写入 {target}，数据到 {calendar.last}")
+    typer.echo("重启服务后生效；此前暂定的到期时间随后重新计算")
+
+
+def _hours(calendar: Calendar) -> str:
+    spans = "、".join(f"{start:%H:%M}–{end:%H:%M}" for start, end in calendar.hours.spans)
+    return f"{spans}（{calendar.hours.cuts_off_at:%H:%M} 截止）"
 
 
 def main() -> None:

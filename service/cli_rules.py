@@ -13,13 +13,13 @@ from pydantic import TypeAdapter
 from adapters.sources import load_sources
 from routing_rules import check as checking
 from routing_rules.clauses import Clause, diff, parse_clauses, read_clauses
+from routing_rules.clock_check import Proof, World, prove
 from routing_rules.clocks import ClockFileError, load_timetable
 from routing_rules.derive import clause_file, derive, refusal, render
 from routing_rules.evaluate import complaint_from, evaluate
 from routing_rules.readable import Unreadable
 from routing_rules.rulebook import Rulebook, load
 from service.domain.complaint import Route
-from service.domain.limits import Limits
 from service.domain.region import covers
 from service.store import open_store, tickets
 from service.terminal import AsJson, Refused, print_document, settings
@@ -64,7 +64,13 @@ def check_rules(as_json: AsJson = False) -> None:
     except ClockFileError as error:
         raise Refused(str(error), 1) from error
     sources = load_sources(settings().sources)
-    findings = checking.check(overlay, [lambda book: _limits(book, times.limits)])
+    proofs: list[Proof] = []
+
+    def clocks(book: Rulebook) -> Iterable[checking.Finding]:
+        proofs.append(prove(times, _world(book, (source.channel for source in sources.values()))))
+        return proofs[-1].findings
+
+    findings = checking.check(overlay, [clocks])
     if as_json:
         print_document(
             [
@@ -86,21 +92,20 @@ def check_rules(as_json: AsJson = False) -> None:
             )
         grave = sum(f.grave for f in findings)
         typer.echo(
-            f"{len(times.limits.rules)} 条时限，日历到 {times.calendar.last}，{len(sources)} 个来源；"
+            f"{len(times.limits.rules)} 条时限（{sum(proof.tried for proof in proofs)} 种组合已逐一核对），"
+            f"日历到 {times.calendar.last}，{len(sources)} 个来源；"
             f"{grave} 个错误，{len(findings) - grave} 个提示"
         )
     if any(f.grave for f in findings):
         raise typer.Exit(1)
 
 
-def _limits(book: Rulebook, limits: Limits) -> Iterable[checking.Finding]:
-    """Find limits of clauses that no document has."""
-    known = {(clause.document, clause.key) for clause in book.clauses.values()}
-    for rule in limits.rules:
-        scope = rule.origin.scope
-        if scope.document and (scope.document, scope.item) not in known:
-            text = f"时限引用的条目不存在：{scope.document}第{scope.item}项"
-            yield checking.Finding("unknown-clause", rule.origin.source, "limits.yaml", 0, text)
+def _world(book: Rulebook, channels: Iterable[str]) -> World:
+    return World(
+        frozenset(channels),
+        frozenset(region.code for region in book.gazetteer.regions),
+        frozenset((clause.document, clause.key) for clause in book.clauses.values()),
+    )
 
 
 @app.command("explain")

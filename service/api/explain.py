@@ -33,8 +33,12 @@ async def explain_deadline(asked: DeadlineIn, app: Parts, _by: Caller) -> Deadli
     start = asked.from_
     if start.tzinfo is None:
         start = start.replace(tzinfo=SHANGHAI)
+    region = app.gazetteer.find(asked.region) if asked.region else ""
+    if region is None:
+        raise PayloadRejected([FieldProblem("/region", "没有这个地区，应为区划代码或名称")])
+    calendar = app.times.calendar_of(region)
     try:
-        found = due(app.times.calendar, start, parse_limit(asked.limit), asked.count_from)
+        found = due(calendar, start, parse_limit(asked.limit), asked.count_from)
     except OverflowError as error:
         msg = f"{start:%Y-%m-%d} 起的时限超出日历所及（2000 年至数据截止后若干年）"
         raise LimitError(msg) from error

@@ -58,11 +58,13 @@ class RoutingIn(Given):
 
 
 class DeadlineIn(Given):
-    """A start and a limit to try the calendar with. A time without zone is Asia/Shanghai."""
+    """A start and a limit to try the calendar with. A time without zone is Asia/Shanghai; a region
+    (code or name) counts by its own office hours and closures."""
 
     from_: Annotated[datetime, Field(alias="from")]
     limit: Annotated[str, StringConstraints(max_length=40)]
     count_from: CountFrom = CountFrom.NEXT_DAY
+    region: Annotated[str, StringConstraints(max_length=64, pattern=PRINTABLE)] = ""
 
 
 class DeadlineOut(BaseModel):

@@ -182,9 +182,10 @@ class Calendar:
         """Whether the day is worked."""
         return self._count(day) > self._count(day - timedelta(days=1))
 
-    def is_closed(self, day: date) -> bool:
-        """Whether a local closure shuts the offices on the day."""
-        return day in self._closed
+    @property
+    def closed(self) -> frozenset[date]:
+        """Return the days on which a local closure shuts the offices, worked otherwise or not."""
+        return frozenset(self._closed)
 
     def working_days(self, after: date, until: date) -> int:
         """Return how many days are worked after one day, up to and including another."""

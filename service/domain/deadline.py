@@ -6,7 +6,7 @@ in hours runs from its moment, and a term ends with the office hours of its last
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from itertools import groupby
 
@@ -120,9 +120,9 @@ def due(
 ) -> Due:
     """Return when a limit that starts at an aware time ends.
 
-    Limits in days end at the cut-off of their last day. With `receipt` the day of the start is the
-    first day if it is worked and not over yet (for calendar days: whatever day it is). Limits in
-    hours or minutes run from the moment itself, whichever `count_from` is given. Raises
+    Limits in days end with the office hours of their last day. With `receipt` the day of the start
+    is the first day if it is worked and not cut off yet (for calendar days: whatever day it is).
+    Limits in hours or minutes run from the moment itself, whichever `count_from` is given. Raises
     OverflowError for a start outside 2000 to some years after the calendar's end.
     """
     local = start.astimezone(SHANGHAI)
@@ -140,14 +140,16 @@ def due(
     elif limit.measure is Measure.WORKING_HOURS:
         due_at = calendar.after_working_seconds(local, limit.amount * 3600)
         lines = ["只计办公时间，从起算时刻连续计算"]
-        lines += _days_off(calendar, local.date(), due_at.date())
+        lines += _hours_by_day(calendar, local, due_at)
     else:
         unit = {Measure.HOURS: "hours", Measure.MINUTES: "minutes"}[limit.measure]
         due_at = local + timedelta(**{unit: limit.amount})
         lines = ["从起算时刻连续计算，不分昼夜和节假日"]
     provisional = limit.in_working_time and not calendar.covers(local.date(), due_at.date())
-    if provisional:
+    if provisional and due_at.date() > calendar.last:
         lines.append(f"{calendar.last} 以后的放假安排尚未录入，暂按周一至周五推算，公布后重新计算")
+    elif provisional:
+        lines.append(f"{calendar.first} 以前的放假安排没有录入，按周一至周五推算")
     lines.append(f"到期时间 {due_at:%Y-%m-%d %H:%M}")
     return Due(due_at, provisional, (began, *lines))
 
@@ -159,31 +161,88 @@ def _working_days(
     counts_today = (
         count_from is CountFrom.RECEIPT
         and calendar.is_working(day)
-        and start.time() < calendar.hours.closes_at
+        and start.time() < calendar.hours.cuts_off_at
     )
     after = day - timedelta(days=1) if counts_today else day
     first = calendar.nth_working_day(after, 1)
     last = calendar.nth_working_day(after, amount)
     rule = "当日起算" if count_from is CountFrom.RECEIPT else "次日起算"
     lines = [f"{rule}，第 1 个工作日为 {first}，第 {amount} 个工作日为 {last}"]
-    lines += _days_off(calendar, day, last)
+    if not counts_today and calendar.is_working(day):
+        late = f"{calendar.hours.cuts_off_at:%H:%M} 以后收到" if rule == "当日起算" else rule
+        lines.append(f"{day:%m-%d} {late}，不计")
+        day += timedelta(days=1)
+    lines += _day_by_day(calendar, day, last)
     return datetime.combine(last, calendar.hours.closes_at, SHANGHAI), lines
 
 
-def _days_off(calendar: Calendar, first: date, last: date) -> list[str]:
-    """Return a line for each run of days off and each worked weekend in between."""
+def _day_by_day(calendar: Calendar, first: date, last: date) -> list[str]:
+    """Return a line for each run of days alike: which are off and why, which count and as which.
+
+    A worked weekend has a line of its own. Told for 400 days at most.
+    """
     days = [first + timedelta(days=n) for n in range(min((last - first).days, 400) + 1)]
-    lines = []
+    lines: list[str] = []
+    counted = 0
     for (name, works), run in groupby(
         days, lambda d: (_span_name(calendar, d), calendar.is_working(d))
     ):
         span = list(run)
-        which = f"{span[0]:%m-%d}" if len(span) == 1 else f"{span[0]:%m-%d} 至 {span[-1]:%m-%d}"
+        which = _span(span[0], span[-1], first.year)
+        if not works:
+            lines.append(f"{which} {name}，不计")
+            continue
+        begin, counted = counted + 1, counted + len(span)
         if name == "调休上班":
             lines.append(f"{which} 调休上班，计入")
-        elif not works:
-            lines.append(f"{which} {name}，不计")
+        number = f"第 {counted} 个" if begin == counted else f"第 {begin} 至 {counted} 个"
+        lines.append(f"{which} 为{number}工作日")
+    if days[-1] < last:
+        lines.append(f"{days[-1]} 以后逐日从略")
     return lines
+
+
+def _hours_by_day(calendar: Calendar, start: datetime, end: datetime) -> list[str]:
+    """Return a line for each run of days off and for each worked day with the time it counts for,
+    of 30 days at most; a worked weekend has one more."""
+    lines: list[str] = []
+    total = 0
+    whole = (end.date() - start.date()).days
+    days = [start.date() + timedelta(days=n) for n in range(min(whole, 30) + 1)]
+    for (name, works), run in groupby(
+        days, lambda d: (_span_name(calendar, d), calendar.is_working(d))
+    ):
+        span = list(run)
+        which = _span(span[0], span[-1], start.year)
+        if not works:
+            lines.append(f"{which} {name}，不计")
+            continue
+        if name == "调休上班":
+            lines.append(f"{which} 调休上班，计入")
+        for day in span:
+            morning = datetime.combine(day, time.min, SHANGHAI)
+            begin = max(start, morning)
+            until = min(end, morning + timedelta(days=1))
+            counts = calendar.working_seconds(begin, until)
+            total += counts
+            if counts:
+                lines.append(f"{day:%m-%d} 计 {_length(counts)}，累计 {_length(total)}")
+            else:
+                lines.append(f"{day:%m-%d} 余下已无办公时间，不计")
+    if days[-1] < end.date():
+        lines.append(f"{days[-1]} 以后逐日从略")
+    return lines
+
+
+def _length(seconds: int) -> str:
+    hours, rest = divmod(seconds, 3600)
+    parts = [(hours, "小时"), (rest // 60, "分"), (rest % 60, "秒")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)
+
+
+def _span(first: date, last: date, year: int) -> str:
+    told = [f"{day:%m-%d}" if day.year == year else f"{day:%Y-%m-%d}" for day in (first, last)]
+    return told[0] if first == last else " 至 ".join(told)
 
 
 def _span_name(calendar: Calendar, day: date) -> str:
