@@ -46,7 +46,9 @@ def order(ticket: Ticket, by: Actor = ADMIN, when: str = "2026-11-18 10:00", **m
 
 def clock(ticket: Ticket, kind: MilestoneKind, which: Clock = Clock.OWN) -> Milestone:
     """Return the latest milestone of a kind."""
-    return [m for m in ticket.milestones if m.kind is kind and m.clock is which][-1]
+    return [
+        m for m in ticket.milestones if m.kind is kind and m.clock is which and not m.assisting
+    ][-1]
 
 
 def test_a_ticket_walks_from_intake_to_close_and_every_step_is_on_record(in_store: Run) -> None:

@@ -278,6 +278,7 @@ class Timetable:
             warn_at=warn_at,
             next_at=warn_at,
             redo=redo,
+            count_from=rule.count_from,
         )
 
     def sender_milestone(
@@ -355,7 +356,7 @@ def recalculated(
 
     It starts when it started; its extensions and pauses are given again. One that was warned of is
     not warned of twice; one that had run out and now has not is back at its warning. An ended clock
-    never changes, nor does a sender's. Whoever calls marks again which clock governs (`govern`).
+    never changes, nor does a sender's. Whoever calls marks again which clock governs (`clock.governed`).
     """
     if not milestone.is_open or milestone.clock is not Clock.OWN:
         return None
@@ -429,32 +430,3 @@ def _later(calendar: Calendar, at: datetime, seconds: int, *, works: bool) -> da
     if works:
         return calendar.after_working_seconds(at, seconds) if seconds else at
     return at + timedelta(seconds=seconds)
-
-
-def govern(own: Milestone, sender: Milestone | None) -> tuple[Milestone, ...]:
-    """Return both clocks, the one that ends first marked as governing; our own on a tie."""
-    if sender is None:
-        return (own,)
-    ours = own.due_at <= sender.due_at
-    return replace(own, governing=ours), replace(sender, governing=not ours)
-
-
-# After a stage, the next one and which of a milestone's times brings it.
-NEXT_STAGE: Mapping[Stage, Stage] = {Stage.NORMAL: Stage.WARN, Stage.WARN: Stage.OVERDUE}
-
-
-def advance(milestone: Milestone, at: datetime) -> tuple[Milestone, ...]:
-    """Return the milestone after each stage that has come by `at`, in order; () if none has.
-
-    An overdue milestone that was never looked at in between passes through its warning: every
-    step leaves its event.
-    """
-    steps: list[Milestone] = []
-    current = milestone
-    while current.is_open and current.next_at is not None and current.next_at <= at:
-        stage = NEXT_STAGE[current.stage]
-        current = replace(
-            current, stage=stage, next_at=current.due_at if stage is Stage.WARN else None
-        )
-        steps.append(current)
-    return tuple(steps)

@@ -80,12 +80,13 @@ class HandOver:
 @dataclass(frozen=True, slots=True)
 class Assisting:
     """What an assisting unit (协办) owes on clocks of its own, counted from its dispatch; None where
-    it has no such clock."""
+    it has no such clock. `awaited`: the lead resolves when they have."""
 
     sign: Limit | None
     resolve: Limit | None
     count_from: CountFrom
     origin: Origin
+    awaited: bool = False
 
 
 class Measures(StrEnum):
