@@ -52,11 +52,13 @@ def _arrays(table: sa.Table, names: Sequence[str], rows: Sequence[Row]) -> Any:
         sa.bindparam(
             f"{name}_s",
             [row[name] for row in rows],
-            postgresql.ARRAY(table.c[name].type),
+            postgresql.ARRAY(table.c[name].type, dimensions=1),
             unique=True,
         )
         for name in names
     ]
-    return sa.func.unnest(*columns).table_valued(
-        *(sa.column(name, table.c[name].type) for name in names), name="given"
+    return (
+        sa.func.unnest(*columns)
+        .table_valued(*(sa.column(name, table.c[name].type) for name in names), name="given")
+        .render_derived()
     )
