@@ -19,7 +19,7 @@ from service.domain.deadline import (
 from service.domain.policy import Policies, Policy
 from service.domain.region import parents
 from service.domain.scope import Origin, Scope, fitting
-from service.domain.ticket import Clock, Milestone, MilestoneKind, Stage
+from service.domain.ticket import Clock, Milestone, MilestoneKind
 
 
 class Starts(StrEnum):
@@ -32,14 +32,6 @@ class Starts(StrEnum):
     SIGN = "sign"  # 签收
     RESOLVE = "resolve"  # 办结
 
-
-STARTS_WORDS = {
-    Starts.RECEIPT: "受理",
-    Starts.SUPERVISE: "督办",
-    Starts.DISPATCH: "派单",
-    Starts.SIGN: "签收",
-    Starts.RESOLVE: "办结",
-}
 
 # What each milestone can start with: a unit cannot owe before it has the ticket.
 MAY_START: Mapping[MilestoneKind, frozenset[Starts]] = {
@@ -324,8 +316,9 @@ def lengthened(
 
     Working days are added to the original due date and end with the office hours of their last day.
     `paused_s` is what a pause gives back: working seconds where the limit runs in working time
-    (`Calendar.working_seconds`), else seconds. The warning keeps its distance from the end. Stage
-    and original due date stay. Raises LimitError for an extension in another unit than the last.
+    (`Calendar.working_seconds`), else seconds. The warning keeps its distance from the end, the
+    original due date stays; what has come and what comes next is `clock`'s to say. Raises LimitError
+    for an extension in another unit than the last.
     """
     text = milestone.extended
     if by is not None:
@@ -354,9 +347,9 @@ def recalculated(
 ) -> Milestone | None:
     """Return an open clock of ours as a new timetable has it, or None if nothing about it changes.
 
-    It starts when it started; its extensions and pauses are given again. One that was warned of is
-    not warned of twice; one that had run out and now has not is back at its warning. An ended clock
-    never changes, nor does a sender's. Whoever calls marks again which clock governs (`clock.governed`).
+    It starts when it started; its extensions and pauses are given again. An ended clock never
+    changes, nor does a sender's. What has come of it stays for `clock.kept_up` to settle, and which
+    clock governs for `clock.governed`.
     """
     if not milestone.is_open or milestone.clock is not Clock.OWN:
         return None
@@ -409,21 +402,7 @@ def _retimed(calendar: Calendar, milestone: Milestone, *, distance_of: Milestone
     else:
         ahead = int((distance_of.due_at - distance_of.warn_at) / timedelta(seconds=1))
     warn_at = max(milestone.started_at, _later(calendar, end, -ahead, works=works))
-    stage, next_at = milestone.stage, milestone.next_at
-    if end > milestone.due_at and stage not in {Stage.NORMAL, Stage.WARN}:
-        stage = Stage.WARN
-    if stage is Stage.NORMAL:
-        next_at = warn_at
-    elif stage is Stage.WARN:
-        next_at = end
-    return replace(
-        milestone,
-        due_at=end,
-        provisional=provisional,
-        warn_at=warn_at,
-        stage=stage,
-        next_at=next_at,
-    )
+    return replace(milestone, due_at=end, provisional=provisional, warn_at=warn_at)
 
 
 def _later(calendar: Calendar, at: datetime, seconds: int, *, works: bool) -> datetime:

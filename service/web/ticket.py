@@ -142,7 +142,7 @@ async def _shown(
         unit_name=unit_name,
         pause_reasons=policy_of(found, app.times).pauses.reasons,
         sources=app.sources,
-        left=lambda m: left(app.times.calendar, now, m.due_at, m.limit),
+        left=lambda m, t: left(app.times.calendar_of(t.region), now, m.due_at, m.limit),
     )
 
 
