@@ -482,12 +482,12 @@ class Desk:
         As many as a batch or more mean that there may be more. Each step leaves one event, on
         whichever replica it happens: the rows are claimed, changed and told of in one transaction.
         """
-        woken = await self._store.run(
-            lambda connection: timekeeping.wake(connection, at, batch, self._times)
-        )
-        return woken + await self._store.run(
-            lambda connection: timekeeping.enforce(connection, at, batch, self._router)
-        )
+
+        def work(connection: sa.Connection) -> int:
+            woken = timekeeping.wake(connection, at, self._times)
+            return woken + timekeeping.enforce(connection, at, batch, self._router)
+
+        return await self._store.run(work)
 
     async def settle(self, at: datetime, batch: int = 200) -> int:
         """Work out a batch of clocks anew that were provisional and whose days are published by

@@ -25,9 +25,13 @@ from service.store import tickets
 Told = tuple[int, str, str, Event]
 
 
-def wake(connection: sa.Connection, at: datetime, batch: int, times: Timetable) -> int:
-    """End the pauses (挂起) that have lasted as long as they may; return how many there were."""
-    asleep = tickets.claim_paused(connection, at, batch)
+# Waking is an act's worth of work, so that few fit into a transaction.
+_WOKEN_AT_ONCE = 50
+
+
+def wake(connection: sa.Connection, at: datetime, times: Timetable) -> int:
+    """End some of the pauses (挂起) that have lasted as long as they may; return how many."""
+    asleep = tickets.claim_paused(connection, at, _WOKEN_AT_ONCE)
     for ticket in asleep:
         # The steps that came meanwhile are left to the enforcement that follows.
         woken = acts.catch_up(ticket, at, times).woken

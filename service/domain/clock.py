@@ -70,9 +70,14 @@ def advance(milestone: Milestone, at: datetime) -> tuple[Came, ...]:
     came: list[Came] = []
     current = milestone
     while current.is_open and current.next_at is not None and current.next_at <= at:
-        step = current.course[current.done]
-        stage = worse(current.stage, STAGE[step.measure])
-        current = waiting(replace(current, stage=stage, done=current.done + 1))
+        course, done = current.course, current.done + 1
+        step = course[current.done]
+        current = replace(
+            current,
+            stage=worse(current.stage, STAGE[step.measure]),
+            done=done,
+            next_at=course[done].at if done < len(course) else None,
+        )
         came.append(Came(step, current))
     return tuple(came)
 
