@@ -179,6 +179,9 @@ def load_year(path: Path, overlay: Path) -> tuple[YearTable, Path | None]:
                 "同一年只能由预测改为正式"
             )
             raise ClockFileError(msg)
+    if not min(years) - 1 <= table.year <= max(years) + 1:
+        known = f"{min(years)} 至 {max(years)} 年"
+        raise ClockFileError(f"{path}: {table.year} 年与已有的 {known}不相接，请先补齐中间的年份")
     try:
         Calendar((years | {table.year: table}).values())
     except ValueError as error:

@@ -179,9 +179,10 @@ class _Assisting(_Sourced):
     sign: LimitText | None
     resolve: LimitText | None
     count_from: CountFrom
+    awaited: bool = False
 
     def row(self) -> Section:
-        return Assisting(self.sign, self.resolve, self.count_from, self.origin)
+        return Assisting(self.sign, self.resolve, self.count_from, self.origin, self.awaited)
 
 
 class _Step(FileRow):

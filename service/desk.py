@@ -12,17 +12,28 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service import timekeeping
 from service.domain import acts
-from service.domain.access import SYSTEM, Actor, Forbidden, Role, check_act, sees
+from service.domain.access import (
+    ASSIST_ACTS,
+    SYSTEM,
+    Actor,
+    Forbidden,
+    Role,
+    check_act,
+    sees,
+)
 from service.domain.calendar import SHANGHAI
-from service.domain.complaint import Complaint, Contact, UnitRef
-from service.domain.lifecycle import Act, IllegalMove, State, allowed, move
-from service.domain.limits import Timetable, advance
+from service.domain.complaint import Complaint, Contact, Kind, UnitRef, Urgency
+from service.domain.deadline import parse_limit
+from service.domain.lifecycle import ASSISTS, MOVES, Act, State, move
+from service.domain.limits import Timetable
 from service.domain.ports import Router
-from service.domain.ticket import Event, Milestone, Ticket
+from service.domain.ticket import Delivery, Event, Level, MilestoneKind, Recipient, Ticket
 from service.store import Store, tickets
 from service.store.figures import UnitLoad, unit_loads
 from service.store.tickets import Filter, Stale
+from service.timekeeping import Moved
 
 
 class UnknownTicket(Exception):
@@ -72,7 +83,22 @@ class Order:
     request: str = ""
 
 
-Change = Callable[[Ticket], Ticket]
+@dataclass(frozen=True, slots=True)
+class Recalculated:
+    """What a recalculation does to a batch of tickets. `last` is where the next batch goes on, None
+    at the end."""
+
+    last: int | None
+    tickets: int
+    moved: Sequence[Moved]
+
+
+_RECALCULATED_AT_ONCE = 100
+
+# What an act makes of a ticket, done by an assisting unit or, for "", by whom it belongs to.
+Change = Callable[[Ticket, str], Ticket]
+# What an act writes besides, from the ticket before and after it; returns more for its event.
+Also = Callable[[sa.Connection, Ticket, Ticket], dict[str, Any]]
 
 
 class Desk:
@@ -130,8 +156,9 @@ class Desk:
     ) -> Ticket:
         """Write what a changed body adds, and what it says otherwise than the first one."""
         old = ticket.complaint
-        changed_ticket = acts.supplement(ticket, complaint, self._times)
-        after = replace(changed_ticket, version=ticket.version + 1)
+        current = timekeeping.caught_up(connection, ticket, at, self._times, self._router)
+        changed_ticket = acts.supplement(current, complaint, self._times)
+        after = replace(changed_ticket, version=current.version + 1)
         stored = tickets.save(connection, ticket, after)
         fields = ("title", "content", "place", "kind", "urgency", "sender_due_at", "clock_from")
         changed = {
@@ -159,17 +186,24 @@ class Desk:
             order,
             Act.DISPATCH,
             content,
-            lambda t: acts.dispatch(t, lead, helping, order.at, self._times),
+            lambda t, _: acts.dispatch(
+                t, lead, helping, self._coordinator(t), order.at, self._times
+            ),
         )
 
     async def sign(self, order: Order) -> Ticket:
-        """签收: the lead takes the ticket on."""
-        return await self._perform(order, Act.SIGN, {}, lambda t: acts.sign(t, order.at))
+        """签收: the lead takes the ticket on, or an assisting unit its part."""
+        return await self._perform(
+            order, Act.SIGN, {}, lambda t, unit: acts.sign(t, unit, order.at, self._times)
+        )
 
     async def send_back(
         self, order: Order, *, reason: str, basis: str, suggested_unit: str = ""
     ) -> Ticket:
-        """退单: the lead gives the ticket back to be sorted, with a reason and where it belongs."""
+        """退单: the lead gives the ticket back to be sorted, with a reason and where it belongs.
+
+        Raises RuleForbids after the policy's window.
+        """
         if suggested_unit:
             self._unit("/suggested_unit", suggested_unit)
         content = {"reason": reason, "basis": basis, "suggested_unit": suggested_unit}
@@ -177,32 +211,103 @@ class Desk:
             order,
             Act.SEND_BACK,
             content,
-            lambda t: acts.send_back(t, self._router.coordinator(t.region).code),
+            lambda t, _: acts.send_back(t, self._coordinator(t), order.by, order.at, self._times),
+        )
+
+    async def rule(self, order: Order, *, unit: str, reason: str, document: str) -> Ticket:
+        """裁定: decide which unit a ticket belongs to that was sent back; a precedent from now on."""
+        lead = self._unit("/unit", unit)
+
+        def kept(connection: sa.Connection, _before: Ticket, after: Ticket) -> dict[str, Any]:
+            words = acts.ruling_words(after)
+            tickets.keep_ruling(connection, after, words, document, reason, order.by.name, order.at)
+            return {"words": list(words)}
+
+        return await self._perform(
+            order,
+            Act.RULE,
+            {"unit": unit, "reason": reason, "document": document},
+            lambda t, _: acts.rule(t, lead, self._coordinator(t), order.at, self._times),
+            kept,
         )
 
     async def contact(self, order: Order, *, text: str) -> Ticket:
         """首次联系: the lead has spoken to the citizen."""
         return await self._perform(
-            order, Act.CONTACT, {"text": text}, lambda t: acts.contact(t, order.at)
+            order, Act.CONTACT, {"text": text}, lambda t, _: acts.contact(t, order.at)
+        )
+
+    async def request_extension(self, order: Order, *, amount: str, reason: str) -> Ticket:
+        """申请延期: ask for more time, before the time is over. Raises LimitError or RuleForbids."""
+        asked = parse_limit(amount)
+        return await self._perform(
+            order,
+            Act.REQUEST_EXTENSION,
+            {"amount": str(asked), "reason": reason},
+            lambda t, _: acts.request_extension(t, asked, reason, order.by, order.at, self._times),
+        )
+
+    async def decide_extension(self, order: Order, *, granted: bool, reason: str) -> Ticket:
+        """审批延期: grant what was asked for or refuse it; never one's own. The citizen is told."""
+
+        def tell(connection: sa.Connection, before: Ticket, after: Ticket) -> dict[str, Any]:
+            asked = after.extensions[-1]
+            said: dict[str, Any] = {"amount": asked.amount}
+            if granted:
+                owed = after.owed(MilestoneKind.RESOLVE)
+                ends = _plain(max(m.due_at for m in owed))
+                said["due_at"] = ends
+                word = Delivery("extension", Recipient.CITIZEN, "", {"due_at": ends})
+                self._deliver(connection, after, order.at, word)
+            return said
+
+        return await self._perform(
+            order,
+            Act.DECIDE_EXTENSION,
+            {"granted": granted, "reason": reason},
+            lambda t, _: acts.decide_extension(t, order.by, order.at, self._times, granted=granted),
+            tell,
+        )
+
+    async def pause(self, order: Order, *, reason: str) -> Ticket:
+        """挂起: let the clocks stand still, for one of the reasons that the policy allows; it ends by
+        itself after the longest time that the policy allows."""
+
+        def tell(_connection: sa.Connection, _before: Ticket, after: Ticket) -> dict[str, Any]:
+            label = acts.policy_of(after, self._times).pauses.reasons[reason]
+            return {"reason": label, "until": _plain(after.pauses[-1].until)}
+
+        return await self._perform(
+            order,
+            Act.PAUSE,
+            {"code": reason},
+            lambda t, _: acts.pause(t, reason, order.at, self._times),
+            tell,
+        )
+
+    async def resume(self, order: Order) -> Ticket:
+        """恢复办理: let the clocks run on, the time that they stood still given back."""
+        return await self._perform(
+            order, Act.RESUME, {}, lambda t, _: acts.resume(t, order.at, self._times)
         )
 
     async def resolve(
         self, order: Order, *, public_reply: str, internal_finding: str, solved: bool
     ) -> Ticket:
-        """办结: the lead answers; the public reply is for the citizen, the finding stays inside."""
+        """办结: the lead answers; the public reply is for the citizen, the finding stays inside. An
+        assisting unit's answer (反馈) is for the lead."""
         content = {
             "public_reply": public_reply,
             "internal_finding": internal_finding,
             "solved": solved,
         }
-        return await self._perform(
-            order,
-            Act.RESOLVE,
-            content,
-            lambda t: acts.resolve(
-                t, self._router.coordinator(t.region).code, order.at, self._times
-            ),
-        )
+
+        def resolved(ticket: Ticket, assisting: str) -> Ticket:
+            if assisting:
+                return acts.feed_back(ticket, assisting, order.at)
+            return acts.resolve(ticket, self._coordinator(ticket), order.at, self._times)
+
+        return await self._perform(order, Act.RESOLVE, content, resolved)
 
     async def call_back(
         self, order: Order, *, reached: bool, solved: bool | None, grade: int | None, text: str
@@ -210,13 +315,13 @@ class Desk:
         """回访: ask the citizen whether it is solved and how good it was, 1 to 5."""
         content = {"reached": reached, "solved": solved, "grade": grade, "text": text}
         return await self._perform(
-            order, Act.CALL_BACK, content, lambda t: acts.call_back(t, order.at)
+            order, Act.CALL_BACK, content, lambda t, _: acts.call_back(t, order.at)
         )
 
     async def close(self, order: Order) -> Ticket:
         """结案. Raises CallBackOwed while a citizen who left a number has not been called back."""
 
-        def closed(ticket: Ticket) -> Ticket:
+        def closed(ticket: Ticket, _assisting: str) -> Ticket:
             if not acts.may_close(ticket):
                 raise CallBackOwed
             return ticket
@@ -224,29 +329,96 @@ class Desk:
         return await self._perform(order, Act.CLOSE, {}, closed)
 
     async def reopen(self, order: Order, *, reason: str) -> Ticket:
-        """重办: the same unit does it again."""
+        """重办: the same unit does it again; it counts against the unit that answered first."""
+        return await self._perform(
+            order,
+            Act.REOPEN,
+            {"reason": reason},
+            lambda t, _: acts.reopen(t, self._coordinator(t), order.at, self._times),
+            lambda _connection, before, _after: {"counts_against": acts.first_handler(before)},
+        )
 
-        def reopened(ticket: Ticket) -> Ticket:
-            # A review that was only counted was never anybody's to do, and so not to redo.
-            if ticket.is_counted_only:
-                raise IllegalMove(ticket.state, Act.REOPEN)
-            return acts.reopen(ticket, order.at, self._times)
+    async def merge(self, order: Order, *, into: str, reason: str) -> Ticket:
+        """并单: make a ticket part of another one. Raises UnknownTicket for one not to be seen."""
+        other: list[Ticket] = []
 
-        return await self._perform(order, Act.REOPEN, {"reason": reason}, reopened)
+        def joined(ticket: Ticket, _assisting: str) -> Ticket:
+            return acts.merge(ticket, other[0], order.at)
+
+        def tell(connection: sa.Connection, before: Ticket, _after: Ticket) -> dict[str, Any]:
+            content = {"from": before.no, "reason": reason}
+            event = _event("merged_here", other[0], order.by, order.at, content)
+            tickets.append(connection, other[0], event)
+            return {}
+
+        def both(connection: sa.Connection) -> None:
+            tickets.lock(connection, order.no, into)
+            other[:] = [_visible(connection, into, order.by)]
+
+        return await self._perform(
+            order, Act.MERGE, {"into": into, "reason": reason}, joined, tell, first=both
+        )
+
+    async def supervise(self, order: Order, *, level: Level, text: str) -> Ticket:
+        """督办: press the unit for its answer, with a card or without."""
+
+        def tell(connection: sa.Connection, _before: Ticket, after: Ticket) -> dict[str, Any]:
+            unit = after.lead.unit if after.lead else self._coordinator(after)
+            word = Delivery("supervision", Recipient.UNIT, unit, {"level": level, "text": text})
+            self._deliver(connection, after, order.at, word)
+            return {}
+
+        return await self._perform(
+            order,
+            Act.SUPERVISE,
+            {"level": level, "text": text},
+            lambda t, _: acts.supervise(t, level, text, order.by, order.at),
+            tell,
+        )
+
+    async def reclassify(
+        self, order: Order, *, kind: Kind | None, urgency: Urgency | None, reason: str
+    ) -> Ticket:
+        """更正分类: put right what sort of demand it is, or how urgent; None leaves it."""
+
+        def told(_connection: sa.Connection, before: Ticket, after: Ticket) -> dict[str, Any]:
+            return {"kind": after.complaint.kind, "urgency": after.complaint.urgency} | {
+                f"{name}_before": getattr(before.complaint, name) for name in ("kind", "urgency")
+            }
+
+        return await self._perform(
+            order,
+            Act.RECLASSIFY,
+            {"reason": reason},
+            lambda t, _: acts.reclassify(
+                t, kind or t.complaint.kind, urgency or t.complaint.urgency
+            ),
+            told,
+        )
 
     async def note(self, order: Order, *, text: str) -> Ticket:
         """备注: write something into the history."""
-        return await self._perform(order, Act.NOTE, {"text": text}, lambda t: t)
+        return await self._perform(order, Act.NOTE, {"text": text}, lambda t, _: t)
 
     async def _perform(
-        self, order: Order, act: Act, content: dict[str, Any], change: Change
+        self,
+        order: Order,
+        act: Act,
+        content: dict[str, Any],
+        change: Change,
+        also: Also | None = None,
+        first: Callable[[sa.Connection], None] | None = None,
     ) -> Ticket:
-        """Do one act in one transaction: check who and when, change, write, remember the key.
+        """Do one act in one transaction: check who and when, bring the ticket up to now, change,
+        write, remember the key.
 
-        Raises UnknownTicket, Forbidden, Stale, IllegalMove or KeyReused; then nothing is written.
+        Raises UnknownTicket, Forbidden, Stale, IllegalMove, RuleForbids or KeyReused; then nothing
+        is written.
         """
 
         def work(connection: sa.Connection) -> Ticket:
+            if first:
+                first(connection)
             ticket = tickets.get(connection, order.no, lock=True)
             if ticket is None or not _sees(order.by, ticket):
                 raise UnknownTicket(order.no)
@@ -259,12 +431,16 @@ class Desk:
             _check_may(order.by, act, ticket)
             if ticket.version != order.version:
                 raise Stale(ticket.version)
-            state = move(ticket.state, act)
-            after = replace(change(ticket), state=state, version=ticket.version + 1)
+            current = timekeeping.caught_up(connection, ticket, order.at, self._times, self._router)
+            assisting = _assisting(order.by, act, current)
+            state = move(current.state, act, assisting=bool(assisting))
+            after = replace(change(current, assisting), state=state, version=current.version + 1)
             stored = tickets.save(connection, ticket, after)
+            more = also(connection, current, stored) if also else {}
             # Whom the act concerns: the unit that had the ticket when it happened.
-            had = ticket.lead or stored.lead
-            event = _event(act, stored, order.by, order.at, content, unit=had.unit if had else "")
+            had = current.lead or stored.lead
+            unit = assisting or (had.unit if had else "")
+            event = _event(act, stored, order.by, order.at, content | more, unit=unit)
             tickets.append(connection, stored, event)
             if order.key:
                 tickets.keep_key(
@@ -273,6 +449,14 @@ class Desk:
             return stored
 
         return await self._store.run(work)
+
+    def _deliver(
+        self, connection: sa.Connection, ticket: Ticket, at: datetime, delivery: Delivery
+    ) -> None:
+        tickets.deliver_all(connection, [(ticket.id, ticket.no, ticket.region, delivery)], at)
+
+    def _coordinator(self, ticket: Ticket) -> str:
+        return self._router.coordinator(ticket.region).code
 
     async def read_contact(self, no: str, by: Actor, at: datetime, *, reason: str) -> Contact:
         """Return a citizen's name and number, and write down who read them and why.
@@ -292,25 +476,55 @@ class Desk:
     # What time does
 
     async def enforce(self, at: datetime, batch: int = 500) -> int:
-        """Bring the stages of a batch of due milestones up to `at`; return how many there were.
+        """Take the steps that have come by `at` for a batch of milestones, after ending the pauses
+        that are over; return how many milestones and pauses there were.
 
-        A full batch means that there may be more. Each step leaves one event, on whichever replica
-        it happens: the rows are claimed, changed and told of in one transaction.
+        As many as a batch or more mean that there may be more. Each step leaves one event, on
+        whichever replica it happens: the rows are claimed, changed and told of in one transaction.
         """
 
         def work(connection: sa.Connection) -> int:
-            due = tickets.claim_due(connection, at, batch)
-            changed: list[Milestone] = []
-            told: list[tuple[int, str, str, Event]] = []
-            for no, region, ticket_id, milestone in due:
-                steps = advance(milestone, at)
-                changed.extend(steps[-1:])
-                told.extend((ticket_id, no, region, _stage_event(step, at)) for step in steps)
-            tickets.save_milestones(connection, changed)
-            tickets.append_all(connection, told)
-            return len(due)
+            woken = timekeeping.wake(connection, at, self._times)
+            return woken + timekeeping.enforce(connection, at, batch, self._router)
 
         return await self._store.run(work)
+
+    async def settle(self, at: datetime, batch: int = 200) -> int:
+        """Work out a batch of clocks anew that were provisional and whose days are published by
+        now; return how many tickets there were."""
+        return await self._store.run(
+            lambda connection: timekeeping.settle(connection, at, batch, self._times, self._router)
+        )
+
+    async def recalculate(
+        self, by: Actor, at: datetime, after: int, *, region: str = "", apply: bool = False
+    ) -> Recalculated:
+        """Work out the open clocks of the next batch of tickets anew, by the calendar and limits of
+        today, and return what moves; nothing is written unless it is applied.
+
+        `after` is the last ticket of the batch before, 0 at first. What was applied before is found
+        unchanged: whoever was interrupted begins anew.
+        """
+
+        def shown(connection: sa.Connection) -> Recalculated:
+            found = tickets.claim_open(connection, after, _RECALCULATED_AT_ONCE, region=region)
+            moved = [
+                change
+                for ticket in found
+                for change in timekeeping.moved(ticket, acts.recalculated(ticket, at, self._times))
+            ]
+            return Recalculated(found[-1].id if found else None, len(found), moved)
+
+        def applied(connection: sa.Connection) -> Recalculated:
+            found = tickets.claim_open(
+                connection, after, _RECALCULATED_AT_ONCE, region=region, lock=True
+            )
+            moved = timekeeping.recalculate(
+                connection, found, by, at, self._times, self._router, limits_too=True
+            )
+            return Recalculated(found[-1].id if found else None, len(found), moved)
+
+        return await (self._store.run(applied) if apply else self._store.read(shown))
 
     # What people look at
 
@@ -376,9 +590,7 @@ class Desk:
 
 def offered(by: Actor, ticket: Ticket) -> tuple[Act, ...]:
     """Return the acts that the ticket as it stands allows this caller, in a ticket's order."""
-    return tuple(
-        act for act in allowed(ticket.state) if _may(by, act, ticket) and _fits(act, ticket)
-    )
+    return tuple(act for act in Act if _may(by, act, ticket) and _allows(act, ticket, by))
 
 
 def may_read_contact(by: Actor, ticket: Ticket) -> bool:
@@ -386,10 +598,43 @@ def may_read_contact(by: Actor, ticket: Ticket) -> bool:
     return _may(by, _calling(by), ticket)
 
 
-def _fits(act: Act, ticket: Ticket) -> bool:
-    if act is Act.CLOSE:
-        return acts.may_close(ticket)
-    return not (act is Act.REOPEN and ticket.is_counted_only)
+# What a ticket must have besides its state for an act to be worth offering.
+_FITS: dict[Act, Callable[[Ticket], bool]] = {
+    Act.CLOSE: acts.may_close,
+    Act.REOPEN: lambda t: not t.is_counted_only,
+    Act.RULE: lambda t: t.sent_back > 0,
+    Act.REQUEST_EXTENSION: lambda t: t.pending is None,
+    Act.DECIDE_EXTENSION: lambda t: t.pending is not None,
+}
+_MET_BY = {Act.SIGN: MilestoneKind.SIGN, Act.RESOLVE: MilestoneKind.RESOLVE}
+
+
+def _assisting(by: Actor, act: Act, ticket: Ticket) -> str:
+    """Return the assisting unit for which a handler does an act, "" where it is the lead's to do.
+
+    Who works for both signs as the lead first and answers as the lead last.
+    """
+    if by.role is not Role.HANDLER or act not in _MET_BY:
+        return ""
+    helping = [ref.unit for ref in ticket.assist if ref.unit in by.units]
+    owing = [unit for unit in helping if ticket.owed(_MET_BY[act], by=unit)]
+    if _leads(by, ticket):
+        first = act is Act.SIGN and ticket.owed(MilestoneKind.SIGN)
+        return owing[0] if owing and not first else ""
+    return (owing or helping or [""])[0]
+
+
+def _leads(by: Actor, ticket: Ticket) -> bool:
+    return ticket.lead is not None and ticket.lead.unit in by.units
+
+
+def _allows(act: Act, ticket: Ticket, by: Actor) -> bool:
+    """Whether the ticket as it stands lets the caller do the act."""
+    assisting = _assisting(by, act, ticket)
+    if assisting:
+        return (ticket.state, act) in ASSISTS and bool(ticket.owed(_MET_BY[act], by=assisting))
+    fits = _FITS.get(act)
+    return (ticket.state, act) in MOVES and (fits is None or fits(ticket))
 
 
 def _may(by: Actor, act: Act, ticket: Ticket) -> bool:
@@ -419,8 +664,7 @@ def _sees(by: Actor, ticket: Ticket) -> bool:
 def _check_may(by: Actor, act: Act, ticket: Ticket) -> None:
     """Raise Forbidden where the role may not act, or the unit is only assisting."""
     check_act(by, act)
-    leads = ticket.lead is not None and ticket.lead.unit in by.units
-    if by.role is Role.HANDLER and not leads and act is not Act.NOTE:
+    if by.role is Role.HANDLER and not _leads(by, ticket) and act not in ASSIST_ACTS:
         raise Forbidden(by.role, act)
 
 
@@ -436,16 +680,6 @@ def _event(
     if unit is None:
         unit = ticket.lead.unit if ticket.lead else ""
     return Event(str(act), at, by.name, by.role, content, ticket.version, unit)
-
-
-def _stage_event(milestone: Milestone, at: datetime) -> Event:
-    content = {
-        "milestone": milestone.kind,
-        "clock": milestone.clock,
-        "stage": milestone.stage,
-        "due_at": milestone.due_at.astimezone(SHANGHAI).isoformat(),
-    }
-    return Event("stage", at, SYSTEM.name, SYSTEM.role, content, unit=milestone.unit)
 
 
 def _plain(value: Any) -> Any:

@@ -29,6 +29,7 @@ _SENTENCES: dict[str, str] = {
     "literal_error": "应为 {expected} 之一",
     "union_tag_invalid": "没有“{tag}”这种操作；可用的有 {expected_tags}",
     "union_tag_not_found": "缺少 act，无法知道要做什么",
+    "value_error": "{error}",  # a sentence of ours
     "datetime_type": "应为时间，例如 2026-11-18 09:12:33",
     "datetime_parsing": "应为时间，例如 2026-11-18 09:12:33",
     "datetime_from_date_parsing": "应为时间，例如 2026-11-18 09:12:33",

@@ -3,7 +3,8 @@
 from service.domain.access import Role
 from service.domain.complaint import Decision, Kind, Urgency
 from service.domain.lifecycle import Act, State
-from service.domain.ticket import MilestoneKind, Outcome, Stage
+from service.domain.policy import Measures
+from service.domain.ticket import Decided, Level, MilestoneKind, Outcome, Stage
 
 KINDS: dict[str, str] = {
     Kind.CONSULTATION: "咨询",
@@ -34,16 +35,26 @@ ACTS: dict[str, str] = {
     Act.DISPATCH: "派单",
     Act.SIGN: "签收",
     Act.SEND_BACK: "退单",
+    Act.RULE: "裁定",
     Act.CONTACT: "首次联系",
+    Act.REQUEST_EXTENSION: "申请延期",
+    Act.DECIDE_EXTENSION: "审批延期",
+    Act.PAUSE: "挂起",
+    Act.RESUME: "恢复办理",
     Act.RESOLVE: "办结",
     Act.CALL_BACK: "回访",
     Act.CLOSE: "结案",
     Act.REOPEN: "重办",
+    Act.MERGE: "并单",
+    Act.SUPERVISE: "督办",
+    Act.RECLASSIFY: "更正分类",
     Act.NOTE: "备注",
     # What happens without a person, and what is asked for beside the acts.
     "received": "受理",
     "supplemented": "补充",
     "stage": "时限预警",
+    "recalculated": "重算时限",
+    "merged_here": "并入",
     "read_contact": "查看联系方式",
     "queue": "查看队列",
     "overview": "查看总览",
@@ -70,6 +81,24 @@ STAGES: dict[str, str] = {
     Stage.OVERDUE: "超期",
     Stage.YELLOW: "黄牌",
     Stage.RED: "红牌",
+}
+MEASURES: dict[str, str] = {
+    Measures.REMIND: "催办",
+    Measures.SUPERVISE: "普通督办",
+    Measures.YELLOW: "黄牌",
+    Measures.RED: "红牌",
+    Measures.BULLETIN: "通报",
+}
+LEVELS: dict[str, str] = {
+    Level.ORDINARY: "普通督办",
+    Level.YELLOW: "黄牌",
+    Level.RED: "红牌",
+}
+DECIDED: dict[str, str] = {
+    Decided.PENDING: "待批",
+    Decided.GRANTED: "同意",
+    Decided.REFUSED: "不同意",
+    Decided.LAPSED: "失效",
 }
 OUTCOMES: dict[str, str] = {
     Outcome.ON_TIME: "按时",

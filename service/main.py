@@ -55,10 +55,10 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await parts.store.migrate()
-        jobs = Jobs(parts.desk, parts.now, settings.tick_seconds)
+        jobs = Jobs(parts.desk, parts.now, settings.tick_seconds, parts.metrics)
         jobs.start()
         yield
-        jobs.stop()
+        await jobs.stop()
         await parts.store.close()
 
     app = FastAPI(

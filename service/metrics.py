@@ -4,7 +4,7 @@ a second replica never skews them; only requests are counted in the process."""
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -25,6 +25,16 @@ class Metrics:
             registry=self._registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
+
+        self._set_back = Counter(
+            "banjie_clock_set_back",
+            "How often the machine's clock was set back",
+            registry=self._registry,
+        )
+
+    def clock_set_back(self) -> None:
+        """Count that the wall clock of this machine jumped back."""
+        self._set_back.inc()
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request. A method that HTTP does not know is one label, whatever it is."""

@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from service.desk import Desk, Order, UnknownTicket
 from service.domain.access import Actor
-from service.domain.ticket import Ticket
+from service.domain.complaint import Kind, Urgency
+from service.domain.deadline import parse_limit
+from service.domain.ticket import Level, Ticket
 
 # Control characters other than tab and newline: nobody types them, and PostgreSQL refuses NUL.
 PRINTABLE = r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F]*$"
@@ -23,6 +25,13 @@ Text = Annotated[
 OptionalText = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=5000, pattern=PRINTABLE)
 ]
+# `5 工作日`; whatever else it says is refused by pydantic with the sentence of LimitError.
+Amount = Annotated[
+    str,
+    StringConstraints(max_length=40, pattern=PRINTABLE),
+    AfterValidator(lambda text: str(parse_limit(text))),
+]
+TicketNo = Annotated[str, StringConstraints(pattern=r"^[0-9]{6,12}-[0-9]{8}-[0-9]{5,9}$")]
 Code = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
 
 
@@ -59,11 +68,49 @@ class SendBack(Given):
     suggested_unit: Code | None = None
 
 
+class Rule(Given):
+    """裁定. The document is what the ruling rests on."""
+
+    act: Literal["rule"]
+    unit: Code
+    reason: Text
+    document: Line = ""
+
+
 class ContactCitizen(Given):
     """首次联系."""
 
     act: Literal["contact"]
     text: Text
+
+
+class RequestExtension(Given):
+    """申请延期. The amount is written as a limit: `3 工作日`."""
+
+    act: Literal["request_extension"]
+    amount: Amount
+    reason: Text
+
+
+class DecideExtension(Given):
+    """审批延期."""
+
+    act: Literal["decide_extension"]
+    granted: bool
+    reason: OptionalText = ""
+
+
+class Pause(Given):
+    """挂起. The reason is a code of the policy: awaiting_citizen, awaiting_third_party, …."""
+
+    act: Literal["pause"]
+    reason: Code
+
+
+class Resume(Given):
+    """恢复办理."""
+
+    act: Literal["resume"]
 
 
 class Resolve(Given):
@@ -98,6 +145,31 @@ class Reopen(Given):
     reason: Text
 
 
+class Merge(Given):
+    """并单."""
+
+    act: Literal["merge"]
+    into: TicketNo
+    reason: Text
+
+
+class Supervise(Given):
+    """督办."""
+
+    act: Literal["supervise"]
+    level: Level
+    text: Text
+
+
+class Reclassify(Given):
+    """更正分类. What is not given stays."""
+
+    act: Literal["reclassify"]
+    kind: Kind | None = None
+    urgency: Urgency | None = None
+    reason: Text
+
+
 class Note(Given):
     """备注."""
 
@@ -106,7 +178,23 @@ class Note(Given):
 
 
 ActIn = Annotated[
-    Dispatch | Sign | SendBack | ContactCitizen | Resolve | CallBack | Close | Reopen | Note,
+    Dispatch
+    | Sign
+    | SendBack
+    | Rule
+    | ContactCitizen
+    | RequestExtension
+    | DecideExtension
+    | Pause
+    | Resume
+    | Resolve
+    | CallBack
+    | Close
+    | Reopen
+    | Merge
+    | Supervise
+    | Reclassify
+    | Note,
     Field(discriminator="act"),
 ]
 
@@ -122,11 +210,19 @@ _METHODS: dict[type[Any], Callable[..., Awaitable[Ticket]]] = {
     Dispatch: Desk.dispatch,
     Sign: Desk.sign,
     SendBack: Desk.send_back,
+    Rule: Desk.rule,
     ContactCitizen: Desk.contact,
+    RequestExtension: Desk.request_extension,
+    DecideExtension: Desk.decide_extension,
+    Pause: Desk.pause,
+    Resume: Desk.resume,
     Resolve: Desk.resolve,
     CallBack: Desk.call_back,
     Close: Desk.close,
     Reopen: Desk.reopen,
+    Merge: Desk.merge,
+    Supervise: Desk.supervise,
+    Reclassify: Desk.reclassify,
     Note: Desk.note,
 }
 

@@ -255,6 +255,8 @@ def test_a_route_and_a_due_date_are_explained_and_nothing_is_stored(fresh: Serve
     assert answer["due_at"] == "2025-10-14T17:30:00+08:00"
     assert not answer["provisional"]
     assert any("10-11 调休上班" in line for line in answer["reasoning"])
+    there = fresh.post("/v1/deadlines/explain", due | {"region": "兴国县"}).json()
+    assert there == answer  # no closure is entered for it
 
 
 def test_alive_and_ready_say_so_and_how_far_the_calendar_reaches(service: Served) -> None:
@@ -453,6 +455,7 @@ def test_a_wrong_filter_is_refused(service: Served, query: str) -> None:
         {"from": "1800-01-01T00:00", "limit": "5 工作日"},
         {"from": "9999-12-31T23:59", "limit": "1000 工作日"},
         {"from": "2026-11-18", "limit": "5 工作日", "count_from": "tomorrow"},
+        {"from": "2026-11-18", "limit": "5 工作日", "region": "火星"},
         {"limit": "5 工作日"},
     ],
     ids=short,

@@ -1,6 +1,6 @@
 """Working days against two libraries that were made by others."""
 
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 
 import chinese_calendar
 import holidays
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing_rules.clocks import load_calendar
-from service.domain.calendar import SHANGHAI, Calendar, YearTable
+from service.domain.calendar import SHANGHAI, Calendar, Closure, OfficeHours, YearTable
 from tests.worlds import at
 
 CALENDAR = load_calendar()
@@ -50,6 +50,52 @@ def test_the_nth_working_day_is_the_nth_when_counted_one_by_one(day: date, n: in
     )
     assert counted == n
     assert CALENDAR.is_working(found)
+
+
+FLOOD = Closure("360732", date(2026, 6, 22), date(2026, 6, 24), "防汛停办", "通告")
+
+
+def test_a_region_without_closures_shares_the_arrays_of_the_country() -> None:
+    hours = OfficeHours(((time(9), time(12)), (time(15), time(18))))
+    local = CALENDAR.local(hours)
+    assert local._days is CALENDAR._days
+    assert local.hours is hours
+    assert CALENDAR.hours == OfficeHours()
+
+
+def test_a_closure_shuts_its_days_and_no_other() -> None:
+    local = CALENDAR.local(OfficeHours(), [FLOOD])
+    changed = [d for d in DAYS if local.is_working(d) != CALENDAR.is_working(d)]
+    assert changed == [date(2026, 6, n) for n in (22, 23, 24)]
+    assert local.closed == frozenset(changed)
+    assert local.name(changed[0]) == "防汛停办"
+    assert local.working_days(date(2026, 6, 18), date(2026, 6, 26)) == 2
+    assert CALENDAR.is_working(changed[0])
+
+
+def test_a_closure_shuts_a_worked_saturday_too() -> None:
+    day = date(2025, 10, 11)
+    local = CALENDAR.local(OfficeHours(), [Closure("360700", day, day, "停电停办", "通告")])
+    assert not local.is_working(day)
+    assert local.name(day) == "停电停办"
+
+
+@pytest.mark.parametrize(
+    ("spans", "cut_off", "reason"),
+    [
+        ((), None, "办公时间"),
+        (((time(9), time(9)),), None, "由早到晚"),
+        (((time(17), time(9)),), None, "由早到晚"),
+        (((time(9), time(13)), (time(12), time(17))), None, "由早到晚"),
+        (((time(9), time(12)), (time(12), time(17))), None, "不相接"),
+        (((time(9), time(17, 0, 0, 1)),), None, "整秒"),
+        (((time(9), time(17)),), time(8), "截止"),
+        (((time(9), time(17)),), time(18), "截止"),
+    ],
+)
+def test_hours_that_are_no_hours_are_refused(spans, cut_off, reason) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=reason):
+        OfficeHours(spans, cut_off)
 
 
 MOMENTS = st.datetimes(

@@ -30,6 +30,7 @@ ADMIN = Actor("管理员", Role.ADMIN, id="1")
 DISPATCHER = Actor("分拨员", Role.DISPATCHER, region="360732", id="2")
 HANDLER = Actor("承办人", Role.HANDLER, units=(MARKET.code,), region="360732", id="3")
 STRANGER = Actor("别家承办人", Role.HANDLER, units=(HOUSING.code,), region="360732", id="4")
+SUPERVISOR = Actor("督办员", Role.SUPERVISOR, region="360732", id="7")
 ELSEWHERE = Actor("萍乡督办员", Role.SUPERVISOR, region="360300", id="5")
 AUDITOR = Actor("审计员", Role.AUDITOR, id="6")
 
@@ -61,9 +62,12 @@ class ToldRouter:
 
     digest = "0" * 64
 
-    def __init__(self, decision: Decision = Decision.AUTO, item: str = "") -> None:
+    def __init__(
+        self, decision: Decision = Decision.AUTO, item: str = "", *, assisted: bool = True
+    ) -> None:
         self._decision = decision
         self._item = item
+        self._assisted = assisted
 
     def route(self, _complaint: Complaint) -> Route:
         """Return the told decision, with the market's office as lead where there is one."""
@@ -80,7 +84,7 @@ class ToldRouter:
         return Route(
             decision=self._decision,
             lead=UnitRef(MARKET.code, MARKET.name) if auto else None,
-            assist=(UnitRef(HOUSING.code, HOUSING.name),) if auto else (),
+            assist=(UnitRef(HOUSING.code, HOUSING.name),) if auto and self._assisted else (),
             confidence=0.95 if auto else 0.3,
             candidates=(candidate,),
             rulebook=self.digest,

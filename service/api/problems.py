@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from adapters.payload import Undecodable
 from service.desk import CallBackOwed, KeyReused, UnknownTicket, UnknownUnit
 from service.domain.access import Forbidden
+from service.domain.acts import RuleForbids
 from service.domain.deadline import LimitError
 from service.domain.lifecycle import IllegalMove
 from service.domain.ports import FieldProblem, PayloadRejected
@@ -91,6 +92,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
         lambda e: (FieldProblem(e.pointer, f"没有代码为“{e.unit[:64]}”的单位"),),
     ),
     IllegalMove: Problem(409, "act-not-allowed", "当前状态不允许此操作", _not_allowed),
+    RuleForbids: Problem(409, "rule-forbids", "规定不允许此操作", lambda e: f"{e.detail}。"),
     CallBackOwed: Problem(
         409, "call-back-owed", "尚未回访", lambda _: "诉求人留有电话，结案前应先回访（call_back）。"
     ),

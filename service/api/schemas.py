@@ -18,9 +18,12 @@ from service.domain.complaint import (
 )
 from service.domain.deadline import CountFrom
 from service.domain.lifecycle import Act, State, allowed
+from service.domain.policy import Measures
 from service.domain.ticket import (
     Clock,
+    Decided,
     Event,
+    Level,
     Milestone,
     MilestoneKind,
     Outcome,
@@ -92,6 +95,8 @@ class MilestoneOut(BaseModel):
     met_at: Moment | None
     outcome: Outcome | None
     redo: int
+    assisting: Annotated[bool, Field(description="Owed by an assisting unit 协办")]
+    answers: Annotated[str, Field(description="The unit that it counts against; empty while open")]
 
     @classmethod
     def of(cls, milestone: Milestone) -> "MilestoneOut":
@@ -100,17 +105,62 @@ class MilestoneOut(BaseModel):
 
 
 class Link(BaseModel):
-    """Another ticket that this one names, by the source's number."""
+    """Another ticket: one that this one names by the source's number, or the one that it was merged
+    into."""
 
-    rel: Literal["related"]
-    source_no: str
+    rel: Literal["related", "into"]
+    source_no: str = ""
+    no: str = ""
 
 
-class Supervision(BaseModel):
-    """A 督办 of the ticket."""
+class SupervisionOut(BaseModel):
+    """A 督办 of the ticket: a person's, or a step that time brought (`auto`)."""
 
-    level: str
+    level: Level
     at: Moment
+    text: str
+    auto: bool
+
+    @classmethod
+    def of(cls, ticket: Ticket) -> "list[SupervisionOut]":
+        """Return every supervision of a ticket, the first one first."""
+        found = [cls(level=s.level, at=s.at, text=s.text, auto=False) for s in ticket.supervision]
+        found += [
+            cls(level=level, at=step.at, text="", auto=True)
+            for milestone in ticket.milestones
+            for step in milestone.course[: milestone.done]
+            if (level := _LEVELS.get(step.measure))
+        ]
+        return sorted(found, key=lambda each: each.at)
+
+
+_LEVELS: dict[Measures | None, Level] = {
+    Measures.SUPERVISE: Level.ORDINARY,
+    Measures.YELLOW: Level.YELLOW,
+    Measures.RED: Level.RED,
+}
+
+
+class ExtensionOut(BaseModel):
+    """A request for more time (延期) and what became of it."""
+
+    amount: str
+    reason: str
+    unit: str
+    by: str
+    at: Moment
+    decided: Decided
+    decided_by: str
+    decided_at: Moment | None
+
+
+class PauseOut(BaseModel):
+    """A time in which the clocks stand still (挂起)."""
+
+    reason: str
+    at: Moment
+    until: Moment
+    ended_at: Moment | None
 
 
 class TicketOut(BaseModel):
@@ -134,7 +184,9 @@ class TicketOut(BaseModel):
     assist: Sequence[UnitRef]
     route: Route
     milestones: Sequence[MilestoneOut]
-    supervision: Sequence[Supervision]
+    supervision: Sequence[SupervisionOut]
+    extensions: Sequence[ExtensionOut]
+    pauses: Sequence[PauseOut]
     links: Sequence[Link]
     contact: Contact
     anonymous: bool
@@ -169,8 +221,16 @@ class TicketOut(BaseModel):
             assist=ticket.assist,
             route=ticket.route,
             milestones=[MilestoneOut.of(milestone) for milestone in ticket.milestones],
-            supervision=[],
-            links=[Link(rel="related", source_no=related)] if related else [],
+            supervision=SupervisionOut.of(ticket),
+            extensions=[
+                ExtensionOut.model_validate(each, from_attributes=True)
+                for each in ticket.extensions
+            ],
+            pauses=[PauseOut.model_validate(each, from_attributes=True) for each in ticket.pauses],
+            links=[
+                *([Link(rel="related", source_no=related)] if related else []),
+                *([Link(rel="into", no=ticket.into)] if ticket.into else []),
+            ],
             contact=complaint.contact.masked(),
             anonymous=complaint.anonymous,
             confidential=complaint.confidential,

@@ -36,18 +36,30 @@ SYSTEM = Actor("banjie", Role.ADMIN)
 
 _DESK = frozenset({Role.DISPATCHER, Role.SUPERVISOR, Role.ADMIN})
 _UNIT = frozenset({Role.HANDLER, Role.ADMIN})
+_OVER = frozenset({Role.SUPERVISOR, Role.ADMIN})
 
 MAY_ACT: dict[Act, frozenset[Role]] = {
     Act.DISPATCH: _DESK,
     Act.SIGN: _UNIT,
-    Act.SEND_BACK: _UNIT,
+    Act.SEND_BACK: _UNIT | _DESK,  # the desk takes back what a unit sends back too late
+    Act.RULE: _OVER,
     Act.CONTACT: _UNIT,
+    Act.REQUEST_EXTENSION: _UNIT,
+    Act.DECIDE_EXTENSION: _DESK,  # which of them is the policy's matter
+    Act.PAUSE: _UNIT,
+    Act.RESUME: _UNIT | _DESK,
     Act.RESOLVE: _UNIT,
     Act.CALL_BACK: _DESK,
     Act.CLOSE: _DESK,
     Act.REOPEN: _DESK,
+    Act.MERGE: _DESK,
+    Act.SUPERVISE: _OVER,
+    Act.RECLASSIFY: _DESK,
     Act.NOTE: _DESK | _UNIT,
 }
+
+# What a handler of an assisting unit (协办) may do for it.
+ASSIST_ACTS = frozenset({Act.SIGN, Act.RESOLVE, Act.NOTE})
 
 # Who reads tickets at all. A source sees what it sent, a handler what its units have.
 READERS = frozenset(Role)

@@ -24,13 +24,23 @@ class Act(StrEnum):
     DISPATCH = "dispatch"  # 派单, 改派
     SIGN = "sign"  # 签收
     SEND_BACK = "send_back"  # 退单
+    RULE = "rule"  # 裁定
     CONTACT = "contact"  # 首次联系
+    REQUEST_EXTENSION = "request_extension"  # 申请延期
+    DECIDE_EXTENSION = "decide_extension"  # 审批延期
+    PAUSE = "pause"  # 挂起
+    RESUME = "resume"  # 恢复办理
     RESOLVE = "resolve"  # 办结
     CALL_BACK = "call_back"  # 回访
     CLOSE = "close"  # 结案
     REOPEN = "reopen"  # 重办
+    MERGE = "merge"  # 并单
+    SUPERVISE = "supervise"  # 督办
+    RECLASSIFY = "reclassify"  # 更正分类
     NOTE = "note"  # 备注
 
+
+_WORKED = (State.SORTING, State.DISPATCHED, State.SIGNED)
 
 MOVES: dict[tuple[State, Act], State] = {
     (State.RECEIVED, Act.DISPATCH): State.DISPATCHED,
@@ -43,14 +53,33 @@ MOVES: dict[tuple[State, Act], State] = {
     (State.DISPATCHED, Act.SIGN): State.SIGNED,
     (State.DISPATCHED, Act.SEND_BACK): State.SORTING,
     (State.SIGNED, Act.SEND_BACK): State.SORTING,
+    (State.SORTING, Act.RULE): State.DISPATCHED,
     (State.SIGNED, Act.CONTACT): State.SIGNED,
+    (State.SIGNED, Act.REQUEST_EXTENSION): State.SIGNED,
+    (State.SIGNED, Act.DECIDE_EXTENSION): State.SIGNED,
+    (State.SIGNED, Act.PAUSE): State.PAUSED,
+    (State.PAUSED, Act.RESUME): State.SIGNED,
     (State.SIGNED, Act.RESOLVE): State.RESOLVED,
     (State.RESOLVED, Act.CALL_BACK): State.RESOLVED,
     (State.RESOLVED, Act.CLOSE): State.CLOSED,
     (State.RESOLVED, Act.REOPEN): State.DISPATCHED,
     (State.CLOSED, Act.REOPEN): State.DISPATCHED,
+    **{(state, Act.MERGE): State.MERGED for state in _WORKED},
+    **{(state, Act.SUPERVISE): state for state in (*_WORKED, State.PAUSED)},
+    **{(state, Act.RECLASSIFY): state for state in (*_WORKED, State.PAUSED)},
     **{(state, Act.NOTE): state for state in State},
 }
+
+# What an assisting unit (协办) may do; the ticket stays where its lead has it.
+ASSISTS: frozenset[tuple[State, Act]] = frozenset(
+    {
+        (State.DISPATCHED, Act.SIGN),
+        (State.SIGNED, Act.SIGN),
+        (State.DISPATCHED, Act.RESOLVE),
+        (State.SIGNED, Act.RESOLVE),
+        *((state, Act.NOTE) for state in State),
+    }
+)
 
 # States in which nobody owes anything any more.
 FINISHED = frozenset({State.CLOSED, State.NOT_ACCEPTED, State.REFERRED, State.MERGED})
@@ -66,8 +95,13 @@ class IllegalMove(Exception):
         self.allowed = allowed(state)
 
 
-def move(state: State, act: Act) -> State:
-    """Return the state that follows, or raise IllegalMove."""
+def move(state: State, act: Act, *, assisting: bool = False) -> State:
+    """Return the state that follows, or raise IllegalMove. `assisting` is an act of an assisting
+    unit."""
+    if assisting:
+        if (state, act) not in ASSISTS:
+            raise IllegalMove(state, act)
+        return state
     try:
         return MOVES[state, act]
     except KeyError:

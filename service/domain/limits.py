@@ -19,7 +19,7 @@ from service.domain.deadline import (
 from service.domain.policy import Policies, Policy
 from service.domain.region import parents
 from service.domain.scope import Origin, Scope, fitting
-from service.domain.ticket import Clock, Milestone, MilestoneKind, Stage
+from service.domain.ticket import Clock, Milestone, MilestoneKind
 
 
 class Starts(StrEnum):
@@ -32,14 +32,6 @@ class Starts(StrEnum):
     SIGN = "sign"  # 签收
     RESOLVE = "resolve"  # 办结
 
-
-STARTS_WORDS = {
-    Starts.RECEIPT: "受理",
-    Starts.SUPERVISE: "督办",
-    Starts.DISPATCH: "派单",
-    Starts.SIGN: "签收",
-    Starts.RESOLVE: "办结",
-}
 
 # What each milestone can start with: a unit cannot owe before it has the ticket.
 MAY_START: Mapping[MilestoneKind, frozenset[Starts]] = {
@@ -278,6 +270,7 @@ class Timetable:
             warn_at=warn_at,
             next_at=warn_at,
             redo=redo,
+            count_from=rule.count_from,
         )
 
     def sender_milestone(
@@ -323,8 +316,9 @@ def lengthened(
 
     Working days are added to the original due date and end with the office hours of their last day.
     `paused_s` is what a pause gives back: working seconds where the limit runs in working time
-    (`Calendar.working_seconds`), else seconds. The warning keeps its distance from the end. Stage
-    and original due date stay. Raises LimitError for an extension in another unit than the last.
+    (`Calendar.working_seconds`), else seconds. The warning keeps its distance from the end, the
+    original due date stays; what has come and what comes next is `clock`'s to say. Raises LimitError
+    for an extension in another unit than the last.
     """
     text = milestone.extended
     if by is not None:
@@ -353,9 +347,9 @@ def recalculated(
 ) -> Milestone | None:
     """Return an open clock of ours as a new timetable has it, or None if nothing about it changes.
 
-    It starts when it started; its extensions and pauses are given again. One that was warned of is
-    not warned of twice; one that had run out and now has not is back at its warning. An ended clock
-    never changes, nor does a sender's. Whoever calls marks again which clock governs (`govern`).
+    It starts when it started; its extensions and pauses are given again. An ended clock never
+    changes, nor does a sender's. What has come of it stays for `clock.kept_up` to settle, and which
+    clock governs for `clock.governed`.
     """
     if not milestone.is_open or milestone.clock is not Clock.OWN:
         return None
@@ -408,53 +402,10 @@ def _retimed(calendar: Calendar, milestone: Milestone, *, distance_of: Milestone
     else:
         ahead = int((distance_of.due_at - distance_of.warn_at) / timedelta(seconds=1))
     warn_at = max(milestone.started_at, _later(calendar, end, -ahead, works=works))
-    stage, next_at = milestone.stage, milestone.next_at
-    if end > milestone.due_at and stage not in {Stage.NORMAL, Stage.WARN}:
-        stage = Stage.WARN
-    if stage is Stage.NORMAL:
-        next_at = warn_at
-    elif stage is Stage.WARN:
-        next_at = end
-    return replace(
-        milestone,
-        due_at=end,
-        provisional=provisional,
-        warn_at=warn_at,
-        stage=stage,
-        next_at=next_at,
-    )
+    return replace(milestone, due_at=end, provisional=provisional, warn_at=warn_at)
 
 
 def _later(calendar: Calendar, at: datetime, seconds: int, *, works: bool) -> datetime:
     if works:
         return calendar.after_working_seconds(at, seconds) if seconds else at
     return at + timedelta(seconds=seconds)
-
-
-def govern(own: Milestone, sender: Milestone | None) -> tuple[Milestone, ...]:
-    """Return both clocks, the one that ends first marked as governing; our own on a tie."""
-    if sender is None:
-        return (own,)
-    ours = own.due_at <= sender.due_at
-    return replace(own, governing=ours), replace(sender, governing=not ours)
-
-
-# After a stage, the next one and which of a milestone's times brings it.
-NEXT_STAGE: Mapping[Stage, Stage] = {Stage.NORMAL: Stage.WARN, Stage.WARN: Stage.OVERDUE}
-
-
-def advance(milestone: Milestone, at: datetime) -> tuple[Milestone, ...]:
-    """Return the milestone after each stage that has come by `at`, in order; () if none has.
-
-    An overdue milestone that was never looked at in between passes through its warning: every
-    step leaves its event.
-    """
-    steps: list[Milestone] = []
-    current = milestone
-    while current.is_open and current.next_at is not None and current.next_at <= at:
-        stage = NEXT_STAGE[current.stage]
-        current = replace(
-            current, stage=stage, next_at=current.due_at if stage is Stage.WARN else None
-        )
-        steps.append(current)
-    return tuple(steps)

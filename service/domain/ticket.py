@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Any
 
 from service.domain.complaint import Complaint, Route, UnitRef
+from service.domain.deadline import CountFrom
 from service.domain.lifecycle import State
+from service.domain.policy import Measures
 
 
 class MilestoneKind(StrEnum):
@@ -45,13 +47,27 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """What comes at a time, if the milestone is still open then. `measure` is None where being
+    overdue alone is noted and nothing is done yet."""
+
+    measure: Measures | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Milestone:
     """One clock of a ticket: what `unit` owes by `due_at`.
 
     `limit` and `basis` are Chinese text: the limit as the rules write it, and where it comes from.
     Of an own and a sender's clock for the same thing the one that ends first is `governing`; it
-    alone counts in the rates. `next_at` is when the stage changes next, None when it never will.
-    `redo` counts the redos (重办). An ended milestone never changes again.
+    alone counts in the rates. `steps` follow the warning, `done` of them (the warning counted) are
+    behind it, and `next_at` is when the next one comes, None when none will: it ended, or stands
+    still with its ticket (挂起). `redo` counts the redos (重办). An ended milestone never changes
+    again.
+
+    `answers` is the unit against which it counts. Where the days that an earlier unit used up are
+    that unit's (`HandOver`), `bearer` is that unit, and answers for a late end up to `bearer_until`.
 
     `extended` is how much extensions (延期) added, as a limit is written (`5 工作日`), and `paused_s`
     what pauses (挂起) gave back: in working seconds where the limit runs in working time. The due
@@ -77,11 +93,77 @@ class Milestone:
     extended: str = ""
     paused_s: int = 0
     id: int = 0  # 0 until stored
+    assisting: bool = False  # an assisting unit's (协办)
+    count_from: CountFrom = CountFrom.NEXT_DAY
+    steps: tuple[Step, ...] = ()
+    done: int = 0
+    answers: str = ""  # "" while it is open: `unit`, unless the end says otherwise
+    bearer: str = ""
+    bearer_until: datetime | None = None
+
+    @property
+    def course(self) -> tuple[Step, ...]:
+        """Return the warning and all that follows; being overdue is noted whatever the policy."""
+        after = self.steps or (Step(None, self.due_at),)
+        return (Step(Measures.REMIND, self.warn_at), *after)
 
     @property
     def is_open(self) -> bool:
         """Whether the unit still owes it."""
         return self.outcome is None
+
+
+class Decided(StrEnum):
+    """What became of a request for an extension (延期)."""
+
+    PENDING = "pending"  # 待批
+    GRANTED = "granted"  # 同意
+    REFUSED = "refused"  # 不同意
+    LAPSED = "lapsed"  # 失效: the ticket went on before anybody decided
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """A request for more time (延期): `amount` as the rules write it, who asked, what was decided."""
+
+    amount: str
+    reason: str
+    by: str
+    by_id: str
+    unit: str
+    at: datetime
+    decided: Decided = Decided.PENDING
+    decided_by: str = ""
+    decided_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A time in which the clocks stand still (挂起); it ends by itself at `until`. `reason` is one of
+    the policy's codes."""
+
+    reason: str
+    at: datetime
+    until: datetime
+    ended_at: datetime | None = None
+
+
+class Level(StrEnum):
+    """How sharply a ticket is supervised (督办)."""
+
+    ORDINARY = "ordinary"  # 普通督办
+    YELLOW = "yellow"  # 黄牌
+    RED = "red"  # 红牌
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """A supervision (督办) that a person began; those that time brings are steps of a milestone."""
+
+    level: Level
+    at: datetime
+    text: str
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +186,24 @@ class Ticket:
     redo: int = 0
     limits: str = ""  # digest of the limits it was decided under
     id: int = 0  # 0 until stored
+    extensions: tuple[Extension, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    supervision: tuple[Supervision, ...] = ()
+    sent_back: int = 0  # how often
+    ruled: str = ""  # the unit that a ruling (裁定) gave it to: that unit cannot send it back
+    into: str = ""  # the number of the ticket that it was merged into
+
+    @property
+    def pause(self) -> Pause | None:
+        """Return the pause that it is in, or None."""
+        last = self.pauses[-1] if self.pauses else None
+        return last if last and last.ended_at is None else None
+
+    @property
+    def pending(self) -> Extension | None:
+        """Return the request for an extension that waits to be decided, or None."""
+        last = self.extensions[-1] if self.extensions else None
+        return last if last and last.decided is Decided.PENDING else None
 
     @property
     def is_counted_only(self) -> bool:
@@ -125,6 +225,12 @@ class Ticket:
         """Return the open milestones of these kinds, or all open ones."""
         return tuple(m for m in self.milestones if m.is_open and (not kinds or m.kind in kinds))
 
+    def owed(self, kind: MilestoneKind, *, by: str = "") -> tuple[Milestone, ...]:
+        """Return the open milestones of a kind of an assisting unit, or the ticket's own for ""."""
+        return tuple(
+            m for m in self.open(kind) if (m.assisting and m.unit == by if by else not m.assisting)
+        )
+
     @property
     def stage(self) -> Stage:
         """Return the worst stage among what is still owed."""
@@ -136,7 +242,8 @@ class Ticket:
 class Event:
     """Something that happened to a ticket; never changed, never deleted.
 
-    `act` is an Act's name or one of: received, supplemented, stage. `at` is when it happened;
+    `act` is an Act's name or one of: received, supplemented, stage, recalculated, merged_here,
+    read_contact. `at` is when it happened: for a stage the time at which it was due;
     `content` is what the act carried, JSON-able, without personal data of the citizen other than
     what an official wrote.
     """
@@ -149,3 +256,23 @@ class Event:
     version: int = 0
     unit: str = ""
     id: int = 0  # 0 until stored; grows in the order of writing
+
+
+class Recipient(StrEnum):
+    """To whom a delivery goes."""
+
+    UNIT = "unit"
+    SUPERVISOR = "supervisor"  # the unit that runs the region's hotline
+    CITIZEN = "citizen"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Something that is to leave (投递): written in the transaction that causes it, sent by the
+    outbox. `unit` is the code of the recipient's unit, "" for the citizen, whose name and number
+    are looked up when it is sent and never stand here."""
+
+    kind: str
+    recipient: Recipient
+    unit: str
+    payload: dict[str, Any]

@@ -16,6 +16,8 @@ _t = metadata.tables[TicketRow.__tablename__].c
 _m = metadata.tables[MilestoneRow.__tablename__].c
 _e = metadata.tables[EventRow.__tablename__].c
 
+_LATE = (Stage.OVERDUE, Stage.YELLOW, Stage.RED)
+
 Labels = tuple[str, ...]
 
 
@@ -45,7 +47,7 @@ def figures(connection: sa.Connection) -> Figures:
         milestones_met=_count(
             connection,
             _m.region,
-            _m.unit,
+            _m.answers,  # whom it counts against
             _m.kind,
             _m.outcome,
             where=_m.governing & _m.outcome.is_not(None) & (_m.outcome != Outcome.WITHDRAWN),
@@ -71,7 +73,7 @@ def figures(connection: sa.Connection) -> Figures:
             ((row.region, row.unit), row.due_at)
             for row in connection.execute(
                 sa.select(_m.region, _m.unit, sa.func.min(_m.due_at).label("due_at"))
-                .where(governing_open, _m.stage == Stage.OVERDUE)
+                .where(governing_open, _m.stage.in_(_LATE))
                 .group_by(_m.region, _m.unit)
             )
         ],
@@ -105,7 +107,7 @@ def unit_loads(
         return sa.func.count(sa.distinct(sa.case((where, _m.ticket_id))))
 
     is_open = _m.outcome.is_(None)
-    late = _m.stage.in_((Stage.OVERDUE, Stage.YELLOW, Stage.RED))
+    late = _m.stage.in_(_LATE)
     ended = (
         (_m.kind == MilestoneKind.RESOLVE)
         & _m.outcome.in_((Outcome.ON_TIME, Outcome.LATE, Outcome.MISSED))

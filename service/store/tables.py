@@ -56,6 +56,13 @@ def _json() -> Any:
     return Field(sa_type=_Json, nullable=False)
 
 
+def _where(name: str, column: str, condition: str) -> sa.Index:
+    """Return an index of the few rows that a question is about: it stays small however long the
+    history grows."""
+    text = sa.text(condition)
+    return sa.Index(name, column, postgresql_where=text, sqlite_where=text)
+
+
 class TicketRow(SQLModel, table=True):
     """A ticket as it stands now. `complaint` and `route` are kept as documents; what a
     query asks for has a column of its own."""
@@ -65,6 +72,7 @@ class TicketRow(SQLModel, table=True):
         sa.UniqueConstraint("source", "source_no"),
         sa.Index("ix_tickets_region_state", "region", "state", "id"),
         sa.Index("ix_tickets_lead_unit_state", "lead_unit", "state", "id"),
+        _where("ix_tickets_resume_at", "resume_at", "resume_at IS NOT NULL"),
     )
 
     id: int | None = _id()
@@ -87,6 +95,13 @@ class TicketRow(SQLModel, table=True):
     assist: list[dict[str, str]] = _json()
     redo: int
     limits: str = Field(max_length=64)
+    extensions: list[dict[str, Any]] = _json()
+    pauses: list[dict[str, Any]] = _json()
+    resume_at: datetime | None = _at(nullable=True)  # when the pause that it is in ends by itself
+    supervision: list[dict[str, Any]] = _json()
+    sent_back: int
+    ruled: str = Field(max_length=64)
+    merged_into: str = Field(max_length=32)
     received_at: datetime = _at()
     stored_at: datetime = _at()
 
@@ -122,12 +137,9 @@ class MilestoneRow(SQLModel, table=True):
     __table_args__ = (
         sa.Index("ix_milestones_ticket_id", "ticket_id"),
         # What the enforcer asks every second: only rows that will still change are in the index.
-        sa.Index(
-            "ix_milestones_next_at",
-            "next_at",
-            postgresql_where=sa.text("next_at IS NOT NULL"),
-            sqlite_where=sa.text("next_at IS NOT NULL"),
-        ),
+        _where("ix_milestones_next_at", "next_at", "next_at IS NOT NULL"),
+        # What a new year's calendar is asked for.
+        _where("ix_milestones_provisional", "due_at", "provisional"),
     )
 
     id: int | None = _id()
@@ -149,6 +161,15 @@ class MilestoneRow(SQLModel, table=True):
     met_at: datetime | None = _at(nullable=True)
     outcome: str | None = Field(default=None, max_length=32)
     redo: int
+    assisting: bool
+    count_from: str = Field(max_length=32)
+    extended: str = Field(max_length=32)
+    paused_s: int
+    steps: list[list[str]] = _json()  # measure and time of each, in order
+    done: int
+    answers: str = Field(max_length=64)
+    bearer: str = Field(max_length=64)
+    bearer_until: datetime | None = _at(nullable=True)
 
 
 class EventRow(SQLModel, table=True):
@@ -168,6 +189,47 @@ class EventRow(SQLModel, table=True):
     unit: str = Field(max_length=64)
     version: int
     content: dict[str, Any] = _json()
+
+
+class DeliveryRow(SQLModel, table=True):
+    """What is to leave, or has left. Written in the transaction of what it tells of."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        _where("ix_deliveries_next_at", "next_at", "state = 'pending'"),
+        sa.Index("ix_deliveries_ticket_id", "ticket_id", "id"),
+    )
+
+    id: int | None = _id()
+    ticket_id: int = Field(sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), nullable=False))
+    ticket_no: str = Field(max_length=32)
+    region: str = Field(max_length=16)
+    kind: str = Field(max_length=32)
+    recipient: str = Field(max_length=32)
+    unit: str = Field(max_length=64)  # "" for the citizen
+    payload: dict[str, Any] = _json()
+    state: str = Field(max_length=32)
+    attempts: int
+    created_at: datetime = _at()
+    next_at: datetime | None = _at(nullable=True)
+
+
+class RulingRow(SQLModel, table=True):
+    """A ruling (裁定), as the precedent that it is."""
+
+    __tablename__ = "rulings"
+
+    id: int | None = _id()
+    ticket_id: int = Field(sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), nullable=False))
+    ticket_no: str = Field(max_length=32)
+    region: str = Field(max_length=16)
+    unit: str = Field(max_length=64)
+    title: str
+    words: list[str] = _json()
+    document: str
+    reason: str
+    actor: str = Field(max_length=100)
+    at: datetime = _at()
 
 
 class CounterRow(SQLModel, table=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,28 +11,52 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.domain.access import Actor, Role
 from service.domain.complaint import Complaint, Route, UnitRef
+from service.domain.deadline import CountFrom
 from service.domain.lifecycle import FINISHED, State
+from service.domain.policy import Measures
 from service.domain.region import prefix
-from service.domain.ticket import Clock, Event, Milestone, MilestoneKind, Outcome, Stage, Ticket
+from service.domain.ticket import (
+    Clock,
+    Delivery,
+    Event,
+    Extension,
+    Milestone,
+    MilestoneKind,
+    Outcome,
+    Pause,
+    Recipient,
+    Stage,
+    Step,
+    Supervision,
+    Ticket,
+)
+from service.store.bulk import insert_rows, update_rows
 from service.store.tables import (
     AssistRow,
     BodyRow,
     CounterRow,
+    DeliveryRow,
     EventRow,
     IdempotencyRow,
     MilestoneRow,
+    RulingRow,
     TicketRow,
     metadata,
 )
 
 _COMPLAINT = TypeAdapter(Complaint)
 _ROUTE = TypeAdapter(Route)
+_EXTENSIONS = TypeAdapter(tuple[Extension, ...])
+_PAUSES = TypeAdapter(tuple[Pause, ...])
+_SUPERVISION = TypeAdapter(tuple[Supervision, ...])
 
 _tickets = metadata.tables[TicketRow.__tablename__]
 _assists = metadata.tables[AssistRow.__tablename__]
 _bodies = metadata.tables[BodyRow.__tablename__]
 _milestones = metadata.tables[MilestoneRow.__tablename__]
 _events = metadata.tables[EventRow.__tablename__]
+_rulings = metadata.tables[RulingRow.__tablename__]
+_deliveries = metadata.tables[DeliveryRow.__tablename__]
 _counters = metadata.tables[CounterRow.__tablename__]
 _keys = metadata.tables[IdempotencyRow.__tablename__]
 
@@ -94,8 +118,6 @@ def insert(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: date
             source=complaint.source,
             source_no=complaint.source_no,
             channel=complaint.channel,
-            kind=complaint.kind,
-            urgency=complaint.urgency,
             decision="counted" if ticket.is_counted_only else ticket.route.decision,
             title=complaint.title,
             content=complaint.content,
@@ -150,23 +172,48 @@ def save(connection: sa.Connection, before: Ticket, after: Ticket) -> Ticket:
 
 
 def save_milestones(connection: sa.Connection, changed: Sequence[Milestone]) -> None:
-    """Write the changed milestones: what may change of one is its stage, its next step, its end."""
-    if changed:
-        connection.execute(
-            _milestones.update().where(_milestones.c.id == sa.bindparam("row")),
-            [
-                {
-                    "row": m.id,
-                    "governing": m.governing,
-                    "due_at": m.due_at,
-                    "stage": m.stage,
-                    "next_at": m.next_at,
-                    "met_at": m.met_at,
-                    "outcome": m.outcome,
-                }
-                for m in changed
-            ],
-        )
+    """Write the changed milestones, of tickets that the transaction has locked."""
+    update_rows(
+        connection,
+        _milestones,
+        [
+            {
+                "id": m.id,
+                "governing": m.governing,
+                "limit": m.limit,
+                "basis": m.basis,
+                "started_at": m.started_at,
+                "due_at": m.due_at,
+                "original_due_at": m.original_due_at,
+                "provisional": m.provisional,
+                "warn_at": m.warn_at,
+                "extended": m.extended,
+                "paused_s": m.paused_s,
+                "count_from": m.count_from,
+                "steps": _steps(m.steps),
+                **_progress(m),
+                "met_at": m.met_at,
+                "outcome": m.outcome,
+                "answers": m.answers,
+                "bearer": m.bearer,
+                "bearer_until": m.bearer_until,
+            }
+            for m in changed
+        ],
+    )
+
+
+def save_steps(connection: sa.Connection, changed: Sequence[Milestone]) -> None:
+    """Write what the ticker changes of milestones, and nothing else."""
+    update_rows(connection, _milestones, [{"id": m.id, **_progress(m)} for m in changed])
+
+
+def _progress(m: Milestone) -> dict[str, Any]:
+    return {"stage": m.stage, "done": m.done, "next_at": m.next_at}
+
+
+def _steps(steps: Sequence[Step]) -> list[list[str]]:
+    return [[step.measure or "", step.at.astimezone(UTC).isoformat()] for step in steps]
 
 
 def append(connection: sa.Connection, ticket: Ticket, *events: Event) -> None:
@@ -176,25 +223,58 @@ def append(connection: sa.Connection, ticket: Ticket, *events: Event) -> None:
 
 def append_all(connection: sa.Connection, rows: Sequence[tuple[int, str, str, Event]]) -> None:
     """Add events, each with its ticket's id, number and region."""
-    if rows:
-        connection.execute(
-            _events.insert(),
-            [
-                {
-                    "ticket_id": ticket_id,
-                    "ticket_no": no,
-                    "region": region,
-                    "act": event.act,
-                    "at": event.at,
-                    "actor": event.actor,
-                    "role": event.role,
-                    "unit": event.unit,
-                    "version": event.version,
-                    "content": event.content,
-                }
-                for ticket_id, no, region, event in rows
-            ],
-        )
+    insert_rows(
+        connection,
+        _events,
+        [
+            {
+                "ticket_id": ticket_id,
+                "ticket_no": no,
+                "region": region,
+                "act": event.act,
+                "at": event.at,
+                "actor": event.actor,
+                "role": event.role,
+                "unit": event.unit,
+                "version": event.version,
+                "content": event.content,
+            }
+            for ticket_id, no, region, event in rows
+        ],
+    )
+
+
+def deliver_all(
+    connection: sa.Connection, rows: Sequence[tuple[int, str, str, Delivery]], at: datetime
+) -> None:
+    """Write what is to leave, each with its ticket's id, number and region."""
+    insert_rows(
+        connection,
+        _deliveries,
+        [
+            {
+                "ticket_id": ticket_id,
+                "ticket_no": no,
+                "region": region,
+                "kind": delivery.kind,
+                "recipient": delivery.recipient,
+                "unit": delivery.unit,
+                "payload": delivery.payload,
+                "state": "pending",
+                "attempts": 0,
+                "created_at": at,
+                "next_at": at,
+            }
+            for ticket_id, no, region, delivery in rows
+        ],
+    )
+
+
+def deliveries(connection: sa.Connection, ticket: Ticket) -> list[Delivery]:
+    """Return what is to leave or has left of a ticket, in the order it was written."""
+    d = _deliveries.c
+    rows = connection.execute(sa.select(_deliveries).where(d.ticket_id == ticket.id).order_by(d.id))
+    return [Delivery(r.kind, Recipient(r.recipient), r.unit, r.payload) for r in rows]
 
 
 def events(connection: sa.Connection, ticket: Ticket) -> list[Event]:
@@ -233,6 +313,66 @@ class Filter:
     after: int = 0
     limit: int = 50
     due_first: bool = False
+
+
+def lock(connection: sa.Connection, *numbers: str) -> None:
+    """Lock tickets in the one order in which everybody locks several: by id."""
+    connection.execute(
+        sa.select(_tickets.c.id)
+        .where(_tickets.c.no.in_(numbers))
+        .order_by(_tickets.c.id)
+        .with_for_update(key_share=True)
+    ).all()
+
+
+def keep_ruling(
+    connection: sa.Connection,
+    ticket: Ticket,
+    words: Sequence[str],
+    document: str,
+    reason: str,
+    actor: str,
+    at: datetime,
+) -> None:
+    """Keep the ruling (裁定) that gave a ticket to its lead."""
+    connection.execute(
+        _rulings.insert().values(
+            ticket_id=ticket.id,
+            ticket_no=ticket.no,
+            region=ticket.region,
+            unit=ticket.ruled,
+            title=ticket.complaint.title,
+            words=list(words),
+            document=document,
+            reason=reason,
+            actor=actor,
+            at=at,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A ruling (裁定) as a precedent: where all `words` stand, `unit` answers."""
+
+    ticket_no: str
+    region: str
+    unit: str
+    title: str
+    words: tuple[str, ...]
+    document: str
+
+
+def rulings(connection: sa.Connection) -> list[Ruling]:
+    """Return every ruling, the latest of those that have the same words in a region."""
+    r = _rulings.c
+    latest: dict[tuple[str, ...], Ruling] = {}
+    for row in connection.execute(sa.select(_rulings).order_by(r.id)):
+        words = tuple(row.words)
+        latest[row.region, *sorted(words)] = Ruling(
+            row.ticket_no, row.region, row.unit, row.title, words, row.document
+        )
+    return list(latest.values())
 
 
 def page(connection: sa.Connection, actor: Actor, wanted: Filter) -> list[Ticket]:
@@ -309,8 +449,12 @@ def queue(
 def claim_due(
     connection: sa.Connection, at: datetime, limit: int
 ) -> list[tuple[str, str, int, Milestone]]:
-    """Return milestones whose stage changes by `at`, the longest due first, with ticket number,
-    region and ticket id. They are ours until the commit; what another replica holds is left out."""
+    """Return milestones that a step has come for by `at`, the longest due first, with ticket number,
+    region and ticket id. What an act or another replica holds is left out.
+
+    The ticket is locked as well: whoever changes a milestone holds its ticket, so that an act never
+    writes over a step that it did not see, nor a step over an act.
+    """
     m = _milestones.c
     rows = connection.execute(
         sa.select(_milestones, _tickets.c.no.label("ticket_no"))
@@ -318,9 +462,55 @@ def claim_due(
         .where(m.next_at <= at)
         .order_by(m.next_at)
         .limit(limit)
-        .with_for_update(skip_locked=True, of=_milestones)
+        .with_for_update(skip_locked=True, key_share=True)
     ).all()
     return [(row.ticket_no, row.region, row.ticket_id, _milestone(row)) for row in rows]
+
+
+def claim_paused(connection: sa.Connection, at: datetime, limit: int) -> list[Ticket]:
+    """Return paused tickets whose pause has ended by itself by `at`, locked as by `claim_due`."""
+    t = _tickets.c
+    rows = connection.execute(
+        sa.select(_tickets)
+        .where(t.resume_at <= at)
+        .order_by(t.resume_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True, key_share=True)
+    ).all()
+    return _whole(connection, rows)
+
+
+def claim_open(
+    connection: sa.Connection, after: int, limit: int, *, region: str = "", lock: bool = False
+) -> list[Ticket]:
+    """Return tickets with something owed, by id from `after` on; `lock` waits for who holds them."""
+    t = _tickets.c
+    query = sa.select(_tickets).where(t.id > after, t.state.not_in(FINISHED))
+    if prefix(region):
+        query = query.where(t.region.startswith(prefix(region), autoescape=True))
+    query = query.order_by(t.id).limit(limit)
+    rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
+    return _whole(connection, rows)
+
+
+def claim_provisional(
+    connection: sa.Connection, since: datetime, until: datetime, limit: int
+) -> list[Ticket]:
+    """Return tickets with an open clock that is provisional and lies between two times, locked."""
+    m = _milestones.c
+    ids = connection.execute(
+        sa.select(m.ticket_id)
+        .where(m.provisional, m.outcome.is_(None), m.started_at >= since, m.due_at <= until)
+        .distinct()
+        .limit(limit)
+    ).scalars()
+    rows = connection.execute(
+        sa.select(_tickets)
+        .where(_tickets.c.id.in_(list(ids)))
+        .order_by(_tickets.c.id)
+        .with_for_update(key_share=True)
+    ).all()
+    return _whole(connection, rows)
 
 
 def oldest_due(connection: sa.Connection) -> datetime | None:
@@ -403,6 +593,8 @@ def _ticket_values(ticket: Ticket) -> dict[str, Any]:
     return {
         "state": ticket.state,
         "version": ticket.version,
+        "kind": ticket.complaint.kind,
+        "urgency": ticket.complaint.urgency,
         "region": ticket.region,
         "complaint": complaint,
         "lead_unit": ticket.lead.unit if ticket.lead else "",
@@ -410,6 +602,13 @@ def _ticket_values(ticket: Ticket) -> dict[str, Any]:
         "assist": [{"unit": ref.unit, "name": ref.name} for ref in ticket.assist],
         "redo": ticket.redo,
         "limits": ticket.limits,
+        "extensions": _EXTENSIONS.dump_python(ticket.extensions, mode="json"),
+        "pauses": _PAUSES.dump_python(ticket.pauses, mode="json"),
+        "resume_at": ticket.pause.until if ticket.pause else None,
+        "supervision": _SUPERVISION.dump_python(ticket.supervision, mode="json"),
+        "sent_back": ticket.sent_back,
+        "ruled": ticket.ruled,
+        "merged_into": ticket.into,
     }
 
 
@@ -424,8 +623,9 @@ def _insert_milestones(
     connection: sa.Connection, ticket_id: int, region: str, new: Sequence[Milestone]
 ) -> None:
     if new:
-        connection.execute(
-            _milestones.insert(),
+        insert_rows(
+            connection,
+            _milestones,
             [
                 {
                     "ticket_id": ticket_id,
@@ -441,11 +641,18 @@ def _insert_milestones(
                     "original_due_at": m.original_due_at,
                     "provisional": m.provisional,
                     "warn_at": m.warn_at,
-                    "stage": m.stage,
-                    "next_at": m.next_at,
+                    **_progress(m),
                     "met_at": m.met_at,
                     "outcome": m.outcome,
                     "redo": m.redo,
+                    "assisting": m.assisting,
+                    "count_from": m.count_from,
+                    "extended": m.extended,
+                    "paused_s": m.paused_s,
+                    "steps": _steps(m.steps),
+                    "answers": m.answers,
+                    "bearer": m.bearer,
+                    "bearer_until": m.bearer_until,
                 }
                 for m in new
             ],
@@ -462,7 +669,8 @@ def _one_by_id(connection: sa.Connection, ticket_id: int) -> Ticket:
 
 def _one(connection: sa.Connection, where: sa.ColumnElement[bool], *, lock: bool) -> Ticket | None:
     query = sa.select(_tickets).where(where)
-    rows = connection.execute(query.with_for_update() if lock else query).all()
+    # NO KEY UPDATE: an event of somebody else's may refer to the ticket meanwhile.
+    rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
     found = _whole(connection, rows)
     return found[0] if found else None
 
@@ -494,6 +702,12 @@ def _ticket(row: sa.Row[Any], milestones: Sequence[Milestone]) -> Ticket:
         redo=row.redo,
         limits=row.limits,
         id=row.id,
+        extensions=_EXTENSIONS.validate_python(row.extensions),
+        pauses=_PAUSES.validate_python(row.pauses),
+        supervision=_SUPERVISION.validate_python(row.supervision),
+        sent_back=row.sent_back,
+        ruled=row.ruled,
+        into=row.merged_into,
     )
 
 
@@ -529,4 +743,16 @@ def _milestone(row: sa.Row[Any]) -> Milestone:
         outcome=Outcome(row.outcome) if row.outcome else None,
         redo=row.redo,
         id=row.id,
+        assisting=row.assisting,
+        count_from=CountFrom(row.count_from),
+        extended=row.extended,
+        paused_s=row.paused_s,
+        steps=tuple(
+            Step(Measures(measure) if measure else None, datetime.fromisoformat(at))
+            for measure, at in row.steps
+        ),
+        done=row.done,
+        answers=row.answers,
+        bearer=row.bearer,
+        bearer_until=row.bearer_until,
     )

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from service.domain.lifecycle import Act
+from service.labels import KINDS, LEVELS, URGENCIES
 from service.orders import ActIn
 from service.web.sessions import Form
 
@@ -18,6 +19,7 @@ class Widget(StrEnum):
     CHOICE = "choice"  # one of a few, each to be seen
     UNIT = "unit"  # a unit of the ticket's region, or none
     UNITS = "units"  # the candidates, or units that were looked for
+    PAUSES = "pauses"  # one of the reasons that the ticket's policy allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,42 @@ FORMS: dict[Act, ActForm] = {
             ),
         ),
         ActForm(
+            Act.RULE,
+            "对退回的工单裁定承办单位并派单；裁定作为今后派单的先例，该单位不能再退单。",
+            (
+                Field("unit", "裁定由", Widget.UNIT),
+                Field("reason", "裁定理由"),
+                Field("document", "依据文件", required=False, hint="文件名称和条款"),
+            ),
+        ),
+        ActForm(
+            Act.REQUEST_EXTENSION,
+            "在到期前申请延长办结时限，由他人审批；批准后告知诉求人。",
+            (
+                Field("amount", "延长多久", hint="数量加单位，例如“3 工作日”"),
+                Field("reason", "延期理由"),
+            ),
+        ),
+        ActForm(
+            Act.DECIDE_EXTENSION,
+            "审批延期申请；同意后到期时间顺延，原到期时间保留。",
+            (
+                Field(
+                    "granted",
+                    "是否同意",
+                    Widget.CHOICE,
+                    choices=(("true", "同意"), ("false", "不同意")),
+                ),
+                Field("reason", "审批意见", required=False),
+            ),
+        ),
+        ActForm(
+            Act.PAUSE,
+            "时限停止计算，到允许的最长期限自动恢复；来件时限不停。",
+            (Field("reason", "挂起事由", Widget.PAUSES),),
+        ),
+        ActForm(Act.RESUME, "时限继续计算，挂起的时间如数顺延。"),
+        ActForm(
             Act.CALL_BACK,
             "记录回访结果。",
             (
@@ -128,6 +166,39 @@ FORMS: dict[Act, ActForm] = {
             Act.REOPEN,
             "退回原承办单位重新办理，时限重新计算。",
             (Field("reason", "重办理由"),),
+        ),
+        ActForm(
+            Act.SUPERVISE,
+            "督促承办单位；黄牌、红牌显示在办结时限上。",
+            (
+                Field("level", "督办级别", Widget.CHOICE, choices=tuple(LEVELS.items())),
+                Field("text", "督办要求"),
+            ),
+        ),
+        ActForm(
+            Act.RECLASSIFY,
+            "更正诉求类型或紧急程度；已经开始的时限不变。",
+            (
+                Field(
+                    "kind", "诉求类型", Widget.CHOICE, required=False, choices=tuple(KINDS.items())
+                ),
+                Field(
+                    "urgency",
+                    "紧急程度",
+                    Widget.CHOICE,
+                    required=False,
+                    choices=tuple(URGENCIES.items()),
+                ),
+                Field("reason", "更正理由"),
+            ),
+        ),
+        ActForm(
+            Act.MERGE,
+            "并入另一张正在办理的工单，本单不再单独办理。",
+            (
+                Field("into", "并入工单编号", hint="例如 360732-20261118-00001"),
+                Field("reason", "并单理由"),
+            ),
         ),
         ActForm(Act.NOTE, "写入办理记录，不改变状态。", (Field("text", "备注内容"),)),
     )

@@ -68,7 +68,7 @@ async def queue(
         stage=stage,
         states=[each for each in State if each not in FINISHED],
         stages=list(Stage),
-        left=lambda m: left(app.times.calendar, now, m.due_at, m.limit),
+        left=lambda m, t: left(app.times.calendar_of(t.region), now, m.due_at, m.limit),
     )
 
 

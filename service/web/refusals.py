@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from service.desk import CallBackOwed, KeyReused, UnknownTicket, UnknownUnit
 from service.domain.access import Forbidden
+from service.domain.acts import RuleForbids
 from service.domain.lifecycle import IllegalMove
 from service.domain.ports import FieldProblem
 from service.findings import field_problem
@@ -69,6 +70,7 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
         ),
     ),
     IllegalMove: (409, "当前状态不允许此操作", _not_allowed),
+    RuleForbids: (409, "规定不允许此操作", lambda e: f"{e.detail}。"),
     CallBackOwed: (409, "尚未回访", lambda _: "诉求人留有电话，结案前应先回访。"),
     KeyReused: (
         409,

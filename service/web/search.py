@@ -64,5 +64,5 @@ async def search(
         kinds=list(Kind),
         channels={source.channel: source.label for source in app.sources.values()},
         unit_name=visit.unit_name(unit),
-        left=lambda m: left(app.times.calendar, now, m.due_at, m.limit),
+        left=lambda m, t: left(app.times.calendar_of(t.region), now, m.due_at, m.limit),
     )

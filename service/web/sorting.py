@@ -32,6 +32,6 @@ async def sorting(visit: Signed, after: After = 0) -> Response:
         unit_name=visit.unit_name,
         onward=found[_PAGE - 1].id if len(found) > _PAGE else 0,
         may_dispatch=lambda t: Act.DISPATCH in offered(by, t),
-        left=lambda m: left(app.times.calendar, now, m.due_at, m.limit),
+        left=lambda m, t: left(app.times.calendar_of(t.region), now, m.due_at, m.limit),
         region_name=app.gazetteer.name,
     )

@@ -12,7 +12,9 @@ from starlette.responses import Response
 
 from service.desk import CallBackOwed, KeyReused, UnknownUnit, may_read_contact, offered
 from service.domain.access import Forbidden, sees
+from service.domain.acts import RuleForbids, policy_of
 from service.domain.complaint import Contact
+from service.domain.deadline import LimitError
 from service.domain.lifecycle import Act, IllegalMove, State
 from service.domain.ports import Unit
 from service.domain.ticket import MilestoneKind, Ticket
@@ -28,7 +30,17 @@ router = APIRouter()
 
 No = Annotated[str, Path(max_length=64)]
 
-_REFUSALS = (ValidationError, Forbidden, Stale, IllegalMove, CallBackOwed, KeyReused, UnknownUnit)
+_REFUSALS = (
+    ValidationError,
+    Forbidden,
+    Stale,
+    IllegalMove,
+    RuleForbids,
+    CallBackOwed,
+    KeyReused,
+    UnknownUnit,
+    LimitError,
+)
 _UNITS_SHOWN = 40
 READING = "read_contact"
 
@@ -125,8 +137,9 @@ async def _shown(
         local_units=[u for u in app.router.units(found.region) if u.region == found.region],
         region_name=app.gazetteer.name(found.region),
         unit_name=visit.unit_name,
+        pause_reasons=policy_of(found, app.times).pauses.reasons,
         sources=app.sources,
-        left=lambda m: left(app.times.calendar, now, m.due_at, m.limit),
+        left=lambda m, t: left(app.times.calendar_of(t.region), now, m.due_at, m.limit),
     )
 
 

@@ -8,7 +8,16 @@ from typing import Any
 from service.domain.calendar import SHANGHAI, Calendar
 from service.domain.deadline import LimitError, parse_limit
 from service.domain.ticket import Clock, Event, Milestone
-from service.labels import ACTS, DECISIONS, MILESTONES, STAGES
+from service.labels import (
+    ACTS,
+    DECISIONS,
+    KINDS,
+    LEVELS,
+    MEASURES,
+    MILESTONES,
+    STAGES,
+    URGENCIES,
+)
 
 _DAY = 86_400
 _NO = re.compile(r"[0-9-]{10,32}")
@@ -98,13 +107,25 @@ _CONTENT: dict[str, str] = {
     "place": "地点",
     "kind": "类型",
     "urgency": "紧急程度",
+    "amount": "延长",
+    "granted": "审批",
+    "until": "最迟恢复",
+    "level": "级别",
+    "document": "依据文件",
+    "words": "裁定用词",
+    "into": "并入",
+    "from": "并入的工单",
+    "measure": "措施",
+    "noticed_at": "记录于",
+    "counts_against": "计入",
+    "moved": "时限变动",
     "sender_due_at": "来件时限",
     "clock_from": "起算时间",
 }
 CLOCKS: dict[str, str] = {Clock.OWN: "本级时限", Clock.SENDER: "来件时限"}
 GRADES = {5: "5 非常满意", 4: "4 满意", 3: "3 基本满意", 2: "2 不满意", 1: "1 非常不满意"}
-_TIMES = {"due_at", "sender_due_at", "clock_from"}
-_UNITS = {"unit", "suggested_unit"}
+_TIMES = {"due_at", "until", "noticed_at", "sender_due_at", "clock_from"}
+_UNITS = {"unit", "suggested_unit", "counts_against"}
 _LABELLED: dict[str, dict[Any, str]] = {
     "decision": DECISIONS,
     "milestone": MILESTONES,
@@ -112,6 +133,11 @@ _LABELLED: dict[str, dict[Any, str]] = {
     "clock": CLOCKS,
     "grade": GRADES,
     "auto": {True: "自动"},
+    "granted": {True: "同意", False: "不同意"},
+    "measure": MEASURES,
+    "level": LEVELS,
+    "kind": KINDS,
+    "urgency": URGENCIES,
     "reached": {True: "是", False: "否"},
     "solved": {True: "已解决", False: "未解决"},
 }
@@ -146,6 +172,12 @@ def _text(key: str, value: Any, unit_name: UnitName) -> str:
         return moment(datetime.fromisoformat(value))
     if key in _UNITS:
         return unit_name(value)
+    if key == "moved":
+        return "；".join(
+            f"{unit_name(each['unit'])}{MILESTONES[each['milestone']]}："
+            + " 改为 ".join(moment(datetime.fromisoformat(at)) for at in each["due_at"])
+            for each in value
+        )
     if isinstance(value, list):
         return "、".join(unit_name(part) if key == "assist" else str(part) for part in value)
     if key == "confidence":

@@ -1,0 +1,58 @@
+"""How long adding working days takes, beside a bare look-up in a dict of the same days.
+
+Run from the repository: `python bench/working_days.py`. Prints JSON; times in nanoseconds.
+"""
+
+import gc
+import json
+import random
+import statistics
+import sys
+import time
+from datetime import date, timedelta
+
+from routing_rules.clocks import load_calendar
+
+PAIRS = 20_000
+ROUNDS = 15
+
+
+def main() -> int:
+    """Measure and print."""
+    started = time.perf_counter()
+    calendar = load_calendar()
+    loaded = time.perf_counter() - started
+    rng = random.Random(20261121)  # noqa: S311 - dates to try, no secret
+    first = date(2024, 1, 1)
+    days = [first + timedelta(days=rng.randrange(3 * 365)) for _ in range(PAIRS)]
+    amounts = [rng.randint(1, 60) for _ in range(PAIRS)]
+    pairs = list(zip(days, amounts, strict=True))
+    # The least that any answer costs: the right one looked up in a dict of these very questions.
+    known = {pair: calendar.nth_working_day(*pair) for pair in pairs}
+    gc.collect()
+    gc.freeze()
+    ours: list[float] = []
+    bare: list[float] = []
+    for _ in range(ROUNDS):
+        before = time.perf_counter_ns()
+        for day, amount in pairs:
+            calendar.nth_working_day(day, amount)
+        between = time.perf_counter_ns()
+        for day, amount in pairs:
+            known[day, amount]
+        after = time.perf_counter_ns()
+        ours.append((between - before) / PAIRS)
+        bare.append((after - between) / PAIRS)
+    result = {
+        "load_s": round(loaded, 3),
+        "additions": PAIRS,
+        "median_ns": round(statistics.median(ours)),
+        "bare_median_ns": round(statistics.median(bare)),
+        "ratio": round(statistics.median(ours) / statistics.median(bare), 2),
+    }
+    sys.stdout.write(json.dumps(result) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""What time does to tickets, inside a transaction that holds them: steps, pauses that end, clocks
+worked out anew. The desk opens the transactions.
+
+Whoever changes a milestone has locked its ticket. An act waits for the lock; the ticker leaves out
+what is locked and comes back for it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, time
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.domain import acts
+from service.domain.access import SYSTEM, Actor
+from service.domain.calendar import SHANGHAI
+from service.domain.clock import Came, advance
+from service.domain.lifecycle import Act
+from service.domain.limits import Timetable
+from service.domain.ports import Router
+from service.domain.ticket import Delivery, Event, Milestone, MilestoneKind, Recipient, Ticket
+from service.store import tickets
+
+Told = tuple[int, str, str, Event]
+
+
+# Waking is an act's worth of work, so that few fit into a transaction.
+_WOKEN_AT_ONCE = 50
+
+
+def wake(connection: sa.Connection, at: datetime, times: Timetable) -> int:
+    """End some of the pauses (挂起) that have lasted as long as they may; return how many."""
+    asleep = tickets.claim_paused(connection, at, _WOKEN_AT_ONCE)
+    for ticket in asleep:
+        # The steps that came meanwhile are left to the enforcement that follows.
+        woken = acts.catch_up(ticket, at, times).woken
+        assert woken is not None
+        tickets.save(connection, ticket, woken)
+        tickets.append(connection, woken, _resumed(woken))
+    return len(asleep)
+
+
+def enforce(connection: sa.Connection, at: datetime, batch: int, router: Router) -> int:
+    """Take the steps of a batch of due milestones; return how many milestones there were."""
+    due = tickets.claim_due(connection, at, batch)
+    changed: list[Milestone] = []
+    told: list[tuple[int, str, str, Came]] = []
+    for no, region, ticket_id, milestone in due:
+        came = advance(milestone, at)
+        changed.extend(each.milestone for each in came[-1:])
+        told.extend((ticket_id, no, region, each) for each in came)
+    tickets.save_steps(connection, changed)
+    _tell(connection, told, at, router)
+    return len(due)
+
+
+def caught_up(
+    connection: sa.Connection, ticket: Ticket, at: datetime, times: Timetable, router: Router
+) -> Ticket:
+    """Return the ticket with what time has brought it by `at`, told of and not yet saved."""
+    found = acts.catch_up(ticket, at, times)
+    if found.woken:
+        tickets.append(connection, found.woken, _resumed(found.woken))
+    told = [(ticket.id, ticket.no, ticket.region, each) for each in found.came]
+    _tell(connection, told, at, router)
+    return found.ticket
+
+
+def _resumed(woken: Ticket) -> Event:
+    ended_at = woken.pauses[-1].ended_at
+    assert ended_at is not None
+    unit = woken.lead.unit if woken.lead else ""
+    return Event(
+        Act.RESUME, ended_at, SYSTEM.name, SYSTEM.role, {"auto": True}, woken.version, unit
+    )
+
+
+def _tell(
+    connection: sa.Connection,
+    came: Iterable[tuple[int, str, str, Came]],
+    at: datetime,
+    router: Router,
+) -> None:
+    """Write an event for each step, in the order in which they were due, and what is to leave:
+    word to the unit, and to who supervises it."""
+    in_order = sorted(came, key=lambda each: each[3].step.at)
+    events: list[Told] = []
+    leaving: list[tuple[int, str, str, Delivery]] = []
+    coordinators: dict[str, str] = {}
+    noticed = at.astimezone(SHANGHAI).isoformat()
+    for ticket_id, no, region, each in in_order:
+        m, step = each.milestone, each.step
+        if region not in coordinators:
+            coordinators[region] = router.coordinator(region).code
+        content = {
+            "milestone": m.kind,
+            "clock": m.clock,
+            "stage": m.stage,
+            "measure": step.measure,
+            "due_at": m.due_at.astimezone(SHANGHAI).isoformat(),
+            "noticed_at": noticed,
+        }
+        event = Event("stage", step.at, SYSTEM.name, SYSTEM.role, content, unit=m.unit)
+        events.append((ticket_id, no, region, event))
+        if step.measure is None:
+            continue
+        payload = {**content, "at": step.at.astimezone(SHANGHAI).isoformat(), "unit": m.unit}
+        del payload["noticed_at"]
+        for recipient, unit in (
+            (Recipient.UNIT, m.unit),
+            (Recipient.SUPERVISOR, coordinators[region]),
+        ):
+            leaving.append((ticket_id, no, region, Delivery("stage", recipient, unit, payload)))
+    tickets.append_all(connection, events)
+    tickets.deliver_all(connection, leaving, at)
+
+
+# Working out anew
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A clock that a recalculation moves, and how."""
+
+    no: str
+    kind: MilestoneKind
+    unit: str
+    limit: tuple[str, str]  # before, after
+    due_at: tuple[datetime, datetime]
+
+
+def moved(before: Ticket, after: Ticket) -> list[Moved]:
+    """Return the clocks that a recalculation moves, or only says otherwise where they come from."""
+    return [
+        Moved(before.no, m.kind, m.unit, (m.limit, n.limit), (m.due_at, n.due_at))
+        for m, n in zip(before.milestones, after.milestones, strict=True)
+        if m != n
+    ]
+
+
+def recalculate(
+    connection: sa.Connection,
+    found: Sequence[Ticket],
+    by: Actor,
+    at: datetime,
+    times: Timetable,
+    router: Router,
+    *,
+    limits_too: bool,
+) -> list[Moved]:
+    """Work out the open clocks of locked tickets anew, an event for each ticket that changes, and
+    return what moved. What was done is found unchanged when it is done again."""
+    all_moved: list[Moved] = []
+    for ticket in found:
+        current = caught_up(connection, ticket, at, times, router)
+        after = acts.recalculated(current, at, times, limits_too=limits_too)
+        changes = moved(current, after)
+        if changes:
+            after = replace(after, version=after.version + 1)
+            content = {"moved": [_plain(change) for change in changes]}
+            unit = after.lead.unit if after.lead else ""
+            event = Event("recalculated", at, by.name, by.role, content, after.version, unit)
+            tickets.append(connection, after, event)
+            all_moved += changes
+        if after != ticket:
+            tickets.save(connection, ticket, after)
+    return all_moved
+
+
+def settle(
+    connection: sa.Connection, at: datetime, batch: int, times: Timetable, router: Router
+) -> int:
+    """Work out clocks anew that were provisional and whose days are published by now, each by the
+    limit that it has; return how many tickets there were."""
+    calendar = times.calendar
+    first, last = (
+        datetime.combine(calendar.first, time(), SHANGHAI),
+        datetime.combine(calendar.last, time.max, SHANGHAI),
+    )
+    found = tickets.claim_provisional(connection, first, last, batch)
+    recalculate(connection, found, SYSTEM, at, times, router, limits_too=False)
+    return len(found)
+
+
+def _plain(change: Moved) -> dict[str, Any]:
+    before, after = (t.astimezone(SHANGHAI).isoformat() for t in change.due_at)
+    return {
+        "milestone": change.kind,
+        "unit": change.unit,
+        "limit": list(change.limit),
+        "due_at": [before, after],
+    }
