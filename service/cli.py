@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -222,6 +223,8 @@ def _hours(calendar: Calendar) -> str:
 
 def main() -> None:
     """Run the command line; what an operator can mend is told in one line, without a traceback."""
+    # The database and its journals hold people's numbers: nobody else on the machine reads them.
+    os.umask(0o077)
     try:
         app()
     except Refused as error:

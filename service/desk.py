@@ -24,11 +24,12 @@ from service.domain.access import (
     sees,
 )
 from service.domain.calendar import SHANGHAI
-from service.domain.complaint import Complaint, Contact, Kind, UnitRef, Urgency
+from service.domain.complaint import Complaint, Contact, Kind, UnitRef, Urgency, veiled
 from service.domain.deadline import parse_limit
-from service.domain.lifecycle import ASSISTS, MOVES, Act, State, move
+from service.domain.lifecycle import ASSISTS, FINISHED, MOVES, Act, State, move
 from service.domain.limits import Timetable
 from service.domain.ports import Router
+from service.domain.region import covers
 from service.domain.ticket import Delivery, Event, Level, MilestoneKind, Recipient, Ticket
 from service.store import Store, tickets
 from service.store.figures import UnitLoad, unit_loads
@@ -111,12 +112,17 @@ class Desk:
 
     # What comes in
 
-    async def receive(self, complaint: Complaint, fingerprint: str, at: datetime) -> Receipt:
+    async def receive(
+        self, complaint: Complaint, fingerprint: str, at: datetime, by: Actor = SYSTEM
+    ) -> Receipt:
         """Store a complaint and say what became of it.
 
         The same source number again is the same ticket: the same body is a duplicate and changes
-        nothing, another one is a supplement (补充) with an event of its own.
+        nothing, another one is a supplement (补充) with an event of its own. Raises Forbidden for a
+        sender whose region the complaint, or the ticket it belongs to, does not lie in.
         """
+        if not covers(by.region, complaint.region):
+            raise Forbidden(by.role, "intake")
         # Routed before the transaction: a pure function has no business under a lock.
         route = self._router.route(complaint)
         coordinator = self._router.coordinator(complaint.region).code
@@ -124,6 +130,8 @@ class Desk:
         def work(connection: sa.Connection) -> Receipt:
             known = tickets.find(connection, complaint.source, complaint.source_no)
             if known is not None:
+                if not _sees(by, known):
+                    raise Forbidden(by.role, "intake")
                 if not tickets.add_body(connection, known, fingerprint, at):
                     return Receipt(known, duplicate=True)
                 return Receipt(
@@ -166,6 +174,15 @@ class Desk:
             for name in fields
             if getattr(complaint, name) != getattr(old, name)
         }
+        # What took effect at once: a new number to call, a wish to stay unnamed.
+        changed |= {
+            name: getattr(changed_ticket.complaint, name)
+            for name in ("confidential", "anonymous")
+            if getattr(changed_ticket.complaint, name) != getattr(old, name)
+        }
+        if changed_ticket.complaint.contact != old.contact:
+            before, now = old.contact.masked(), changed_ticket.complaint.contact.masked()
+            changed |= {"contact_before": before.phone, "contact_now": now.phone}
         tickets.append(connection, stored, _event("supplemented", stored, SYSTEM, at, changed))
         return stored
 
@@ -448,7 +465,10 @@ class Desk:
                 )
             return stored
 
-        return await self._store.run(work)
+        try:
+            return await self._store.run(work)
+        except tickets.Raced:
+            raise KeyReused from None
 
     def _deliver(
         self, connection: sa.Connection, ticket: Ticket, at: datetime, delivery: Delivery
@@ -467,6 +487,8 @@ class Desk:
         def work(connection: sa.Connection) -> Contact:
             ticket = _visible(connection, no, by)
             _check_may(by, _calling(by), ticket)
+            if not may_read_contact(by, ticket):
+                raise Forbidden(by.role, "read_contact")
             event = _event("read_contact", ticket, by, at, {"reason": reason})
             tickets.append(connection, ticket, event)
             return ticket.complaint.contact
@@ -532,7 +554,7 @@ class Desk:
         """Return a ticket, or raise UnknownTicket."""
 
         def work(connection: sa.Connection) -> Ticket:
-            return _visible(connection, no, by)
+            return _shown(by, _visible(connection, no, by))
 
         return await self._store.read(work)
 
@@ -540,13 +562,15 @@ class Desk:
         """Return a ticket's events, oldest first, or raise UnknownTicket."""
 
         def work(connection: sa.Connection) -> list[Event]:
-            return tickets.events(connection, _visible(connection, no, by))
+            found = tickets.events(connection, _visible(connection, no, by))
+            return [_event_shown(by, event) for event in found]
 
         return await self._store.read(work)
 
     async def page(self, by: Actor, wanted: Filter) -> list[Ticket]:
         """Return a page of the tickets that the caller may see, newest first."""
-        return await self._store.read(lambda connection: tickets.page(connection, by, wanted))
+        found = await self._store.read(lambda connection: tickets.page(connection, by, wanted))
+        return [_shown(by, ticket) for ticket in found]
 
     async def sorting(self, by: Actor, wanted: Filter) -> tuple[list[Ticket], dict[int, Event]]:
         """Return a page of what waits for manual sorting, and by ticket id the sending back
@@ -556,7 +580,11 @@ class Desk:
 
         def work(connection: sa.Connection) -> tuple[list[Ticket], dict[int, Event]]:
             found = tickets.page(connection, by, replace(wanted, state=State.SORTING))
-            return found, tickets.latest(connection, found, Act.SEND_BACK)
+            back = tickets.latest(connection, found, Act.SEND_BACK)
+            return (
+                [_shown(by, ticket) for ticket in found],
+                {ticket_id: _event_shown(by, event) for ticket_id, event in back.items()},
+            )
 
         return await self._store.read(work)
 
@@ -568,9 +596,10 @@ class Desk:
         source."""
         if by.role is Role.SOURCE or (by.role is Role.HANDLER and unit not in by.units):
             raise Forbidden(by.role, "queue")
-        return await self._store.read(
+        found = await self._store.read(
             lambda connection: tickets.queue(connection, by, unit, limit, state=state, stage=stage)
         )
+        return [_shown(by, ticket) for ticket in found]
 
     async def loads(self, by: Actor, since: datetime, until: datetime) -> Sequence[UnitLoad]:
         """Return what each unit of the caller's region owes, and how punctual it was since `since`;
@@ -594,7 +623,13 @@ def offered(by: Actor, ticket: Ticket) -> tuple[Act, ...]:
 
 
 def may_read_contact(by: Actor, ticket: Ticket) -> bool:
-    """Whether `read_contact` would answer this caller."""
+    """Whether `read_contact` would answer this caller.
+
+    Who asked for confidence (保密) is called by the coordinator alone, and a unit has no call to
+    ring anybody about what is over.
+    """
+    if by.role is Role.HANDLER and (ticket.complaint.confidential or ticket.state in FINISHED):
+        return False
     return _may(by, _calling(by), ticket)
 
 
@@ -658,7 +693,27 @@ def _visible(connection: sa.Connection, no: str, by: Actor) -> Ticket:
 
 
 def _sees(by: Actor, ticket: Ticket) -> bool:
-    return sees(by, region=ticket.region, units=ticket.units, source=ticket.complaint.source)
+    # A unit that owes something sees what it owes it for, lead or not: the coordinator's list too.
+    units = (*ticket.units, *(milestone.unit for milestone in ticket.open()))
+    return sees(by, region=ticket.region, units=units, source=ticket.complaint.source)
+
+
+def _shown(by: Actor, ticket: Ticket) -> Ticket:
+    """Return the ticket as a role sees it: numbers in free text are hidden from an auditor."""
+    if by.role is not Role.AUDITOR:
+        return ticket
+    told = ticket.complaint
+    hidden = replace(
+        told, title=veiled(told.title), content=veiled(told.content), place=veiled(told.place)
+    )
+    return replace(ticket, complaint=hidden)
+
+
+def _event_shown(by: Actor, event: Event) -> Event:
+    if by.role is not Role.AUDITOR:
+        return event
+    content = {k: veiled(v) if isinstance(v, str) else v for k, v in event.content.items()}
+    return replace(event, content=content)
 
 
 def _check_may(by: Actor, act: Act, ticket: Ticket) -> None:

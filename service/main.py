@@ -67,6 +67,8 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
         summary="Routes citizens' complaints and holds every unit to its time limit",
         lifespan=lifespan,
         # Swagger's and ReDoc's pages load scripts from a CDN; openapi.json is there for any viewer.
+        # A redirect would repeat whatever host the caller named.
+        redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
     )

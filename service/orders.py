@@ -227,7 +227,8 @@ _METHODS: dict[type[Any], Callable[..., Awaitable[Ticket]]] = {
 }
 
 
-_NO = re.compile(r"[0-9]{6,12}-[0-9]{8}-[0-9]{5,9}")
+# A region has six digits or more, or a K where a development zone has no code of the state's.
+_NO = re.compile(r"[0-9]{4}[0-9K]{2,8}-[0-9]{8}-[0-9]{5,9}")
 
 
 def checked_no(no: str) -> str:

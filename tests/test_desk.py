@@ -10,10 +10,11 @@ import pytest
 
 from routing_rules.clocks import load_timetable
 from service.desk import CallBackOwed, Desk, KeyReused, Order, UnknownTicket, UnknownUnit
-from service.domain.access import Actor, Forbidden
+from service.domain.access import Actor, Forbidden, Role
 from service.domain.complaint import Contact, Decision, Kind, Review, UnitRef, Urgency
 from service.domain.lifecycle import IllegalMove, State
 from service.domain.ticket import Clock, Milestone, MilestoneKind, Outcome, Stage, Ticket
+from service.orders import checked_no
 from service.store import Store
 from service.store.tickets import Filter, Stale
 from tests.worlds import (
@@ -154,7 +155,7 @@ def test_the_same_body_is_a_duplicate_and_another_one_a_supplement_once(in_store
         assert (await d.receive(changed, "f2", NOW)).duplicate
         history = await d.history(first.ticket.no, ADMIN)
         assert [event.act for event in history] == ["received", "dispatch", "supplemented"]
-        assert history[-1].content == {"content": "又问了一次，还是不退"}
+        assert history[-1].content == {"content": "又问了一次，还是不退", "confidential": True}
 
     in_store(scenario)
 
@@ -525,5 +526,84 @@ def test_reading_a_number_needs_a_call_to_and_is_on_record(in_store: Run) -> Non
             "承办人",
             {"reason": "电话核实"},
         )
+
+    in_store(scenario)
+
+
+def test_a_sender_of_one_region_neither_reads_nor_changes_another_regions_ticket(
+    in_store: Run,
+) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        await d.receive(complaint(), "f1", NOW)
+        nanchang = Actor("南昌热线", Role.SOURCE, source="hotline-12345", region="360100")
+        moved = complaint(region="360100", contact=Contact("别人", "13900009999"))
+        for sent in (moved, complaint(content="改一改")):
+            with pytest.raises(Forbidden):
+                await d.receive(sent, "f2", NOW, nanchang)
+        kept = (await d.page(ADMIN, Filter()))[0]
+        assert kept.complaint == complaint()
+        assert kept.version == 1
+
+    in_store(scenario)
+
+
+def test_a_new_number_leaves_a_trace_and_the_old_one_is_kept(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        await d.receive(complaint(), "f1", NOW)
+        changed = complaint(contact=Contact("王某", "13900009999"), confidential=True)
+        ticket = (await d.receive(changed, "f2", NOW)).ticket
+        told = (await d.history(ticket.no, ADMIN))[-1].content
+        assert told == {
+            "confidential": True,
+            "contact_before": "138****0001",
+            "contact_now": "139****9999",
+        }
+        assert ticket.complaint.extra["contact_before_2"] == "王某 13800000001"
+
+    in_store(scenario)
+
+
+def test_a_unit_may_not_ring_who_asked_for_confidence_and_need_not(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        ticket = (await d.receive(complaint(confidential=True), "f1", NOW)).ticket
+        assert not ticket.open(MilestoneKind.CONTACT)
+        with pytest.raises(Forbidden):
+            await d.read_contact(ticket.no, HANDLER, NOW, reason="核实")
+        assert await d.read_contact(ticket.no, DISPATCHER, NOW, reason="核实")
+
+    in_store(scenario)
+
+
+def test_an_auditor_reads_no_numbers_in_free_text(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        told = complaint(content="身份证36073219900101123X，电话13812345678，共 20261118 件")
+        ticket = (await d.receive(told, "f1", NOW)).ticket
+        seen = await d.ticket(ticket.no, AUDITOR)
+        assert seen.complaint.content == "身份证360****123X，电话138****5678，共 20261118 件"
+        await d.note(order(ticket), text="打 13812345678")
+        assert (await d.history(ticket.no, AUDITOR))[-1].content == {"text": "打 138****5678"}
+        assert (await d.ticket(ticket.no, HANDLER)).complaint.content == told.content
+
+    in_store(scenario)
+
+
+def test_a_ticket_of_a_development_zone_has_a_number_that_can_be_asked_for() -> None:
+    for no in ("360732-20261118-00001", "3601K1-20261118-00001", "360732101-20261118-00001"):
+        assert checked_no(no) == no
+
+
+def test_one_key_used_for_two_tickets_at_once_is_refused_for_one(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        both = [(await d.receive(complaint(source_no=n), n, NOW)).ticket for n in "ab"]
+        done = await asyncio.gather(
+            *(d.note(order(t, key="k", request=t.no), text="同键") for t in both),
+            return_exceptions=True,
+        )
+        assert sorted(type(result).__name__ for result in done) == ["KeyReused", "Ticket"]
 
     in_store(scenario)

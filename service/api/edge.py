@@ -38,7 +38,9 @@ class Edge:
             return
         began = time.perf_counter()
         status: int | None = None
-        most = 16 * _MIB if scope["path"].endswith("/batch") else _MIB
+        path: str = scope["path"]
+        batch = path.startswith("/v1/intake/") and path.endswith("/batch")
+        most = 16 * _MIB if batch else _MIB
         taken = 0
 
         async def limited() -> Message:

@@ -51,7 +51,7 @@ async def receive(
     """Receive one payload of a source: a new ticket (201), a repeat or a supplement (200)."""
     known = _source(app, by, source)
     payload = decode(await request.body(), request.headers.get("content-type", ""))
-    receipt = await _take(app, known, payload, app.now())
+    receipt = await _take(app, by, known, payload, app.now())
     if receipt.duplicate or receipt.supplemented:
         response.status_code = 200
     response.headers["ETag"] = f'"{receipt.ticket.version}"'
@@ -69,7 +69,7 @@ async def receive_batch(
     """Receive up to 1,000 payloads; one that is wrong harms no other."""
     known = _source(app, by, source)
     payloads = decode_batch(await request.body(), request.headers.get("content-type", ""))
-    items = [await _line(app, known, n, payload) for n, payload in enumerate(payloads, 1)]
+    items = [await _line(app, by, known, n, payload) for n, payload in enumerate(payloads, 1)]
     return BatchAnswer(items=items)
 
 
@@ -82,21 +82,23 @@ def _source(app: Wiring, by: Actor, name: str) -> Source:
         raise UnknownSource(name) from None
 
 
-async def _take(app: Wiring, source: Source, payload: Mapping[str, Any], at: datetime) -> Receipt:
+async def _take(
+    app: Wiring, by: Actor, source: Source, payload: Mapping[str, Any], at: datetime
+) -> Receipt:
     complaint = app.adapters[source.adapter].complaint(payload, source)
     if problems := implausible(complaint, at, source):
         raise PayloadRejected(problems)
-    return await app.desk.receive(complaint, fingerprint(payload), at)
+    return await app.desk.receive(complaint, fingerprint(payload), at, by)
 
 
 async def _line(
-    app: Wiring, source: Source, number: int, payload: Mapping[str, Any] | Undecodable
+    app: Wiring, by: Actor, source: Source, number: int, payload: Mapping[str, Any] | Undecodable
 ) -> BatchLine:
     try:
         if isinstance(payload, Undecodable):
             raise payload
-        receipt = await _take(app, source, payload, app.now())
-    except (Undecodable, PayloadRejected) as error:
+        receipt = await _take(app, by, source, payload, app.now())
+    except (Undecodable, PayloadRejected, Forbidden) as error:
         problem = PROBLEMS[type(error)]
         return BatchLine(
             line=number,

@@ -116,11 +116,20 @@ def supplement(ticket: Ticket, complaint: Complaint, times: Timetable) -> Ticket
     before sets the clocks to resolve anew; a redo keeps its own.
     """
     old = ticket.complaint
+    contact, extra = old.contact, old.extra
+    if complaint.contact.phone and complaint.contact != old.contact:
+        # The number it came with is never lost: a call-back to another phone can be looked into.
+        contact = complaint.contact
+        extra = {
+            **extra,
+            f"contact_before_{ticket.version + 1}": f"{old.contact.name} {old.contact.phone}",
+        }
     merged = replace(
         old,
         confidential=old.confidential or complaint.confidential,
         anonymous=old.anonymous or complaint.anonymous,
-        contact=complaint.contact if complaint.contact.phone else old.contact,
+        contact=contact,
+        extra=extra,
         clock_from=complaint.clock_from or old.clock_from,
         sender_due_at=complaint.sender_due_at or old.sender_due_at,
     )
@@ -202,7 +211,9 @@ def dispatch(
     else:
         rest = _each(kept, lambda m: ended(m, Outcome.WITHDRAWN), held)
         milestones = (*rest, *_resolve_clocks(ticket, lead.unit, times, dispatched_at=at))
-    owes = _UNIT_OWES if ticket.complaint.contact.phone else (MilestoneKind.SIGN,)
+    # Whom a unit may not ring it need not ring: the coordinator speaks to who asked for confidence.
+    may_ring = ticket.complaint.contact.phone and not ticket.complaint.confidential
+    owes = _UNIT_OWES if may_ring else (MilestoneKind.SIGN,)
     started = [
         made(ticket, kind, lead.unit, _start(ticket, kind, times, at) if first else at, times)
         for kind in owes

@@ -70,7 +70,7 @@ class Stale(Exception):
 
 
 class Raced(Exception):
-    """Another transaction stored the same source number in between; nothing was written."""
+    """Another transaction stored the same number or key in between; nothing was written."""
 
 
 def _upsert(connection: sa.Connection, table: sa.Table) -> Any:
@@ -564,9 +564,13 @@ def find_key(connection: sa.Connection, caller: str, key: str) -> Replay | None:
 def keep_key(
     connection: sa.Connection, caller: str, key: str, request: str, ticket: Ticket, at: datetime
 ) -> None:
-    """Remember the key of an act in the act's own transaction."""
-    connection.execute(
-        _keys.insert().values(
+    """Remember the key of an act in the act's own transaction.
+
+    Raises Raced if the same caller used it for another act in between.
+    """
+    kept = connection.execute(
+        _upsert(connection, _keys)
+        .values(
             caller=caller,
             key=key,
             request=request,
@@ -574,7 +578,10 @@ def keep_key(
             version=ticket.version,
             at=at,
         )
+        .on_conflict_do_nothing()
     )
+    if not kept.rowcount:
+        raise Raced
 
 
 def count(connection: sa.Connection) -> int:

@@ -137,7 +137,10 @@ def own_page(request: Request) -> None:
     if request.method in {"GET", "HEAD"}:
         return
     site = request.headers.get("sec-fetch-site")
-    origin = urlsplit(request.headers.get("origin", "")).netloc
+    try:
+        origin = urlsplit(request.headers.get("origin", "")).netloc
+    except ValueError:
+        raise ForeignForm from None
     if site not in {None, "same-origin"} or (not site and not origin):
         raise ForeignForm
     if origin and origin != request.headers.get("host"):

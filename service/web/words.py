@@ -20,7 +20,7 @@ from service.labels import (
 )
 
 _DAY = 86_400
-_NO = re.compile(r"[0-9-]{10,32}")
+_NO = re.compile(r"[0-9K-]{10,32}")
 
 
 def moment(at: datetime | None) -> str:
