@@ -1,6 +1,6 @@
 """Many rows in one statement: on PostgreSQL as one JSON document, on SQLite row by row.
 
-A statement a row costs a round trip each. Arrays by column (`unnest`) were measured at half the rate:
+A statement a row costs a round trip each. Arrays by column (`unnest`) are slower than one document:
 the driver looks at every element of every array in Python, a document is written and read in C.
 """
 
