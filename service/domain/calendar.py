@@ -8,7 +8,7 @@ out late in the year before, and no library knows it earlier.
 import copy
 from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from itertools import pairwise, takewhile
 
@@ -41,9 +41,11 @@ class OfficeHours:
 
     spans: tuple[tuple[time, time], ...] = ((time(8, 30), time(12)), (time(14), time(17, 30)))
     cut_off: time | None = None
+    seconds: int = field(init=False, compare=False)  # of work in a day
+    _marks: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse hours that are no hours."""
+        """Refuse hours that are no hours. What every count needs is worked out once."""
         marks = [mark for span in self.spans for mark in span]
         if not marks or any(later <= earlier for earlier, later in pairwise(marks)):
             msg = "办公时间应由早到晚，各段不相接"
@@ -54,6 +56,9 @@ class OfficeHours:
         if self.cut_off is not None and not marks[0] < self.cut_off <= marks[-1]:
             msg = "当日截止时间应在办公时间之内"
             raise ValueError(msg)
+        spans = tuple((_seconds(start), _seconds(end)) for start, end in self.spans)
+        object.__setattr__(self, "_marks", spans)
+        object.__setattr__(self, "seconds", sum(end - start for start, end in spans))
 
     @property
     def closes_at(self) -> time:
@@ -66,22 +71,17 @@ class OfficeHours:
         """Return from when on what comes in belongs to the next day."""
         return self.cut_off or self.closes_at
 
-    @property
-    def seconds(self) -> int:
-        """Return the working seconds of a day."""
-        return sum(_seconds(end) - _seconds(start) for start, end in self.spans)
-
     def elapsed(self, at: time) -> int:
         """Return the working seconds of a day that have gone by at a time of day."""
         now = _seconds(at)
-        return sum(max(0, min(now, _seconds(end)) - _seconds(start)) for start, end in self.spans)
+        return sum(max(0, min(now, end) - start) for start, end in self._marks)
 
     def at(self, elapsed: int) -> time:
         """Return the earliest time of day at which that many working seconds have gone by."""
-        for start, end in self.spans:
-            length = _seconds(end) - _seconds(start)
+        for start, end in self._marks:
+            length = end - start
             if elapsed <= length:
-                total = _seconds(start) + elapsed
+                total = start + elapsed
                 return time(total // 3600, total // 60 % 60, total % 60)
             elapsed -= length
         msg = f"a day has {self.seconds} working seconds"
@@ -180,7 +180,8 @@ class Calendar:
 
     def is_working(self, day: date) -> bool:
         """Whether the day is worked."""
-        return self._count(day) > self._count(day - timedelta(days=1))
+        offset = day.toordinal() - _FIRST.toordinal()
+        return self._count(day) > (self._worked_by[offset - 1] if offset else 0)
 
     @property
     def closed(self) -> frozenset[date]:
@@ -236,6 +237,7 @@ class Calendar:
 
     def _worked_until(self, at: datetime) -> int:
         local = at.astimezone(SHANGHAI)
-        before = self._count(local.date() - timedelta(days=1))
-        today = self.hours.elapsed(local.time()) if self.is_working(local.date()) else 0
-        return before * self.hours.seconds + today
+        until = self._count(local)
+        if not self.is_working(local):
+            return until * self.hours.seconds
+        return (until - 1) * self.hours.seconds + self.hours.elapsed(local.time())

@@ -5,7 +5,7 @@ in hours runs from its moment, and a term ends with the office hours of its last
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from itertools import groupby
@@ -107,12 +107,48 @@ def _number(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """When a limit ends. `provisional` where it rests on days that are not published yet;
-    `reasoning` tells the count in Chinese, line by line."""
+    """When a limit ends. `provisional` where it rests on days that are not published yet.
+
+    It keeps what it was worked out from: the telling takes ten times as long as the count, and
+    most are never told.
+    """
 
     due_at: datetime
     provisional: bool
-    reasoning: tuple[str, ...]
+    calendar: Calendar = field(repr=False, compare=False)
+    start: datetime
+    limit: Limit
+    count_from: CountFrom
+
+    @property
+    def reasoning(self) -> tuple[str, ...]:
+        """Return the count in Chinese, line by line, day by day."""
+        calendar, start, limit, due_at = self.calendar, self.start, self.limit, self.due_at
+        rule = _COUNT_WORDS[self.count_from]
+        if limit.measure is Measure.WORKING_DAYS:
+            lines = _working_days(calendar, start, limit.amount, self.count_from)
+        elif limit.measure is Measure.DAYS:
+            last = due_at.date()
+            first = last - timedelta(days=limit.amount - 1)
+            days = f"{first} 为第 1 日，{last} 为第 {limit.amount} 日"
+            lines = [f"按自然日计算（{rule}），{days}，节假日不顺延"]
+        elif limit.measure is Measure.WORKING_HOURS:
+            lines = ["只计办公时间，从起算时刻连续计算"]
+            lines += _hours_by_day(calendar, start, due_at)
+        else:
+            lines = ["从起算时刻连续计算，不分昼夜和节假日"]
+        if self.provisional and due_at.date() > calendar.last:
+            lines.append(
+                f"{calendar.last} 以后的放假安排尚未录入，暂按周一至周五推算，公布后重新计算"
+            )
+        elif self.provisional:
+            lines.append(f"{calendar.first} 以前的放假安排没有录入，按周一至周五推算")
+        began = f"{start:%Y-%m-%d %H:%M} 起，时限 {limit}"
+        return (began, *lines, f"到期时间 {due_at:%Y-%m-%d %H:%M}")
+
+
+_COUNT_WORDS = {CountFrom.NEXT_DAY: "次日起算", CountFrom.RECEIPT: "当日起算"}
+_RUNS_ON = {Measure.HOURS: timedelta(hours=1), Measure.MINUTES: timedelta(minutes=1)}
 
 
 def due(
@@ -126,54 +162,46 @@ def due(
     OverflowError for a start outside 2000 to some years after the calendar's end.
     """
     local = start.astimezone(SHANGHAI)
-    began = f"{local:%Y-%m-%d %H:%M} 起，时限 {limit}"
     if limit.measure is Measure.WORKING_DAYS:
-        due_at, lines = _working_days(calendar, local, limit.amount, count_from)
-    elif limit.measure is Measure.DAYS:
-        first = local.date() + timedelta(days=count_from is CountFrom.NEXT_DAY)
-        last = first + timedelta(days=limit.amount - 1)
+        after = _day_before_the_first(calendar, local, count_from)
+        last = calendar.nth_working_day(after, limit.amount)
         due_at = datetime.combine(last, calendar.hours.closes_at, SHANGHAI)
-        rule = "次日起算" if count_from is CountFrom.NEXT_DAY else "当日起算"
-        lines = [
-            f"按自然日计算（{rule}），{first} 为第 1 日，{last} 为第 {limit.amount} 日，节假日不顺延"
-        ]
+    elif limit.measure is Measure.DAYS:
+        days = limit.amount - (count_from is CountFrom.RECEIPT)
+        last = local.date() + timedelta(days=days)
+        due_at = datetime.combine(last, calendar.hours.closes_at, SHANGHAI)
     elif limit.measure is Measure.WORKING_HOURS:
         due_at = calendar.after_working_seconds(local, limit.amount * 3600)
-        lines = ["只计办公时间，从起算时刻连续计算"]
-        lines += _hours_by_day(calendar, local, due_at)
     else:
-        unit = {Measure.HOURS: "hours", Measure.MINUTES: "minutes"}[limit.measure]
-        due_at = local + timedelta(**{unit: limit.amount})
-        lines = ["从起算时刻连续计算，不分昼夜和节假日"]
+        due_at = local + _RUNS_ON[limit.measure] * limit.amount
     provisional = limit.in_working_time and not calendar.covers(local.date(), due_at.date())
-    if provisional and due_at.date() > calendar.last:
-        lines.append(f"{calendar.last} 以后的放假安排尚未录入，暂按周一至周五推算，公布后重新计算")
-    elif provisional:
-        lines.append(f"{calendar.first} 以前的放假安排没有录入，按周一至周五推算")
-    lines.append(f"到期时间 {due_at:%Y-%m-%d %H:%M}")
-    return Due(due_at, provisional, (began, *lines))
+    return Due(due_at, provisional, calendar, local, limit, count_from)
+
+
+def _day_before_the_first(calendar: Calendar, start: datetime, count_from: CountFrom) -> date:
+    day = start.date()
+    counts_today = (
+        count_from is CountFrom.RECEIPT
+        and start.time() < calendar.hours.cuts_off_at
+        and calendar.is_working(day)
+    )
+    return day - timedelta(days=1) if counts_today else day
 
 
 def _working_days(
     calendar: Calendar, start: datetime, amount: int, count_from: CountFrom
-) -> tuple[datetime, list[str]]:
+) -> list[str]:
     day = start.date()
-    counts_today = (
-        count_from is CountFrom.RECEIPT
-        and calendar.is_working(day)
-        and start.time() < calendar.hours.cuts_off_at
-    )
-    after = day - timedelta(days=1) if counts_today else day
+    after = _day_before_the_first(calendar, start, count_from)
     first = calendar.nth_working_day(after, 1)
     last = calendar.nth_working_day(after, amount)
-    rule = "当日起算" if count_from is CountFrom.RECEIPT else "次日起算"
+    rule = _COUNT_WORDS[count_from]
     lines = [f"{rule}，第 1 个工作日为 {first}，第 {amount} 个工作日为 {last}"]
-    if not counts_today and calendar.is_working(day):
-        late = f"{calendar.hours.cuts_off_at:%H:%M} 以后收到" if rule == "当日起算" else rule
-        lines.append(f"{day:%m-%d} {late}，不计")
+    if after == day and calendar.is_working(day):
+        late = f"{calendar.hours.cuts_off_at:%H:%M} 以后收到"
+        lines.append(f"{day:%m-%d} {late if count_from is CountFrom.RECEIPT else rule}，不计")
         day += timedelta(days=1)
-    lines += _day_by_day(calendar, day, last)
-    return datetime.combine(last, calendar.hours.closes_at, SHANGHAI), lines
+    return lines + _day_by_day(calendar, day, last)
 
 
 def _day_by_day(calendar: Calendar, first: date, last: date) -> list[str]:

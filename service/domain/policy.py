@@ -4,9 +4,9 @@ None of the figures is the service's own: each section carries the row that it c
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from service.domain.access import Role
 from service.domain.complaint import Complaint
@@ -147,6 +147,17 @@ class Policies:
     """All rows of policies.yaml."""
 
     rows: tuple[Section, ...]
+    _by_section: Mapping[type[Section], tuple[Section, ...]] = field(
+        init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        """Keep the rows of each section together: every act asks for them."""
+        found = {
+            section: tuple(row for row in self.rows if isinstance(row, section))
+            for section in SECTIONS.values()
+        }
+        object.__setattr__(self, "_by_section", found)
 
     def policy(self, complaint: Complaint, clauses: Collection[tuple[str, str]] = ()) -> Policy:
         """Return what holds for a complaint routed by these clauses: for each section the most
@@ -164,7 +175,7 @@ class Policies:
     def _one(
         self, section: type[SomeSection], complaint: Complaint, clauses: Collection[tuple[str, str]]
     ) -> SomeSection:
-        rows = [row for row in self.rows if isinstance(row, section)]
+        rows = cast("tuple[SomeSection, ...]", self._by_section[section])
         found = fitting(rows, complaint, clauses)
         if not found:
             msg = f"no {section.__name__} for {complaint.channel}/{complaint.kind}"
