@@ -53,9 +53,18 @@ def _postgres() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fill(connection: sa.Connection, first: int, count: int, *, closed: bool) -> None:
-    """Write `count` tickets from number `first` on, each with PER_TICKET milestones. Of the open
-    ones every tenth milestone falls due at AT, the others much later."""
+def fill(
+    connection: sa.Connection,
+    first: int,
+    count: int,
+    *,
+    closed: bool = False,
+    at: datetime = AT,
+    per_ticket: int = PER_TICKET,
+    due_every: int = 10,
+) -> None:
+    """Write `count` tickets from number `first` on with their milestones. Of the open ones every
+    `due_every`-th falls due at `at`, the others much later."""
     connection.execute(
         sa.text(
             """
@@ -72,7 +81,7 @@ def _fill(connection: sa.Connection, first: int, count: int, *, closed: bool) ->
         ),
         {
             "state": "closed" if closed else "signed",
-            "at": AT - timedelta(days=7),
+            "at": at - timedelta(days=7),
             "first": first,
             "last": first + count - 1,
         },
@@ -91,13 +100,13 @@ def _fill(connection: sa.Connection, first: int, count: int, *, closed: bool) ->
                 CASE WHEN :closed THEN 'on_time' END, 0, false, 'next_day', '', 0,
                 jsonb_build_array(
                     jsonb_build_array('supervise', d.said),
-                    jsonb_build_array('yellow', '2026-12-01T09:30:00+00:00'),
-                    jsonb_build_array('red', '2026-12-03T09:30:00+00:00')),
+                    jsonb_build_array('yellow', '2036-12-01T09:30:00+00:00'),
+                    jsonb_build_array('red', '2036-12-03T09:30:00+00:00')),
                 1, '', ''
             FROM tickets t
             CROSS JOIN generate_series(1, :per) k
             CROSS JOIN LATERAL (
-                SELECT CASE WHEN (t.id * :per + k) % 10 = 0 THEN CAST(:at AS timestamptz)
+                SELECT CASE WHEN (t.id * :per + k) % :every = 0 THEN CAST(:at AS timestamptz)
                        ELSE CAST(:later AS timestamptz) + (t.id % 100000) * interval '1 second' END
             ) raw(due)
             CROSS JOIN LATERAL (
@@ -108,11 +117,12 @@ def _fill(connection: sa.Connection, first: int, count: int, *, closed: bool) ->
             """
         ),
         {
-            "start": AT - timedelta(days=7),
+            "start": at - timedelta(days=7),
             "closed": closed,
-            "per": PER_TICKET,
-            "at": AT,
-            "later": AT + timedelta(days=5),
+            "per": per_ticket,
+            "every": due_every,
+            "at": at,
+            "later": at + timedelta(days=5),
             "from_no": f"360732-20261101-{first:09}",
             "to_no": f"360732-20261101-{first + count - 1:09}",
         },
@@ -163,10 +173,10 @@ async def _measure(url: str, open_milestones: int) -> dict[str, Any]:
     desk = Desk(store, load(), load_timetable())
     await store.migrate()
     tickets = open_milestones // PER_TICKET
-    await store.run(lambda c: _fill(c, 1, tickets, closed=False))
+    await store.run(lambda c: fill(c, 1, tickets, closed=False))
     await store.run(lambda c: c.execute(sa.text("ANALYZE")))
     idle_ms, empty_ms = await _idle(store, desk)
-    await store.run(lambda c: _fill(c, tickets + 1, tickets, closed=True))
+    await store.run(lambda c: fill(c, tickets + 1, tickets, closed=True))
     await store.run(lambda c: c.execute(sa.text("ANALYZE")))
     idle_after_ms, _ = await _idle(store, desk)
     plain = await _plain(store, open_milestones // 10)

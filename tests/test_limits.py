@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing_rules.clocks import ClockFileError, load_limits, load_timetable, year_table
+from routing_rules.rulebook import load
+from service.domain import acts
 from service.domain.calendar import SHANGHAI, Calendar, Closure, YearTable
 from service.domain.complaint import Kind, Urgency
 from service.domain.deadline import Limit, LimitError, Measure
@@ -68,6 +70,32 @@ def test_a_basis_names_its_source_and_never_calls_a_default_a_rule() -> None:
     item = LIMITS.rule(MilestoneKind.RESOLVE, complaint(), ITEM_4)
     assert item.basis == "兴五型办字〔2021〕4号“一日办结”，第4项，文件"
     assert LIMITS.rule(MilestoneKind.CALL_BACK, complaint()).basis.endswith("缺省设定")
+
+
+@pytest.mark.parametrize(
+    ("region", "content", "basis"),
+    [
+        (
+            "360732",
+            "开办企业跑了三趟，说好的一日办结没有办成",
+            "兴五型办字〔2021〕4号“一日办结”，第4项，文件",
+        ),
+        (
+            "360100",
+            "新公司营业执照办了五天，说好一个工作日，简易注销也退回",
+            "南昌市2021年“五型”政府建设工作要点“1个工作日内”，第9项，文件",
+        ),
+    ],
+)
+def test_a_complaint_that_the_router_finds_in_a_clause_gets_the_clauses_limit(
+    region: str, content: str, basis: str
+) -> None:
+    book = load()
+    one = complaint(region=region, title="", content=content)
+    ticket = acts.receive("1", one, book.route(one), book.coordinator(region).code, START, TIMES)
+    clock = next(m for m in ticket.milestones if m.kind is MilestoneKind.RESOLVE)
+    assert clock.basis.startswith(basis)
+    assert clock.due_at == at("2026-11-19 17:30")
 
 
 def test_the_emergency_profile_is_half_an_hour_two_hours_and_a_day() -> None:

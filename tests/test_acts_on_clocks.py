@@ -1,0 +1,699 @@
+"""What people may do to the clocks, and what a policy forbids, on both databases."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from service.desk import Desk, UnknownTicket
+from service.domain.access import Actor, Forbidden, Role
+from service.domain.acts import RuleForbids
+from service.domain.complaint import Contact, Kind, Urgency
+from service.domain.lifecycle import IllegalMove, State
+from service.domain.policy import Bears, HandOver, Policies
+from service.domain.ticket import (
+    Clock,
+    Decided,
+    Level,
+    MilestoneKind,
+    Outcome,
+    Recipient,
+    Stage,
+    Ticket,
+)
+from service.store import Store, tickets
+from tests.test_desk import NOW, TIMES, Run, clock, desk, order
+from tests.worlds import (
+    ADMIN,
+    DISPATCHER,
+    HANDLER,
+    HOTLINE,
+    HOUSING,
+    MARKET,
+    STRANGER,
+    SUPERVISOR,
+    ToldRouter,
+    at,
+    complaint,
+)
+
+RESOLVE, SIGN = MilestoneKind.RESOLVE, MilestoneKind.SIGN
+BOTH = Actor("两家承办人", Role.HANDLER, units=(MARKET.code, HOUSING.code), region="360732", id="8")
+
+
+async def signed(d: Desk, **changes: Any) -> Ticket:
+    """Return a ticket that its lead has signed; due on 25 November at 17:30."""
+    ticket = (await d.receive(complaint(**changes), "f1", NOW)).ticket
+    return await d.sign(order(ticket, HANDLER))
+
+
+async def last_event(d: Desk, ticket: Ticket) -> dict[str, Any]:
+    return (await d.history(ticket.no, ADMIN))[-1].content
+
+
+def helping(ticket: Ticket, kind: MilestoneKind) -> Any:
+    return [m for m in ticket.milestones if m.kind is kind and m.assisting][-1]
+
+
+# Assisting units
+
+
+def test_an_assisting_unit_signs_and_answers_on_clocks_of_its_own(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        ticket = (await d.receive(complaint(), "f1", NOW)).ticket
+        assert helping(ticket, SIGN).due_at == at("2026-11-18 15:30")
+        assert helping(ticket, RESOLVE).due_at == at("2026-11-23 17:30")
+        ticket = await d.sign(order(ticket, STRANGER))
+        assert ticket.state is State.DISPATCHED, "the lead has not signed"
+        assert helping(ticket, SIGN).outcome is Outcome.ON_TIME
+        with pytest.raises(IllegalMove):
+            await d.sign(order(ticket, STRANGER))
+        ticket = await d.sign(order(ticket, HANDLER))
+        answer = {"public_reply": "已核实", "internal_finding": "", "solved": True}
+        ticket = await d.resolve(order(ticket, STRANGER, "2026-11-24 09:00"), **answer)
+        assert ticket.state is State.SIGNED, "the lead has not resolved"
+        assert helping(ticket, RESOLVE).outcome is Outcome.LATE
+        ticket = await d.resolve(order(ticket, HANDLER, "2026-11-24 10:00"), **answer)
+        assert ticket.state is State.RESOLVED
+        units = [event.unit for event in await d.history(ticket.no, ADMIN) if event.act == "sign"]
+        assert units == [HOUSING.code, MARKET.code]
+
+    in_store(scenario)
+
+
+def test_who_works_for_both_signs_as_the_lead_first_and_resolves_as_the_lead_last(
+    in_store: Run,
+) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        ticket = (await d.receive(complaint(), "f1", NOW)).ticket
+        answer = {"public_reply": "已核实", "internal_finding": "", "solved": True}
+        states = []
+        for act, fields in ((d.sign, {}), (d.sign, {}), (d.resolve, answer), (d.resolve, answer)):
+            ticket = await act(order(ticket, BOTH), **fields)  # type: ignore[operator]
+            states.append(ticket.state)
+        assert states == [State.SIGNED, State.SIGNED, State.SIGNED, State.RESOLVED]
+
+    in_store(scenario)
+
+
+def test_what_an_assisting_unit_still_owes_when_the_lead_resolves_ends(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        ticket = await signed(d)
+        answer = {"public_reply": "已办", "internal_finding": "", "solved": True}
+        ticket = await d.resolve(order(ticket, HANDLER, "2026-11-19 10:00"), **answer)
+        assert helping(ticket, SIGN).outcome is Outcome.MISSED  # due on the 18th
+        assert helping(ticket, RESOLVE).outcome is Outcome.WITHDRAWN
+
+    in_store(scenario)
+
+
+def test_a_policy_may_make_the_lead_wait_for_those_who_assist(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        rows = tuple(
+            replace(row, awaited=True) if type(row).__name__ == "Assisting" else row
+            for row in TIMES.policies.rows
+        )
+        d = Desk(store, ToldRouter(), replace(TIMES, policies=Policies(rows)))  # type: ignore[arg-type]
+        ticket = await signed(d)
+        answer = {"public_reply": "已办", "internal_finding": "", "solved": True}
+        with pytest.raises(RuleForbids, match="assist-awaited"):
+            await d.resolve(order(ticket, HANDLER), **answer)
+        ticket = await d.resolve(order(ticket, STRANGER), **answer)
+        assert (await d.resolve(order(ticket, HANDLER), **answer)).state is State.RESOLVED
+
+    in_store(scenario)
+
+
+# Extensions
+
+
+async def asked(d: Desk, ticket: Ticket, amount: str = "3 工作日", when: str = "") -> Ticket:
+    by = order(ticket, HANDLER, when or "2026-11-19 09:00")
+    return await d.request_extension(by, amount=amount, reason="需现场鉴定")
+
+
+def test_a_granted_extension_moves_the_due_date_keeps_the_first_and_tells_the_citizen(
+    in_store: Run,
+) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        ticket = await asked(d, await signed(d))
+        assert ticket.pending is not None
+        assert clock(ticket, RESOLVE).due_at == at("2026-11-25 17:30")
+        ticket = await d.decide_extension(
+            order(ticket, SUPERVISOR, "2026-11-20 09:00"), granted=True, reason="同意"
+        )
+        own = clock(ticket, RESOLVE)
+        assert own.due_at == at("2026-11-30 17:30")
+        assert own.original_due_at == at("2026-11-25 17:30")
+        assert own.steps[0].at == own.due_at
+        assert ticket.extensions[0].decided is Decided.GRANTED
+        sent = await store.read(lambda c: tickets.deliveries(c, ticket))
+        assert [(s.recipient, s.payload) for s in sent if s.kind == "extension"] == [
+            (Recipient.CITIZEN, {"due_at": "2026-11-30T17:30:00+08:00"})
+        ]
+        await d.enforce(at("2026-11-25 18:00"))
+        assert clock(await d.ticket(ticket.no, ADMIN), RESOLVE).stage is Stage.NORMAL
+
+    in_store(scenario)
+
+
+def test_a_clock_that_was_warned_of_is_warned_of_again_before_its_new_end(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = await asked(d, await signed(d, contact=Contact()))
+        await d.enforce(at("2026-11-25 09:00"))
+        warned = await d.ticket(ticket.no, ADMIN)
+        assert clock(warned, RESOLVE).stage is Stage.WARN
+        ticket = await d.decide_extension(
+            order(warned, SUPERVISOR, "2026-11-25 10:00"), granted=True, reason=""
+        )
+        assert clock(ticket, RESOLVE).stage is Stage.NORMAL
+        await d.enforce(at("2026-12-01 09:00"))
+        told = [
+            (event.content["measure"], event.content["due_at"][:10])
+            for event in await d.history(ticket.no, ADMIN)
+            if event.act == "stage"
+        ]
+        assert told == [
+            ("remind", "2026-11-25"),
+            ("remind", "2026-11-30"),
+            ("supervise", "2026-11-30"),
+        ]
+
+    in_store(scenario)
+
+
+Trial = Callable[[Desk, Ticket], Awaitable[Any]]
+
+
+async def _expired(d: Desk, ticket: Ticket) -> None:
+    await asked(d, ticket, when="2026-11-25 17:31")
+
+
+async def _too_much(d: Desk, ticket: Ticket) -> None:
+    await asked(d, ticket, "6 工作日")
+
+
+async def _other_measure(d: Desk, ticket: Ticket) -> None:
+    await asked(d, ticket, "3 日")
+
+
+async def _twice_at_once(d: Desk, ticket: Ticket) -> None:
+    await asked(d, await asked(d, ticket))
+
+
+async def _once_too_often(d: Desk, ticket: Ticket) -> None:
+    ticket = await asked(d, ticket, "1 工作日")
+    ticket = await d.decide_extension(order(ticket, SUPERVISOR), granted=True, reason="")
+    await asked(d, ticket, "1 工作日")
+
+
+async def _own_request(d: Desk, ticket: Ticket) -> None:
+    by = Actor("某人", Role.ADMIN, id="9")
+    ticket = await d.request_extension(order(ticket, by), amount="1 工作日", reason="难")
+    await d.decide_extension(order(ticket, by), granted=True, reason="")
+
+
+async def _own_request_in_another_role(d: Desk, ticket: Ticket) -> None:
+    ticket = await asked(d, ticket)
+    by = Actor(HANDLER.name, Role.SUPERVISOR, id="77")
+    await d.decide_extension(order(ticket, by), granted=True, reason="")
+
+
+async def _no_approver(d: Desk, ticket: Ticket) -> None:
+    ticket = await asked(d, ticket)
+    await d.decide_extension(order(ticket, ADMIN), granted=True, reason="")
+
+
+async def _decided_too_late(d: Desk, ticket: Ticket) -> None:
+    ticket = await asked(d, ticket)
+    late = order(ticket, SUPERVISOR, "2026-11-26 09:00")
+    await d.decide_extension(late, granted=True, reason="")
+
+
+async def _nothing_to_decide(d: Desk, ticket: Ticket) -> None:
+    await d.decide_extension(order(ticket, SUPERVISOR), granted=True, reason="")
+
+
+async def _unknown_reason(d: Desk, ticket: Ticket) -> None:
+    await d.pause(order(ticket, HANDLER), reason="busy")
+
+
+async def _pause_when_over(d: Desk, ticket: Ticket) -> None:
+    await d.pause(order(ticket, HANDLER, "2026-11-26 09:00"), reason="awaiting_citizen")
+
+
+async def _third_pause(d: Desk, ticket: Ticket) -> None:
+    for _ in range(2):
+        ticket = await d.pause(order(ticket, HANDLER), reason="awaiting_citizen")
+        ticket = await d.resume(order(ticket, HANDLER))
+    await d.pause(order(ticket, HANDLER), reason="awaiting_citizen")
+
+
+async def _late_send_back(d: Desk, ticket: Ticket) -> None:
+    late = order(ticket, HANDLER, "2026-11-20 17:31")
+    await d.send_back(late, reason="不是我们的", basis="三定", suggested_unit="")
+
+
+async def _undisputed_ruling(d: Desk, ticket: Ticket) -> None:
+    ticket = await d.send_back(order(ticket, HANDLER), reason="不是", basis="三定")
+    ticket = await d.rule(order(ticket, SUPERVISOR), unit=MARKET.code, reason="是", document="三定")
+    await d.send_back(order(ticket, HANDLER), reason="还是不是", basis="三定")
+
+
+async def _into_itself(d: Desk, ticket: Ticket) -> None:
+    await d.merge(order(ticket, DISPATCHER), into=ticket.no, reason="重复")
+
+
+@pytest.mark.parametrize(
+    ("trial", "rule"),
+    [
+        (_expired, "extension-expired"),
+        (_too_much, "extension-total"),
+        (_other_measure, "extension-measure"),
+        (_twice_at_once, "extension-pending"),
+        (_once_too_often, "extension-times"),
+        (_own_request, "extension-own-request"),
+        (_own_request_in_another_role, "extension-own-request"),
+        (_no_approver, "extension-approver"),
+        (_decided_too_late, "extension-expired"),
+        (_nothing_to_decide, "extension-none-pending"),
+        (_unknown_reason, "pause-reason"),
+        (_pause_when_over, "pause-expired"),
+        (_third_pause, "pause-times"),
+        (_late_send_back, "send-back-window"),
+        (_undisputed_ruling, "send-back-ruled"),
+        (_into_itself, "merge-into"),
+    ],
+    ids=lambda value: value.__name__.strip("_") if callable(value) else value,
+)
+def test_what_a_rule_forbids_is_refused_with_the_rule_and_changes_nothing(
+    in_store: Run, trial: Trial, rule: str
+) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = await signed(d, contact=Contact())
+        with pytest.raises(RuleForbids) as refused:
+            await trial(d, ticket)
+        assert refused.value.rule == rule
+        assert refused.value.detail
+        history = await d.history(ticket.no, ADMIN)
+        after = await d.ticket(ticket.no, ADMIN)
+        assert history[-1].version == after.version, "nothing of the refused act is on record"
+
+    in_store(scenario)
+
+
+@pytest.mark.parametrize("by", [STRANGER, DISPATCHER], ids=lambda by: by.name)
+def test_only_the_lead_asks_for_more_time(in_store: Run, by: Actor) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        ticket = await signed(d)
+        with pytest.raises(Forbidden):
+            await d.request_extension(order(ticket, by), amount="1 工作日", reason="难")
+
+    in_store(scenario)
+
+
+def test_an_extension_that_nobody_decided_on_lapses_when_the_ticket_goes_on(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        ticket = await asked(d, await signed(d))
+        ticket = await d.dispatch(order(ticket, DISPATCHER), unit=HOUSING.code, reason="改派")
+        assert ticket.extensions[0].decided is Decided.LAPSED
+
+    in_store(scenario)
+
+
+# Pauses
+
+
+@pytest.mark.parametrize(
+    ("paused", "resumed", "due"),
+    [
+        ("2026-11-19 10:00", "2026-11-20 10:00", "2026-11-26 17:30"),  # one working day
+        ("2026-11-19 10:00", "2026-11-19 11:00", "2026-11-26 09:30"),  # one hour of the office's
+        ("2026-11-20 18:00", "2026-11-23 08:00", "2026-11-25 17:30"),  # a weekend: nothing lost
+        ("2026-11-19 12:00", "2026-11-19 14:30", "2026-11-26 09:00"),  # the midday break is none
+    ],
+)
+def test_a_pause_gives_back_exactly_the_working_time_that_it_lasted(
+    in_store: Run, paused: str, resumed: str, due: str
+) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = await signed(d, contact=Contact())
+        ticket = await d.pause(order(ticket, HANDLER, paused), reason="awaiting_citizen")
+        assert ticket.state is State.PAUSED
+        assert clock(ticket, RESOLVE).next_at is None
+        ticket = await d.resume(order(ticket, HANDLER, resumed))
+        assert ticket.state is State.SIGNED
+        assert clock(ticket, RESOLVE).due_at == at(due)
+        assert clock(ticket, RESOLVE).original_due_at == at("2026-11-25 17:30")
+
+    in_store(scenario)
+
+
+def test_a_pause_ends_by_itself_at_its_longest_and_with_that_time(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = await signed(d, contact=Contact())
+        ticket = await d.pause(order(ticket, HANDLER), reason="awaiting_third_party")
+        until = ticket.pauses[0].until
+        assert until == at("2026-12-02 17:30")
+        assert await d.enforce(until - timedelta(seconds=1)) == 0
+        # The service was down for a day: the pause ended when it ended.
+        assert await d.enforce(until + timedelta(days=1)) >= 1
+        awake = await d.ticket(ticket.no, ADMIN)
+        assert awake.state is State.SIGNED
+        # Ten working days and five and a half hours of the 18th were given back.
+        assert clock(awake, RESOLVE).due_at == at("2026-12-10 16:00")
+        event = next(e for e in await d.history(ticket.no, ADMIN) if e.act == "resume")
+        assert (event.at, event.content, event.actor) == (until, {"auto": True}, "banjie")
+
+    in_store(scenario)
+
+
+def test_the_senders_clock_does_not_stand_still(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = await signed(d, contact=Contact(), sender_due_at=at("2026-11-27 17:30"))
+        ticket = await d.pause(order(ticket, HANDLER), reason="awaiting_citizen")
+        assert clock(ticket, RESOLVE, Clock.SENDER).next_at is not None
+        ticket = await d.resume(order(ticket, HANDLER, "2026-11-24 10:00"))
+        # Ours moved past the sender's: now the sender's is the earlier one, and rules.
+        assert clock(ticket, RESOLVE, Clock.SENDER).governing
+        assert not clock(ticket, RESOLVE).governing
+
+    in_store(scenario)
+
+
+# Send-back, rulings, who bears the days
+
+
+def test_the_desk_may_take_back_what_a_unit_sends_back_too_late(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        ticket = await signed(d)
+        late = order(ticket, DISPATCHER, "2026-11-24 09:00")
+        ticket = await d.send_back(late, reason="确非其职责", basis="三定方案")
+        assert (ticket.state, ticket.sent_back) == (State.SORTING, 1)
+
+    in_store(scenario)
+
+
+def test_a_ruling_dispatches_and_is_kept_as_a_precedent(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, item="4")
+        ticket = await signed(d)
+        with pytest.raises(IllegalMove):
+            await d.rule(order(ticket, SUPERVISOR), unit=HOUSING.code, reason="?", document="")
+        ticket = await d.send_back(order(ticket, HANDLER), reason="不是", basis="三定方案")
+        with pytest.raises(Forbidden):
+            await d.rule(order(ticket, DISPATCHER), unit=HOUSING.code, reason="是", document="")
+        ticket = await d.rule(
+            order(ticket, SUPERVISOR), unit=HOUSING.code, reason="装修归住建", document="三定方案"
+        )
+        assert ticket.state is State.DISPATCHED
+        assert (ticket.lead and ticket.lead.unit, ticket.ruled) == (HOUSING.code, HOUSING.code)
+        (ruling,) = await store.read(tickets.rulings)
+        assert (ruling.unit, ruling.region, ruling.document) == (HOUSING.code, "360732", "三定方案")
+        assert ruling.words == ("执照",)
+
+    in_store(scenario)
+
+
+@pytest.mark.parametrize(
+    ("bears", "met", "answers"),
+    [
+        (Bears.TAKER, "2026-11-26 10:00", HOUSING.code),
+        (Bears.GIVER, "2026-11-26 10:00", MARKET.code),
+        (Bears.COORDINATOR, "2026-11-26 10:00", HOTLINE.code),
+        # Later than a full limit of its own, counted from its dispatch: its own fault.
+        (Bears.GIVER, "2026-12-03 10:00", HOUSING.code),
+        (Bears.GIVER, "2026-11-24 10:00", HOUSING.code),  # in time: there is nothing to bear
+    ],
+)
+def test_a_policy_says_who_bears_the_days_that_were_used_up(
+    in_store: Run, bears: Bears, met: str, answers: str
+) -> None:
+    async def scenario(store: Store) -> None:
+        rows = tuple(
+            replace(row, send_back=bears) if isinstance(row, HandOver) else row
+            for row in TIMES.policies.rows
+        )
+        times = replace(TIMES, policies=Policies(rows))
+        d = Desk(store, ToldRouter(assisted=False), times)
+        ticket = await signed(d, contact=Contact())
+        ticket = await d.send_back(
+            order(ticket, HANDLER, "2026-11-20 17:00"), reason="不是", basis="三定方案"
+        )
+        ticket = await d.dispatch(
+            order(ticket, DISPATCHER, "2026-11-24 09:00"), unit=HOUSING.code, reason="改派"
+        )
+        assert clock(ticket, RESOLVE).due_at == at("2026-11-25 17:30"), "it never restarts"
+        ticket = await d.sign(order(ticket, STRANGER, "2026-11-24 09:30"))
+        ticket = await d.resolve(
+            order(ticket, STRANGER, met), public_reply="已办", internal_finding="", solved=True
+        )
+        assert clock(ticket, RESOLVE).answers == answers
+        assert clock(ticket, RESOLVE).unit == HOUSING.code
+
+    in_store(scenario)
+
+
+def test_a_redo_is_shorter_and_counts_against_who_answered_first(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = await signed(d, contact=Contact())
+        ticket = await d.resolve(
+            order(ticket, HANDLER), public_reply="已办", internal_finding="", solved=True
+        )
+        ticket = await d.reopen(order(ticket, DISPATCHER, "2026-11-20 09:00"), reason="未退款")
+        assert clock(ticket, RESOLVE).due_at == at("2026-11-25 17:30")  # three days, not five
+        assert await last_event(d, ticket) == {"reason": "未退款", "counts_against": MARKET.code}
+        ticket = await d.dispatch(order(ticket, DISPATCHER), unit=HOUSING.code, reason="改派")
+        ticket = await d.sign(order(ticket, STRANGER))
+        ticket = await d.resolve(
+            order(ticket, STRANGER), public_reply="已办", internal_finding="", solved=True
+        )
+        ticket = await d.reopen(order(ticket, DISPATCHER), reason="还是没有")
+        assert (await last_event(d, ticket))["counts_against"] == MARKET.code
+
+    in_store(scenario)
+
+
+# Supervision, classification, merging
+
+
+def test_a_card_shows_on_the_clock_and_stays_when_time_brings_less(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = await signed(d, contact=Contact())
+        with pytest.raises(Forbidden):
+            await d.supervise(order(ticket, HANDLER), level=Level.RED, text="?")
+        ticket = await d.supervise(
+            order(ticket, SUPERVISOR), level=Level.YELLOW, text="请于今日内联系诉求人"
+        )
+        assert clock(ticket, RESOLVE).stage is Stage.YELLOW
+        assert [s.level for s in ticket.supervision] == [Level.YELLOW]
+        await d.enforce(at("2026-11-25 17:30"))
+        after = await d.ticket(ticket.no, ADMIN)
+        assert clock(after, RESOLVE).stage is Stage.YELLOW
+        measures = [
+            event.content["measure"]
+            for event in await d.history(ticket.no, ADMIN)
+            if event.act == "stage"
+        ]
+        assert measures == ["remind", "supervise"]
+        sent = await store.read(lambda c: tickets.deliveries(c, after))
+        assert [(s.kind, s.recipient, s.unit) for s in sent] == [
+            ("supervision", Recipient.UNIT, MARKET.code),
+            ("stage", Recipient.UNIT, MARKET.code),
+            ("stage", Recipient.SUPERVISOR, HOTLINE.code),
+            ("stage", Recipient.UNIT, MARKET.code),
+            ("stage", Recipient.SUPERVISOR, HOTLINE.code),
+        ]
+
+    in_store(scenario)
+
+
+def test_a_ticket_can_be_classified_anew_and_its_clocks_stay(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        ticket = await signed(d)
+        before = clock(ticket, RESOLVE)
+        ticket = await d.reclassify(
+            order(ticket, DISPATCHER), kind=Kind.CONSULTATION, urgency=None, reason="是咨询"
+        )
+        assert ticket.complaint.kind is Kind.CONSULTATION
+        assert ticket.complaint.urgency is Urgency.NORMAL
+        assert clock(ticket, RESOLVE) == before
+        assert (await last_event(d, ticket))["kind_before"] == "complaint"
+
+    in_store(scenario)
+
+
+def test_merged_tickets_are_one_and_nothing_is_owed_twice(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        first = (await d.receive(complaint(source_no="A"), "a", NOW)).ticket
+        second = (await d.receive(complaint(source_no="B"), "b", NOW)).ticket
+        with pytest.raises(UnknownTicket):
+            await d.merge(order(second, DISPATCHER), into="360732-20261118-99999", reason="重复")
+        merged = await d.merge(order(second, DISPATCHER), into=first.no, reason="重复")
+        assert (merged.state, merged.into) == (State.MERGED, first.no)
+        assert not merged.open()
+        assert (await last_event(d, first)) == {"from": second.no, "reason": "重复"}
+        # Two that are merged into each other at once: one is, and nobody waits for ever.
+        third = (await d.receive(complaint(source_no="C"), "c", NOW)).ticket
+        done = await asyncio.gather(
+            d.merge(order(first, DISPATCHER), into=third.no, reason="重复"),
+            d.merge(order(third, DISPATCHER), into=first.no, reason="重复"),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(each, Ticket) for each in done) == 1
+        assert sum(isinstance(each, RuleForbids) for each in done) == 1
+
+    in_store(scenario)
+
+
+# Time
+
+
+def test_an_act_finds_what_was_due_before_it_done(in_store: Run) -> None:
+    """A step that the ticker has not come to yet is not lost with the clock that the act ends."""
+
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = (await d.receive(complaint(contact=Contact()), "f1", NOW)).ticket
+        ticket = await d.sign(order(ticket, HANDLER, "2026-11-18 16:00"))
+        history = await d.history(ticket.no, ADMIN)
+        assert [(e.act, f"{e.at:%H:%M}") for e in history[2:]] == [
+            ("stage", "03:30"),
+            ("stage", "07:30"),
+            ("sign", "08:00"),
+        ]
+        assert await d.enforce(at("2026-11-18 17:00")) == 0
+
+    in_store(scenario)
+
+
+def test_a_replica_whose_clock_is_behind_does_no_harm(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = await signed(d, contact=Contact())
+        ticket = await d.pause(order(ticket, HANDLER), reason="awaiting_citizen")
+        ticket = await d.resume(order(ticket, HANDLER, "2026-11-18 09:59"))
+        assert clock(ticket, RESOLVE).due_at == at("2026-11-25 17:30")
+        due_at = at("2026-11-25 17:30")
+        assert await d.enforce(due_at) == 1
+        assert await d.enforce(due_at - timedelta(seconds=5)) == 0
+        assert await d.enforce(due_at + timedelta(seconds=5)) == 0
+
+    in_store(scenario)
+
+
+def test_acts_and_enforcement_of_the_same_ticket_never_lose_each_other(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        made = [
+            (await d.receive(complaint(source_no=f"T{n}"), f"f{n}", NOW)).ticket for n in range(12)
+        ]
+        late = "2026-11-26 10:00"
+        await asyncio.gather(
+            *(d.sign(order(ticket, HANDLER, late)) for ticket in made),
+            *(d.enforce(at(late), 7) for _ in range(8)),
+        )
+        while await d.enforce(at(late), 50):
+            pass
+        for ticket in made:
+            after = await d.ticket(ticket.no, ADMIN)
+            assert after.state is State.SIGNED
+            assert clock(after, SIGN).outcome is Outcome.LATE
+            assert clock(after, RESOLVE).stage is Stage.OVERDUE
+            steps = [
+                (e.unit, e.content["milestone"], e.content["measure"])
+                for e in await d.history(ticket.no, ADMIN)
+                if e.act == "stage"
+            ]
+            assert len(steps) == len(set(steps))
+            assert (MARKET.code, "sign", "supervise") in steps
+            assert (MARKET.code, "resolve", "supervise") in steps
+            done = sum(m.done for m in after.milestones)
+            assert done == len(steps)
+
+    in_store(scenario)
+
+
+# Working out anew
+
+
+def test_a_recalculation_shows_first_and_then_moves_open_clocks_only(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = await signed(d, contact=Contact())
+        ticket = await asked(d, ticket, "1 工作日")
+        ticket = await d.decide_extension(order(ticket, SUPERVISOR), granted=True, reason="")
+        closed = (await d.receive(complaint(source_no="B", contact=Contact()), "b", NOW)).ticket
+        closed = await d.sign(order(closed, HANDLER))
+        closed = await d.resolve(
+            order(closed, HANDLER), public_reply="已办", internal_finding="", solved=True
+        )
+        rules = tuple(
+            replace(rule, limit=replace(rule.limit, amount=rule.limit.amount + 2))
+            if rule.milestone is RESOLVE
+            else rule
+            for rule in TIMES.limits.rules
+        )
+        limits = replace(TIMES.limits, rules=rules, digest="1" * 64)
+        changed = Desk(store, ToldRouter(assisted=False), replace(TIMES, limits=limits))
+        when = at("2026-11-20 09:00")
+        shown = await changed.recalculate(ADMIN, when, 0)
+        assert [(m.no, m.due_at) for m in shown.moved] == [
+            (ticket.no, (at("2026-11-26 17:30"), at("2026-11-30 17:30")))
+        ]
+        assert await d.ticket(ticket.no, ADMIN) == ticket, "only shown"
+        assert (await changed.recalculate(ADMIN, when, 0, region="360300", apply=True)).moved == []
+        applied = await changed.recalculate(ADMIN, when, 0, apply=True)
+        assert applied.moved == shown.moved
+        after = await d.ticket(ticket.no, ADMIN)
+        own = clock(after, RESOLVE)
+        assert (own.due_at, own.original_due_at) == (at("2026-11-30 17:30"), at("2026-11-27 17:30"))
+        assert own.steps[0].at == own.due_at
+        assert after.limits == "1" * 64
+        assert (await d.history(ticket.no, ADMIN))[-1].act == "recalculated"
+        assert await d.ticket(closed.no, ADMIN) == closed, "closed history never changes"
+        again = await changed.recalculate(ADMIN, when, 0, apply=True)
+        assert again.moved == [], "done again it finds nothing to do"
+
+    in_store(scenario)
+
+
+def test_a_provisional_due_date_is_worked_out_again_when_its_year_is_there(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        from tests.calendars import with_year  # a 2027 that is invented
+
+        d = desk(store, assisted=False)
+        posted = complaint(accepted_at=at("2026-12-29 09:12"), contact=Contact())
+        ticket = (await d.receive(posted, "f1", at("2026-12-29 09:30"))).ticket
+        own = clock(ticket, RESOLVE)
+        assert own.provisional
+        assert own.due_at == at("2027-01-05 17:30")
+        assert await d.settle(at("2026-12-30 09:00")) == 0
+        later = Desk(store, ToldRouter(assisted=False), with_year(TIMES))
+        assert await later.settle(at("2026-12-30 09:00")) == 1
+        own = clock(await d.ticket(ticket.no, ADMIN), RESOLVE)
+        assert not own.provisional
+        assert own.due_at == at("2027-01-11 17:30")
+        assert (await d.history(ticket.no, ADMIN))[-1].act == "recalculated"
+        assert await later.settle(at("2026-12-30 09:00")) == 0
+
+    in_store(scenario)

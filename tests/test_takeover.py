@@ -1,0 +1,96 @@
+"""Three real servers on one PostgreSQL, one of them killed every few seconds: each step comes once."""
+
+import asyncio
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from bench.enforce import fill
+from service.store import open_store
+from tests.process import Server, banjie, environment, free_port
+
+LONG = os.environ.get("BANJIE_LONG") == "1"
+DUE = 20_000 if LONG else 1_500
+KILL_EVERY_S = 2.0 if LONG else 1.0
+TAKEOVER_S = 5.0
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_no_step_is_lost_or_doubled_when_servers_are_killed(
+    database_url: str, tmp_path: Path
+) -> None:
+    env = environment(database_url)
+    assert banjie("migrate", env=env).returncode == 0
+
+    def asked(work: Callable[[sa.Connection], Any]) -> Any:
+        async def once() -> Any:
+            store = open_store(database_url)
+            try:
+                return await store.run(work)
+            finally:
+                await store.close()
+
+        return asyncio.run(once())
+
+    def start() -> Server:
+        return Server(env, free_port(), tmp_path / "server.log")
+
+    def told(connection: sa.Connection) -> int:
+        return int(connection.execute(sa.text("SELECT count(*) FROM events")).scalar_one())
+
+    servers = [start() for _ in range(3)]
+    rng = random.Random(4)
+    waits: list[float] = []
+    restarts: list[threading.Thread] = []
+
+    def again(place: int) -> None:
+        servers[place] = start()
+
+    try:
+        when = datetime.now(UTC) - timedelta(seconds=1)
+        asked(lambda c: fill(c, 1, DUE, at=when, per_ticket=1, due_every=1))
+        while (before := asked(told)) < DUE:
+            place = rng.randrange(3)
+            if not any(thread.is_alive() for thread in restarts):
+                servers[place].kill()
+                killed = time.monotonic()
+                restarts.append(threading.Thread(target=again, args=(place,)))
+                restarts[-1].start()
+                while asked(told) == before and before < DUE:
+                    assert time.monotonic() - killed < TAKEOVER_S * 4, "nobody took over"
+                    time.sleep(0.02)
+                waits.append(time.monotonic() - killed)
+            time.sleep(KILL_EVERY_S)
+        for thread in restarts:
+            thread.join()
+    finally:
+        for thread in restarts:
+            thread.join()
+        for server in servers:
+            server.kill()
+
+    def counts(connection: sa.Connection) -> Any:
+        return connection.execute(
+            sa.text(
+                """
+                SELECT (SELECT count(*) FROM events), (SELECT count(DISTINCT ticket_id) FROM events),
+                    (SELECT count(*) FROM deliveries),
+                    (SELECT count(*) FROM milestones WHERE stage = 'overdue' AND done = 2),
+                    (SELECT count(*) FROM milestones WHERE next_at <= now())
+                """
+            )
+        ).one()
+
+    assert tuple(asked(counts)) == (DUE, DUE, 2 * DUE, DUE, 0)
+    assert waits, "nobody was killed"
+    print(f"killed {len(waits)} times; the longest wait {max(waits):.2f} s")  # noqa: T201
+    assert max(waits) < TAKEOVER_S
