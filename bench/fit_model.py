@@ -31,6 +31,7 @@ CORPUS = Path(__file__).parent / "corpus"
 DATA = ROOT / "routing_rules" / "data"
 FOLDS = 5
 FLAG_MOST = 3.5
+_WRAPPED_WEIGHT = 0.5
 PENALTY = 1.0
 _CITIES = ("360100", "360300", "360900")
 _WORD_WEIGHT = 0.5  # of a rule's word beside a whole text
@@ -82,6 +83,45 @@ def test_examples(book: Rulebook) -> list[Example]:
             if label and not row.get("evaluated_unit"):
                 examples.append(Example(plain(f"{row['title']}。{row['content']}"), label))
     return examples
+
+
+# What people say around their matter, and what says nothing of it.
+_AROUND = (
+    "尊敬的领导您好，百忙之中打扰了。",
+    "我是一个普通老百姓，平时不爱给政府添麻烦，实在没有办法才来反映。",
+    "来电人反映以下情况，要求核实并尽快回复。",
+    "我今年六十多岁，小孩都在外面打工，家里就我们两个老的。",
+    "这个事情前前后后拖了大半年，电话打了不知道多少个，每次都说在处理。",
+    "之前也打过电话反映，回复说已经转给相关部门，后来就没有下文了。",
+    "我们一家老小都指望这个，晚上觉都睡不着。",
+    "问了好几个地方，你推我我推你，没有一个人给句准话。",
+    "隔壁邻居都说算了，我咽不下这口气。",
+    "希望领导重视，派人下来看一看，给老百姓一个说法。",
+    "请有关部门尽快处理，并把结果电话告知，谢谢。",
+    "我在外地上班，请假回来一趟不容易，来回路费都好几百。",
+    "说实话我也不懂政策，就想问个明白。",
+    "我把照片和录音都留着，需要的话可以提供。",
+    "开始我们也理解，谁都有难处，可是时间也太长了。",
+    "去年过年的时候就讲快了快了，今年又快到年底了。",
+    "我老婆为这个事天天跟我吵。",
+    "不是一家两家，我们这一片都是这样。",
+    "恳请领导为民做主，顺祝工作顺利。",
+    "打了一上午电话才打通，麻烦你帮我记一下。",
+)
+_WRAPPED_ONE_IN = 3
+
+
+def wrapped(examples: Sequence[Example]) -> list[Example]:
+    """Return some examples again as people ramble: with sentences around them that say nothing."""
+    found = []
+    for place, example in enumerate(examples[::_WRAPPED_ONE_IN]):
+        if example.label == f"{DECISION}manual":
+            continue
+        said = [plain(_AROUND[(place * 7 + n * 3) % len(_AROUND)]) for n in range(2 + place % 4)]
+        half = len(said) // 2
+        text = "".join([*said[:half], example.text, "。", *said[half:]])
+        found.append(Example(text, example.label, _WRAPPED_WEIGHT))
+    return found
 
 
 def _expected(book: Rulebook, row: dict[str, Any]) -> str:
@@ -263,7 +303,8 @@ def main() -> int:
     words = [*word_examples(book), *test_examples(book)]
     seen: list[Features] = []
     for learn_on, try_on in folds(learnt_from, FOLDS):
-        model = fit([*(learnt_from[place] for place in learn_on), *words], penalty=PENALTY)
+        own = [learnt_from[place] for place in learn_on]
+        model = fit([*own, *wrapped(own), *words], penalty=PENALTY)
         seen += [features(book, corpus[place], model) for place in try_on]
     numbers: dict[str, Any] = fit_lead(book, seen, unheard=-1.2)
     numbers |= fit_decision(seen, Decision.EMERGENCY_LINE, "emergency", "flag", lean=2.2)
@@ -273,7 +314,7 @@ def main() -> int:
     numbers |= fit_decision(seen, Decision.MANUAL, "unclear", "rule", lean=0.0)
     if any(case.label == f"{DECISION}{ACCUSATION}" for case in corpus):
         numbers |= fit_decision(seen, ACCUSATION, "accuse", "report", lean=0.5)
-    fit([*learnt_from, *words], penalty=PENALTY).save(DATA / "model.npz")
+    fit([*learnt_from, *wrapped(learnt_from), *words], penalty=PENALTY).save(DATA / "model.npz")
     _write(numbers)
     sys.stdout.write(json.dumps({"cases": len(corpus), **numbers}, indent=2) + "\n")
     return 0

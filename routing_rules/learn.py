@@ -22,6 +22,12 @@ from routing_rules.text import plain
 
 DECISION = "decision:"  # begins the label of a text that goes to no unit: `decision:manual`
 _SAID = re.compile(r"[^\u4e00-\u9fffa-z0-9]+")
+# A house or street named after a trade says where somebody is, not what the matter is.
+_WHERE = re.compile(
+    r"(?:税务|教育|电力|供电|公安|派出所|城管|法院|检察院?|工商|银行|医院|卫生|民政|水利|交通|国土|住建|财政|粮食|供销|邮政"
+    r"|电信|移动|烟草|人社|劳动|司法|信访|环保|农业|林业|畜牧|气象|消防队?|学校)局?"
+    r"(?=宾馆|酒店|花园|小区|新村|大厦|公寓|宿舍|家属院|[东南西北]?路|大道|街|巷|对面|旁边|后面|背后|门口|隔壁|附近|斜对面)"
+)
 _RUNS = (1, 2)
 _LEVELS = 127  # a weight is kept in one signed byte
 
@@ -40,7 +46,7 @@ class CasesError(ValueError):
 
 def grams(text: str) -> set[str]:
     """Return the single characters and pairs of neighbours of a text in `plain` form."""
-    parts = _SAID.sub(" ", text).split()
+    parts = _SAID.sub(" ", _WHERE.sub(" ", text)).split()
     found: set[str] = set()
     for part in parts:
         for length in _RUNS:
