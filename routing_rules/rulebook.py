@@ -4,7 +4,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -217,7 +217,6 @@ class Rulebook:
         self._landmarks = tuple(landmarks)
         self._names = _UnitNames(table)
         self.clauses = {(clause.region, clause.key): clause for clause in clauses}
-        self._references = {document.region: document.reference for document in table.documents}
         self._named = {place: _named(clause, table) for place, clause in self.clauses.items()}
 
     def with_precedents(self, precedents: Sequence[Precedent]) -> "Rulebook":
@@ -658,7 +657,7 @@ class Rulebook:
             cited = [c for c in rule.cites if c.region == region]
             if cited:
                 clause = self.clauses[cited[0].region, cited[0].item]
-                document, item = self._references.get(region, clause.document), cited[0].item
+                document, item = clause.document, clause.key
         note = f"“{'”“'.join(words)}”等字词与{unit.name}负责的{matter or '事项'}相近（统计推断，仅作参考）"
         return Evidence(EvidenceKind.MODEL, document, item, words, Basis.DEFAULT, note)
 
@@ -743,8 +742,8 @@ class Rulebook:
                 continue
             naming = [c for c in cited if unit.code in self._named[c.region, c.key]]
             shown = (naming or cited)[:3]
-            items = "、".join(clause.item.strip("()（）") for clause in shown)
-            document = self._references.get(place, shown[0].document)
+            items = "、".join(clause.key for clause in shown)
+            document = shown[0].document
             if naming:
                 how = f"文件列明由{unit.name}牵头或负责"
             elif place == unit.region:
@@ -895,7 +894,13 @@ def load(folder: Path | None = None) -> Rulebook:
     for path in files("concepts.yaml"):
         concepts.update(read_concepts(path))
     lines = {line.code for line in table.lines} | {TERRITORY_LINE}
-    clauses = [clause for path in files("clauses/*.yaml") for clause in read_clauses(path)]
+    called = {document.region: document.reference for document in table.documents}
+    # One name for a document everywhere: a print that lost its number does not give it a second.
+    clauses = [
+        replace(clause, document=called.get(clause.region, clause.document))
+        for path in files("clauses/*.yaml")
+        for clause in read_clauses(path)
+    ]
     rules = {
         **_written_rules(files, concepts, lines, gazetteer),
         **{

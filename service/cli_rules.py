@@ -161,7 +161,9 @@ def diff_editions(
     before, after = _edition(old, region), _edition(new, region)
     changes = diff(before, after)
     keys = {change.item for change in changes}
-    names = {clause.document for clause in before}
+    book = load(settings().rules)
+    regions = {clause.region for clause in before}
+    names = {clause.document for clause in book.clauses.values() if clause.region in regions}
     touched = asyncio.run(_touched(names, keys))
     if as_json:
         print_document(

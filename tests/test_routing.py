@@ -58,7 +58,7 @@ def test_our_own_invented_tickets_go_where_they_should() -> None:
         (XINGGUO, "招商时答应的惠企补贴八个月没兑现", "兴国县工业和信息化局", "5"),
         (PINGXIANG, "赣服通登录不进去一直报错", "萍乡市公共政务管理局", "11"),
         (PINGXIANG, "映山红行动的企业上市奖励没兑现", "中共萍乡市委金融委员会办公室", "10"),
-        (JIANGXI, "换了书记县长就不认协议,新官不理旧账谁来问责", "江西省人民政府办公厅", "三十七"),
+        (JIANGXI, "换了书记县长就不认协议,新官不理旧账谁来问责", "江西省人民政府办公厅", "37"),
     ],
 )
 def test_a_topic_of_a_document_goes_to_the_unit_its_item_names(
