@@ -4,7 +4,7 @@ a second replica never skews them; only requests are counted in the process."""
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -26,15 +26,11 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
 
-        self._set_back = Counter(
-            "banjie_clock_set_back",
-            "How often the machine's clock was set back",
-            registry=self._registry,
-        )
+        self._set_back = 0
 
     def clock_set_back(self) -> None:
         """Count that the wall clock of this machine jumped back."""
-        self._set_back.inc()
+        self._set_back += 1
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request. A method that HTTP does not know is one label, whatever it is."""
@@ -44,7 +40,13 @@ class Metrics:
     def render(self, figures: Figures, at: datetime, calendar_days_left: int) -> bytes:
         """Return the text that Prometheus reads, figures as of `at`."""
         stored = CollectorRegistry()
-        stored.register(_Stored(list(_families(figures, at, calendar_days_left))))
+        set_back = _counter(
+            "banjie_clock_set_back",
+            "How often the clock of this machine was set back",
+            [],
+            [((), self._set_back)],
+        )
+        stored.register(_Stored([*_families(figures, at, calendar_days_left), set_back]))
         return generate_latest(stored) + generate_latest(self._registry)
 
 

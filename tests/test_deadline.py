@@ -41,6 +41,9 @@ NEXT, RECEIPT = CountFrom.NEXT_DAY, CountFrom.RECEIPT
         ("2026-02-14 10:00", "1 工作日", NEXT, "2026-02-24 17:30"),  # then Spring Festival
         ("2026-11-18 09:12", "15 日", NEXT, "2026-12-03 17:30"),
         ("2026-11-18 09:12", "15 日", RECEIPT, "2026-12-02 17:30"),
+        # A day that is over cannot be the first, or the limit would end before it begins.
+        ("2026-11-18 18:00", "1 日", RECEIPT, "2026-11-19 17:30"),
+        ("2026-11-21 10:00", "1 日", RECEIPT, "2026-11-21 17:30"),
         ("2026-11-20 16:00", "4 工作小时", NEXT, "2026-11-23 11:00"),
         ("2026-11-20 23:50", "30 分钟", NEXT, "2026-11-21 00:20"),
         ("2026-11-20 23:50", "24 小时", RECEIPT, "2026-11-21 23:50"),
@@ -105,7 +108,8 @@ def test_ten_thousand_limits_in_calendar_days_end_as_the_days_go_by() -> None:
         amount = rng.randint(1, 120)
         count_from = rng.choice(list(CountFrom))
         found = due(CALENDAR, start, Limit(amount, Measure.DAYS), count_from)
-        last = start.date() + timedelta(days=amount - (count_from is RECEIPT))
+        counts_today = count_from is RECEIPT and (start.hour, start.minute) < (17, 30)
+        last = start.date() + timedelta(days=amount - counts_today)
         assert found.due_at == at(f"{last} 17:30")
 
 
@@ -136,6 +140,7 @@ def test_the_reasoning_tells_every_day_once_and_numbers_the_last_as_the_limit() 
     ("start", "limit", "count_from", "line"),
     [
         ("2026-11-18 18:00", "1 工作日", RECEIPT, "11-18 17:30 以后收到，不计"),
+        ("2026-11-18 18:00", "1 日", RECEIPT, "11-18 17:30 以后收到，不计"),
         ("2026-11-18 09:00", "1 工作日", RECEIPT, "11-18 为第 1 个工作日"),
         ("2026-12-30 10:00", "5 工作日", NEXT, "12-31 至 2027-01-01 为第 1 至 2 个工作日"),
         ("2026-11-20 16:00", "4 工作小时", NEXT, "11-20 计 1 小时 30 分，累计 1 小时 30 分"),

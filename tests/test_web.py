@@ -383,10 +383,13 @@ def test_a_handler_walks_a_ticket_through_and_the_desk_closes_it(service: Served
     ("who", "offered"),
     [
         ("handler", {"sign", "send_back", "note"}),
-        ("dispatcher", {"dispatch", "note"}),
-        ("supervisor", {"dispatch", "note"}),
+        ("dispatcher", {"dispatch", "send_back", "merge", "reclassify", "note"}),
+        ("supervisor", {"dispatch", "send_back", "merge", "supervise", "reclassify", "note"}),
         ("auditor", set()),
-        ("admin", {"dispatch", "sign", "send_back", "note"}),
+        (
+            "admin",
+            {"dispatch", "sign", "send_back", "merge", "supervise", "reclassify", "note"},
+        ),
     ],
 )
 def test_only_what_state_and_role_allow_is_offered(

@@ -104,13 +104,18 @@ class MilestoneOut(BaseModel):
         return cls.model_validate(milestone, from_attributes=True)
 
 
-class Link(BaseModel):
-    """Another ticket: one that this one names by the source's number, or the one that it was merged
-    into."""
+class RelatedLink(BaseModel):
+    """Another ticket that this one names, by the source's number."""
 
-    rel: Literal["related", "into"]
-    source_no: str = ""
-    no: str = ""
+    rel: Literal["related"] = "related"
+    source_no: str
+
+
+class MergedLink(BaseModel):
+    """The ticket that this one was merged into (并单)."""
+
+    rel: Literal["into"] = "into"
+    no: str
 
 
 class SupervisionOut(BaseModel):
@@ -187,7 +192,7 @@ class TicketOut(BaseModel):
     supervision: Sequence[SupervisionOut]
     extensions: Sequence[ExtensionOut]
     pauses: Sequence[PauseOut]
-    links: Sequence[Link]
+    links: Sequence[RelatedLink | MergedLink]
     contact: Contact
     anonymous: bool
     confidential: bool
@@ -228,8 +233,8 @@ class TicketOut(BaseModel):
             ],
             pauses=[PauseOut.model_validate(each, from_attributes=True) for each in ticket.pauses],
             links=[
-                *([Link(rel="related", source_no=related)] if related else []),
-                *([Link(rel="into", no=ticket.into)] if ticket.into else []),
+                *([RelatedLink(source_no=related)] if related else []),
+                *([MergedLink(no=ticket.into)] if ticket.into else []),
             ],
             contact=complaint.contact.masked(),
             anonymous=complaint.anonymous,

@@ -126,12 +126,14 @@ class Due:
         calendar, start, limit, due_at = self.calendar, self.start, self.limit, self.due_at
         rule = _COUNT_WORDS[self.count_from]
         if limit.measure is Measure.WORKING_DAYS:
-            lines = _working_days(calendar, start, limit.amount, self.count_from)
+            lines = _working_days(calendar, start, limit, self.count_from)
         elif limit.measure is Measure.DAYS:
             last = due_at.date()
             first = last - timedelta(days=limit.amount - 1)
             days = f"{first} 为第 1 日，{last} 为第 {limit.amount} 日"
             lines = [f"按自然日计算（{rule}），{days}，节假日不顺延"]
+            if self.count_from is CountFrom.RECEIPT and first > start.date():
+                lines.append(f"{start:%m-%d} {calendar.hours.cuts_off_at:%H:%M} 以后收到，不计")
         elif limit.measure is Measure.WORKING_HOURS:
             lines = ["只计办公时间，从起算时刻连续计算"]
             lines += _hours_by_day(calendar, start, due_at)
@@ -157,18 +159,18 @@ def due(
     """Return when a limit that starts at an aware time ends.
 
     Limits in days end with the office hours of their last day. With `receipt` the day of the start
-    is the first day if it is worked and not cut off yet (for calendar days: whatever day it is).
+    is the first day if it is not cut off yet and, for working days, worked.
     Limits in hours or minutes run from the moment itself, whichever `count_from` is given. Raises
     OverflowError for a start outside 2000 to some years after the calendar's end.
     """
     local = start.astimezone(SHANGHAI)
     if limit.measure is Measure.WORKING_DAYS:
-        after = _day_before_the_first(calendar, local, count_from)
+        after = _day_before_the_first(calendar, local, limit, count_from)
         last = calendar.nth_working_day(after, limit.amount)
         due_at = datetime.combine(last, calendar.hours.closes_at, SHANGHAI)
     elif limit.measure is Measure.DAYS:
-        days = limit.amount - (count_from is CountFrom.RECEIPT)
-        last = local.date() + timedelta(days=days)
+        last = _day_before_the_first(calendar, local, limit, count_from)
+        last += timedelta(days=limit.amount)
         due_at = datetime.combine(last, calendar.hours.closes_at, SHANGHAI)
     elif limit.measure is Measure.WORKING_HOURS:
         due_at = calendar.after_working_seconds(local, limit.amount * 3600)
@@ -178,21 +180,23 @@ def due(
     return Due(due_at, provisional, calendar, local, limit, count_from)
 
 
-def _day_before_the_first(calendar: Calendar, start: datetime, count_from: CountFrom) -> date:
+def _day_before_the_first(
+    calendar: Calendar, start: datetime, limit: Limit, count_from: CountFrom
+) -> date:
     day = start.date()
     counts_today = (
         count_from is CountFrom.RECEIPT
         and start.time() < calendar.hours.cuts_off_at
-        and calendar.is_working(day)
+        and (limit.measure is Measure.DAYS or calendar.is_working(day))
     )
     return day - timedelta(days=1) if counts_today else day
 
 
 def _working_days(
-    calendar: Calendar, start: datetime, amount: int, count_from: CountFrom
+    calendar: Calendar, start: datetime, limit: Limit, count_from: CountFrom
 ) -> list[str]:
-    day = start.date()
-    after = _day_before_the_first(calendar, start, count_from)
+    day, amount = start.date(), limit.amount
+    after = _day_before_the_first(calendar, start, limit, count_from)
     first = calendar.nth_working_day(after, 1)
     last = calendar.nth_working_day(after, amount)
     rule = _COUNT_WORDS[count_from]

@@ -1,0 +1,87 @@
+"""What ticks: it keeps its pace, notices a clock that was set back, and outlives what goes wrong."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from service.jobs import Jobs
+from service.metrics import Metrics
+from service.store import StoreUnavailable
+from service.store.figures import Figures
+from tests.worlds import at
+
+
+class Hands:
+    """A desk that counts, and fails as it is told."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.asked = 0
+        self.settled = 0
+        self.enough = asyncio.Event()
+
+    async def settle(self, _at: datetime, batch: int = 200) -> int:
+        """Count."""
+        self.settled += 1
+        return 0
+
+    async def enforce(self, _at: datetime, batch: int = 500) -> int:
+        """Count, or fail."""
+        self.asked += 1
+        if self.asked == 4:
+            self.enough.set()
+        if self.failures:
+            raise self.failures.pop(0)
+        return 0
+
+
+class Clocks:
+    """A wall clock and a monotonic one, both set by hand."""
+
+    def __init__(self) -> None:
+        self.wall = at("2026-11-18 10:00")
+        self.steady = 100.0
+
+    def go(self, wall_s: float, steady_s: float) -> None:
+        """Let time go by, on each of them."""
+        self.wall += timedelta(seconds=wall_s)
+        self.steady += steady_s
+
+
+@pytest.mark.parametrize(
+    ("wall_s", "steady_s", "back_s"),
+    [(1, 1, 0), (0.5, 1, 0), (-3600, 1, 3601), (3600, 1, 0), (3600, 3600, 0)],
+    ids=["goes on", "slewed", "set back", "set ahead", "asleep"],
+)
+def test_a_clock_that_was_set_back_is_noticed_and_reported(
+    wall_s: float, steady_s: float, back_s: float
+) -> None:
+    clocks, metrics = Clocks(), Metrics()
+    desk: Any = Hands()
+    jobs = Jobs(desk, lambda: clocks.wall, 1, metrics, lambda: clocks.steady)
+    clocks.go(wall_s, steady_s)
+    with capture_logs() as logs:
+        assert jobs.watch_clock() == back_s
+    assert [entry["event"] for entry in logs] == (["clock.set_back"] if back_s else [])
+    shown = metrics.render(Figures([], [], [], [], [], [], [], None), clocks.wall, 1).decode()
+    assert f"banjie_clock_set_back_total {1.0 if back_s else 0.0}" in shown
+    clocks.go(1, 1)
+    assert jobs.watch_clock() == 0, "told once"
+
+
+def test_ticks_go_on_after_what_nobody_foresaw_and_after_the_database_was_away() -> None:
+    async def scenario() -> None:
+        desk: Any = Hands(ZeroDivisionError(), StoreUnavailable("gone"))
+        jobs = Jobs(desk, lambda: at("2026-11-18 10:00"), 0.001, Metrics())
+        with capture_logs() as logs:
+            jobs.start()
+            await desk.enough.wait()
+            await jobs.stop()
+        events = [e["event"] for e in logs if e["event"] != "clock.set_back"]
+        assert events == ["tick.failed", "enforce.store_unavailable"]
+        assert desk.settled == 1
+
+    asyncio.run(scenario())
