@@ -358,7 +358,9 @@ class Fields:
         for name, value in self._values.items():
             if name in self._read or value in (None, "", [], {}):
                 continue
-            text = prose.lines(_written(value))
+            text = _written(value)
+            # Before it is cleaned: nobody asked for these, there may be 200 of them.
+            text = prose.rough(text) if len(text) <= _EXTRA_CHARS else text
             if len(text) > _EXTRA_CHARS:
                 self.finding(f"字段 {name} 超过 {_EXTRA_CHARS} 字，没有保存")
             elif text:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters import prose
 from adapters.fakes import MemoryGazetteer
 from adapters.payload import decode
 from adapters.plausible import implausible
@@ -347,6 +348,26 @@ def test_fields_that_nobody_reads_are_kept_as_text(channel: Channel) -> None:
     assert "none" not in extra
     assert "long" not in extra
     assert "long" in extra["finding"]
+
+
+@every_channel
+def test_no_tree_is_built_for_a_field_that_nobody_reads(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+    rough = prose.rough
+
+    def counted(text: str) -> str:
+        measured.append(len(text))
+        return rough(text)
+
+    monkeypatch.setattr(prose, "rough", counted)
+    more = {"long": "<ul><li>" * 7_000, "short": "<p>甲<p>乙", "odd": {"a": "<li>" * 600}}
+    extra = channel.read(channel.sample() | more).extra
+    assert extra["short"] == "甲\n乙"
+    assert "long" in extra["finding"]
+    assert "odd" in extra["finding"]
+    assert max(measured) <= 2_000
 
 
 @every_channel
