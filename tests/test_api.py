@@ -11,6 +11,7 @@ import yaml
 from service.api.problems import MEDIA_TYPE
 from service.config import Settings
 from service.main import build, wire
+from service.store import StoreUnavailable
 from tests.served import Served, served, sqlite
 from tests.worlds import at
 
@@ -194,6 +195,42 @@ def test_a_batch_gives_each_line_its_own_result(service: Served) -> None:
     assert lines[2]["duplicate"]
 
 
+class _FailsOn:
+    """An adapter that fails on one title, and reads the others."""
+
+    def __init__(self, title: str, error: Exception, adapter: Any) -> None:
+        self._title, self._error, self._adapter = title, error, adapter
+
+    def complaint(self, payload: Any, source: Any) -> Any:
+        if payload["title"] == self._title:
+            raise self._error
+        return self._adapter.complaint(payload, source)
+
+
+def test_a_line_that_fails_unforeseen_harms_no_other_and_tells_no_secret(
+    fresh: Served, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    adapters: Any = fresh.parts.adapters
+    failing = _FailsOn("坏", RuntimeError("13912345678"), adapters["hotline_12345"])
+    adapters["hotline_12345"] = failing
+    body = [new(), new(title="坏"), new()]
+    answer = fresh.post("/v1/intake/hotline-12345/batch", body, "hotline-12345")
+    assert answer.status_code == 200, answer.text
+    assert [line["status"] for line in answer.json()["items"]] == [201, 500, 201]
+    said = capfd.readouterr()
+    assert "RuntimeError" in said.out + said.err + caplog.text
+    assert "13912345678" not in said.out + said.err + caplog.text + answer.text
+
+
+def test_a_batch_ends_where_the_store_does(fresh: Served) -> None:
+    adapters: Any = fresh.parts.adapters
+    failing = _FailsOn("坏", StoreUnavailable("gone"), adapters["hotline_12345"])
+    adapters["hotline_12345"] = failing
+    body = [new(), new(title="坏"), new()]
+    answer = fresh.post("/v1/intake/hotline-12345/batch", body, "hotline-12345")
+    refused(answer, 503, "store-unavailable")
+
+
 def test_a_retried_act_happens_once(service: Served) -> None:
     ticket = received(service, new())
     path = f"/v1/tickets/{ticket['no']}/acts"
@@ -329,6 +366,8 @@ def test_a_body_that_is_no_payload_is_refused(
         ({"acceptTime": "昨天"}, "/acceptTime"),
         ({"acceptTime": "2026-11-22 09:00:00"}, "/acceptTime"),
         ({"acceptTime": "1900-01-01 00:00:00"}, "/acceptTime"),
+        ({"acceptTime": "2000-01-01 00:00:00"}, "/acceptTime"),
+        ({"replyDeadline": "2001-01-01 00:00:00"}, "/replyDeadline"),
         ({"replyDeadline": "2199-01-01 00:00:00"}, "/replyDeadline"),
         ({"anonymous": "perhaps"}, "/anonymous"),
         ({"contactPhone": "1" * 51}, "/contactPhone"),

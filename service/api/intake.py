@@ -4,18 +4,22 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Path, Request, Response
 
 from adapters.payload import Undecodable, decode, decode_batch, fingerprint
 from adapters.plausible import implausible
 from service.api.callers import Caller
-from service.api.problems import PROBLEMS, UnknownSource
+from service.api.edge import places
+from service.api.problems import FAILED, PROBLEMS, UnknownSource
 from service.api.schemas import BatchAnswer, BatchLine, IntakeAnswer, LineProblem, TicketOut
 from service.desk import Receipt
 from service.domain.access import Actor, Forbidden, Role
 from service.domain.ports import PayloadRejected, Source
+from service.store import StoreUnavailable
 from service.wiring import Parts, Wiring
 
+log = structlog.get_logger()
 router = APIRouter(prefix="/v1/intake", tags=["intake"])
 
 _NATIVE = {
@@ -66,7 +70,7 @@ async def receive(
 async def receive_batch(
     source: SourceName, request: Request, app: Parts, by: Caller
 ) -> BatchAnswer:
-    """Receive up to 1,000 payloads; one that is wrong harms no other."""
+    """Receive up to 1,000 payloads; one that is wrong, or that fails us, harms no other."""
     known = _source(app, by, source)
     payloads = decode_batch(await request.body(), request.headers.get("content-type", ""))
     items = [await _line(app, known, n, payload) for n, payload in enumerate(payloads, 1)]
@@ -107,6 +111,17 @@ async def _line(
                 for fault in problem.errors(error)
             ]
             or [LineProblem(pointer="", detail=problem.detail(error))],
+        )
+    except StoreUnavailable:
+        raise  # the lines after this one would fail too
+    except Exception as error:  # noqa: BLE001 the lines before are stored, their senders must be told
+        # As for a whole request: the message may quote what somebody sent, its type never does.
+        log.error("batch.line_failed", line=number, error=type(error).__name__, at=places(error))
+        return BatchLine(
+            line=number,
+            status=FAILED.status,
+            title=FAILED.title,
+            errors=[LineProblem(pointer="", detail=FAILED.detail(error))],
         )
     return BatchLine(
         line=number,
