@@ -70,7 +70,7 @@ async def receive(
 async def receive_batch(
     source: SourceName, request: Request, app: Parts, by: Caller
 ) -> BatchAnswer:
-    """Receive up to 1,000 payloads; one that is wrong, or that fails us, harms no other."""
+    """Receive up to 1,000 payloads; one that is wrong harms no other."""
     known = _source(app, by, source)
     payloads = decode_batch(await request.body(), request.headers.get("content-type", ""))
     items = [await _line(app, known, n, payload) for n, payload in enumerate(payloads, 1)]
