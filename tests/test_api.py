@@ -445,6 +445,28 @@ def test_an_act_with_a_wrong_field_is_pointed_at(
     assert service.get(f"/v1/tickets/{ticket['no']}").json()["ticket"]["version"] == 1
 
 
+def test_a_refusal_tells_fifty_faults_and_repeats_little_of_a_name(service: Served) -> None:
+    ticket = received(service, new())
+    path = f"/v1/tickets/{ticket['no']}/acts"
+    many = {f"{n:03}{'~' * 500}": 1 for n in range(60)}
+    problem = refused(service.post(path, {"act": "sign", **many}, If_Match="1"), 422, "invalid")
+    assert len(problem["errors"]) == 50
+    assert "60" in problem["detail"]
+    assert max(map(len, pointers(problem))) == 64
+    problem = refused(service.post(path, {"act": "x" * 9_000}, If_Match="1"), 422, "invalid")
+    assert "x" * 65 not in str(problem)
+    faulty = {f"{n:03}{'名' * 90}": "\0" for n in range(60)}
+    problem = refused(
+        service.post("/v1/intake/hotline-12345", new(**faulty), "hotline-12345"), 422, "payload"
+    )
+    assert len(problem["errors"]) == 50
+    assert max(map(len, pointers(problem))) == 64
+    answer = service.post("/v1/intake/hotline-12345/batch", [new(**faulty)], "hotline-12345")
+    (line,) = answer.json()["items"]
+    assert len(line["errors"]) == 50
+    assert max(map(len, pointers(line))) == 64
+
+
 def test_an_act_needs_the_version_that_was_read(service: Served) -> None:
     ticket = received(service, new())
     path = f"/v1/tickets/{ticket['no']}/acts"

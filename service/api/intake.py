@@ -11,7 +11,7 @@ from adapters.payload import Undecodable, decode, decode_batch, fingerprint
 from adapters.plausible import implausible
 from service.api.callers import Caller
 from service.api.edge import places
-from service.api.problems import FAILED, PROBLEMS, UnknownSource
+from service.api.problems import FAILED, PROBLEMS, UnknownSource, told
 from service.api.schemas import BatchAnswer, BatchLine, IntakeAnswer, LineProblem, TicketOut
 from service.desk import Receipt
 from service.domain.access import Actor, Forbidden, Role
@@ -108,7 +108,7 @@ async def _line(
             title=problem.title,
             errors=[
                 LineProblem(pointer=fault.pointer, detail=fault.detail)
-                for fault in problem.errors(error)
+                for fault in told(problem.errors(error))
             ]
             or [LineProblem(pointer="", detail=problem.detail(error))],
         )
