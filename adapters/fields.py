@@ -137,7 +137,7 @@ class Fields:
             while name in self._values:
                 name = f"sender_{name}"
             self._values[name] = value
-            fault = _fault(written, "", 0) or _fault(value, "", 0)
+            fault = _fault(written, 0) or _fault(value, 0)
             if fault is not None:
                 self._faulty.add(name)
                 at = pointer(written) + fault.pointer
@@ -358,7 +358,9 @@ class Fields:
         for name, value in self._values.items():
             if name in self._read or value in (None, "", [], {}):
                 continue
-            text = prose.lines(_written(value))
+            text = _written(value)
+            # Before it is cleaned: nobody asked for these, there may be 200 of them.
+            text = prose.rough(text) if len(text) <= _EXTRA_CHARS else text
             if len(text) > _EXTRA_CHARS:
                 self.finding(f"字段 {name} 超过 {_EXTRA_CHARS} 字，没有保存")
             elif text:
@@ -403,8 +405,12 @@ def pointer(name: str) -> str:
     return "/" + _SURROGATE.sub("\ufffd", name).replace("~", "~0").replace("/", "~1")
 
 
-def _fault(value: object, at: str, depth: int) -> FieldProblem | None:
-    """Return the first part of a JSON value that no store or page could take, or None."""
+def _fault(value: object, depth: int) -> FieldProblem | None:
+    """Return the first part of a JSON value that no store or page could take, or None.
+
+    The pointer is relative to the value, put together on the way back from the fault alone: a long
+    name above ten thousand values would be copied for each of them.
+    """
     detail = ""
     if isinstance(value, str):
         if _BROKEN.search(value):
@@ -415,10 +421,13 @@ def _fault(value: object, at: str, depth: int) -> FieldProblem | None:
         detail = "数字过大，请改用文字" if value.bit_length() > _INTEGER_BITS else ""
     elif isinstance(value, dict | list):
         if depth < _DEPTH:
-            inner = (_fault(part, at + below, depth + 1) for below, part in _parts(value))
-            return next((fault for fault in inner if fault is not None), None)
+            for below, part in _parts(value):
+                fault = _fault(part, depth + 1)
+                if fault is not None:
+                    return FieldProblem(below + fault.pointer, fault.detail)
+            return None
         detail = f"嵌套超过 {_DEPTH} 层"
-    return FieldProblem(at, detail) if detail else None
+    return FieldProblem("", detail) if detail else None
 
 
 def _parts(value: dict[str, Any] | list[Any]) -> Iterator[tuple[str, Any]]:

@@ -8,6 +8,12 @@ from math import isfinite
 from typing import Any, TypeVar
 
 BATCH_ITEMS = 1_000
+ITEM_BYTES = 1024 * 1024  # of a batch; the edge holds a single payload to the same
+PARTS = 10_000  # values in one payload, those inside lists and objects too
+# Commas and opening brackets: no value comes without one, so that they bound a text's values before
+# it is parsed. A text of a citizen has them too, hence so many more than values.
+_MARKS = 100_000
+_BATCH_MARKS = 1_000_000
 _DEPTH = 16
 _INTEGER_DIGITS = 32
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE | re.ASCII)
@@ -23,9 +29,13 @@ _CODECS = {
 _UTF8_BOM = b"\xef\xbb\xbf"
 _GB18030_BOM = "\ufeff".encode("gb18030")
 _JSON_SPACE = " \t\r\n\ufeff"
+_SPACE = re.compile(r"[ \t\r\n]*")
 # Left out of a fingerprint: the moment of the push, not of the matter.
 _OF_THE_PUSH = frozenset({"syncTime"})
 _TOO_DEEP = f"JSON 嵌套超过 {_DEPTH} 层"
+_TOO_MANY = f"一条中的值超过 {PARTS} 个"
+_TOO_LARGE = "一条超过 1 MiB"
+_TOO_MANY_IN_ALL = "一批中的值过多，请分批发送"
 
 _Item = TypeVar("_Item")
 
@@ -44,24 +54,25 @@ def decode(body: bytes, content_type: str = "") -> dict[str, Any]:
     Text is UTF-8 or GB18030, as `content_type` declares; undeclared, it is UTF-8 if it can be, and
     GB18030 if it reads as that and is not merely damaged UTF-8. Refused are duplicate names, NaN
     and infinities, integers of more than 32 digits and nesting of more than 16 levels: another
-    reader of the same bytes could see something else in them.
+    reader of the same bytes could see something else in them. So are more than 10,000 values.
     """
-    return _sound(_parse(_text(body, _declared(content_type))))
+    return _read(_text(body, _declared(content_type)))
 
 
 def decode_batch(body: bytes, content_type: str = "") -> list[dict[str, Any] | Undecodable]:
-    """Return the items of a JSON array or of NDJSON in order, 1,000 at most.
+    """Return the items of a JSON array or of NDJSON in order, 1,000 at most, each of 1 MiB at most.
 
     An item that cannot be read is an Undecodable in its place and harms no other; blank lines do
     not count. Raise Undecodable if the body as a whole cannot be read, is empty or too long.
     """
     codec = _declared(content_type)
     if body.removeprefix(_UTF8_BOM).removeprefix(_GB18030_BOM).lstrip().startswith(b"["):
-        items = _counted(_parse(_text(body, codec)))
-        return [_or_fault(_sound, item) for item in items]
-    # No byte of a UTF-8 or GB18030 character but the line feed itself is 0x0A.
+        return [_or_fault(_sound, item) for item in _items(_text(body, codec))]
+    # No byte of a UTF-8 or GB18030 character but the line feed or the comma itself is its byte.
+    if body.count(b",") > _BATCH_MARKS:
+        raise Undecodable(_TOO_MANY_IN_ALL)
     lines = _counted([line for line in body.split(b"\n") if line.strip()])
-    return [_or_fault(lambda line: _sound(_parse(_text(line, codec))), line) for line in lines]
+    return [_or_fault(lambda line: _read(_text(_small(line), codec)), line) for line in lines]
 
 
 def fingerprint(payload: Mapping[str, Any]) -> str:
@@ -116,21 +127,71 @@ def _text(body: bytes, codec: str | None) -> str:
         raise Undecodable("内容既不是 UTF-8 也不是 GB18030") from None
 
 
-def _parse(text: str) -> Any:
-    """Return the JSON value, with an Undecodable in the place of whatever is to be refused."""
+def _read(text: str) -> dict[str, Any]:
+    """Return the one object that a text is."""
     text = text.strip(_JSON_SPACE)
     if not text:
         raise Undecodable("内容为空")
+    if _marks(text) > _MARKS:
+        raise Undecodable(_TOO_MANY)
+    value, end = _value(text, 0)
+    if end < len(text):
+        raise _wrong(end)
+    return _sound(value)
+
+
+def _items(text: str) -> list[Any]:
+    """Return the values of an array; the first one too many ends the reading."""
+    text = text.strip(_JSON_SPACE)
+    if _marks(text) > _BATCH_MARKS:
+        raise Undecodable(_TOO_MANY_IN_ALL)
+    items: list[Any] = []
+    at = _skipped(text, 1)
+    more = not text.startswith("]", at)
+    at += not more
+    while more:
+        value, end = _value(text, at)
+        # Four bytes at most a character.
+        long = end - at > ITEM_BYTES // 4 and len(text[at:end].encode()) > ITEM_BYTES
+        items.append(Undecodable(_TOO_LARGE) if long else value)
+        _counted(items)
+        at = _skipped(text, end)
+        more = text.startswith(",", at)
+        if not more and not text.startswith("]", at):
+            raise _wrong(at)
+        at = _skipped(text, at + 1)
+    if at < len(text):
+        raise _wrong(at)
+    return _counted(items)
+
+
+def _marks(text: str) -> int:
+    return sum(text.count(mark) for mark in ",[{")
+
+
+def _small(line: bytes) -> bytes:
+    if len(line) > ITEM_BYTES:
+        raise Undecodable(_TOO_LARGE)
+    return line
+
+
+def _skipped(text: str, at: int) -> int:
+    """Return where the white space of JSON that begins here ends."""
+    space = _SPACE.match(text, at)
+    return space.end() if space else at
+
+
+def _wrong(at: int) -> Undecodable:
+    return Undecodable(f"不是合法的 JSON：第 {at + 1} 个字符处有误")
+
+
+def _value(text: str, at: int) -> tuple[Any, int]:
+    """Return the JSON value that begins here and where it ends, with an Undecodable in the place of
+    whatever is to be refused."""
     try:
-        return json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-            parse_float=_float,
-            parse_int=_integer,
-        )
+        return _DECODER.raw_decode(text, at)
     except json.JSONDecodeError as error:
-        raise Undecodable(f"不是合法的 JSON：第 {error.pos + 1} 个字符处有误") from None
+        raise _wrong(error.pos) from None
     except RecursionError:
         raise Undecodable(_TOO_DEEP) from None
 
@@ -153,10 +214,19 @@ def _integer(digits: str) -> int | Undecodable:
     return int(digits) if len(digits) <= _INTEGER_DIGITS else Undecodable("数字过大，请改用文字")
 
 
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_integer
+)
+
+
 def _sound(value: Any) -> dict[str, Any]:
-    """Return the object itself, or raise what `_parse` left in it."""
+    """Return the object itself, or raise what `_value` left in it."""
     level = [value]
+    seen = 0
     for _ in range(_DEPTH + 1):
+        seen += len(level)
+        if seen > PARTS:
+            raise Undecodable(_TOO_MANY)
         for item in level:
             if isinstance(item, Undecodable):
                 raise item

@@ -8,7 +8,8 @@ from service.domain.calendar import SHANGHAI
 from service.domain.complaint import Complaint
 from service.domain.ports import FieldProblem, Source
 
-_EARLIEST = datetime(2000, 1, 1, tzinfo=SHANGHAI)
+# The calendar begins with 2000, and reckons back from a time as well as on from it.
+_EARLIEST = datetime(2001, 1, 1, tzinfo=SHANGHAI)
 _CLOCK_SKEW = timedelta(minutes=5)
 _LONGEST_LIMIT = timedelta(days=3653)  # ten years
 
@@ -16,17 +17,26 @@ _LONGEST_LIMIT = timedelta(days=3653)  # ten years
 def implausible(complaint: Complaint, now: datetime, source: Source) -> list[FieldProblem]:
     """Return what is wrong with a complaint's times at `now`, under the sender's own field names.
 
-    Nothing happened before 2000 or more than five minutes from now; a sender's own limit may lie
-    ahead, by ten years at most.
+    Nothing happened before 2001 or more than five minutes from now; a sender's own limit may lie
+    ahead, by ten years at most, and not before the matter was accepted.
     """
     written = {canon: name for name, canon in source.field_map.items()}
     problems = []
+    due_at = complaint.sender_due_at
+    limit_is_past = (
+        due_at is not None and _EARLIEST <= due_at < complaint.accepted_at <= now + _CLOCK_SKEW
+    )
     for attribute, canon in ADAPTERS[source.adapter].TIMES.items():
         moment: datetime | None = getattr(complaint, attribute)
         latest = now + (_LONGEST_LIMIT if attribute == "sender_due_at" else _CLOCK_SKEW)
-        if moment is None or _EARLIEST <= moment <= latest:
-            continue
         label = ADAPTERS[source.adapter].FIELDS[canon]
-        detail = f"{label}早于 2000 年" if moment < _EARLIEST else f"{label}晚得不合理，请核对时钟"
+        if attribute == "sender_due_at" and limit_is_past:
+            detail = f"{label}早于受理时间"
+        elif moment is None or _EARLIEST <= moment <= latest:
+            continue
+        elif moment < _EARLIEST:
+            detail = f"{label}早于 2001 年"
+        else:
+            detail = f"{label}晚得不合理，请核对时钟"
         problems.append(FieldProblem(pointer(written.get(canon, canon)), detail))
     return problems

@@ -1,5 +1,6 @@
 """What a citizen wrote, as plain text: no markup, no invisible characters, one sort of line end."""
 
+import html
 import re
 
 from selectolax.lexbor import LexborHTMLParser
@@ -21,8 +22,24 @@ _ENTITY = r"&(?:[a-z]{2,8}|#[0-9]{1,7}|#x[0-9a-f]{1,6});"
 _MARKUP = re.compile(rf"<{_TAG}|<!--|{_ENTITY}", re.IGNORECASE)
 _BRACKET = re.compile(rf"<(?:(?={_TAG})|(?=(?P<comment>!--))|)", re.IGNORECASE)
 
-# C0 but tab and newline, DEL, C1, and the zero-width characters that editors leave in words.
-_INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff]")
+# Each element more costs the tree more, most of all when it lies in the one before. No editor comes
+# near this for what a citizen types; past it the tags are taken out one by one, and no text is lost.
+MOST_BRACKETS = 1_500
+_STRIPPED = re.compile(rf"<(?:{_TAG}|(?P<comment>!--))", re.IGNORECASE)
+_BLOCK_NAMES = frozenset(_BLOCKS.split("|"))
+_DROPPED_END = {
+    **{
+        name: re.compile(rf"</{name}(?=[\s/>])[^<>]*>", re.IGNORECASE)
+        for name in _DROPPED.split("|")
+    },
+    "!--": re.compile("-->"),
+}
+
+# C0 but tab and newline, DEL, C1, the zero-width characters that editors leave in words, and the
+# controls of writing direction, which make a text read otherwise than it was stored.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]"
+)
 _SPACES = re.compile(r"[^\S\n]+")
 
 
@@ -33,7 +50,19 @@ def lines(text: str) -> str:
     dropped. A bracket that opens no HTML tag is text.
     """
     if _MARKUP.search(text):
-        text = _visible(text)
+        text = _visible(text) if text.count("<") <= MOST_BRACKETS else _stripped(text)
+    return _trimmed(text)
+
+
+def rough(text: str) -> str:
+    """Return the same as `lines` for ordinary HTML, without building its tree.
+
+    For text that is only kept: a `>` within an attribute ends the tag, and the rest is shown.
+    """
+    return _trimmed(_stripped(text) if _MARKUP.search(text) else text)
+
+
+def _trimmed(text: str) -> str:
     text = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     shown = (_SPACES.sub(" ", line).strip() for line in text.split("\n"))
     return "\n".join(line for line in shown if line)
@@ -49,17 +78,43 @@ def plain(text: str) -> str:
     return " ".join(_INVISIBLE.sub("", text).split())
 
 
-def _visible(html: str) -> str:
-    lower = html.lower()
+def _stripped(written: str) -> str:
+    """Return the text between the tags, in one pass over them."""
+    kept: list[str] = []
+    at = 0
+    unclosed: set[str] = set()
+    for found in _STRIPPED.finditer(written):
+        if found.start() < at:
+            continue
+        name = (found["name"] or found["comment"]).lower()
+        until = found.end()
+        if name in _DROPPED_END and not written.startswith("</", found.start()):
+            end = None
+            if name not in unclosed:
+                # `<!-->` opens and closes with the same two dashes.
+                end = _DROPPED_END[name].search(written, found.start() + 2)
+            if end is None:
+                unclosed.add(name)
+                continue
+            until = end.end()
+        kept.append(written[at : found.start()])
+        if name in _BLOCK_NAMES:
+            kept.append("\n")
+        at = until
+    return html.unescape("".join([*kept, written[at:]]))
+
+
+def _visible(written: str) -> str:
+    lower = written.lower()
     closed_at = {name: lower.rfind(f"</{name}") for name in _DROPPED.split("|")}
     closed_at["!--"] = lower.rfind("-->")
 
     def bracket(found: re.Match[str]) -> str:
         name = (found["name"] or found["comment"] or "").lower()
-        is_tag = name and found.start() <= closed_at.get(name, len(html))
+        is_tag = name and found.start() <= closed_at.get(name, len(written))
         return "<" if is_tag else "&lt;"
 
-    tree = LexborHTMLParser(_BRACKET.sub(bracket, html))
+    tree = LexborHTMLParser(_BRACKET.sub(bracket, written))
     for node in tree.css(_DROPPED.replace("|", ",")):
         node.decompose()
     for node in tree.css(_BLOCKS.replace("|", ",")):

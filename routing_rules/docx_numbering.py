@@ -7,6 +7,9 @@ W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 # Word's names for the formats that number official documents; others yield no label.
 _CHINESE = frozenset({"chineseCounting", "chineseCountingThousand", "japaneseCounting"})
 _MAX_LEVELS = 9
+# Of a level's pattern (第%1条): every paragraph repeats it, so a long one would make a small file huge.
+MAX_PATTERN_CHARS = 32
+MAX_START = 9_999  # for the same reason: a number may have thousands of digits
 
 
 def chinese_numeral(number: int) -> str:
@@ -38,8 +41,9 @@ class Numbering:
             for level in abstract.iter(f"{W}lvl"):
                 index = _number(level.get(f"{W}ilvl"), -1)
                 if 0 <= index < _MAX_LEVELS:
-                    start = _number(_value(level, "start"), 1)
-                    levels[index] = (_value(level, "numFmt"), _value(level, "lvlText"), start)
+                    start = min(_number(_value(level, "start"), 1), MAX_START)
+                    pattern = _value(level, "lvlText")[:MAX_PATTERN_CHARS]
+                    levels[index] = (_value(level, "numFmt"), pattern, start)
             self._levels[abstract.get(f"{W}abstractNumId", "")] = levels
         for number in root.iter(f"{W}num"):
             self._abstract[number.get(f"{W}numId", "")] = _value(number, "abstractNumId")

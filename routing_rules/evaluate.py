@@ -27,7 +27,8 @@ def complaint_from(row: Mapping[str, Any]) -> Complaint:
 
     Keys: channel, region, kind, urgency, title, content, place, evaluated_unit, task_name, rating;
     all but region may be missing. `kind`, `urgency` and `rating` may be ASCII values or the Chinese
-    words. Raises ValueError with a sentence in Chinese for a value that is none of these.
+    words. Raises ValueError with a sentence in Chinese for a value that is none of these; it never
+    repeats the value, which may be a citizen's words in the wrong field.
     """
     review = None
     evaluated = _text(row, "evaluated_unit")
@@ -68,7 +69,7 @@ def _kind(written: str) -> Kind:
         return KINDS[written]
     if written in set(Kind):
         return Kind(written)
-    raise ValueError(f"诉求类型“{written}”不认识")
+    raise ValueError("诉求类型(kind)不认识")
 
 
 def _urgency(written: str) -> Urgency:
@@ -78,7 +79,7 @@ def _urgency(written: str) -> Urgency:
         return URGENCIES[written]
     if written in set(Urgency):
         return Urgency(written)
-    raise ValueError(f"紧急程度“{written}”不认识")
+    raise ValueError("紧急程度(urgency)不认识")
 
 
 def _rating(written: object) -> int:
@@ -90,7 +91,7 @@ def _rating(written: object) -> int:
         return RATINGS[text]
     if text in {"1", "2", "3", "4", "5"}:
         return int(text)
-    raise ValueError(f"评价等级“{text}”不认识")
+    raise ValueError("评价等级(rating)不认识")
 
 
 def judge(route: Route, expect: Mapping[str, Any]) -> dict[str, bool]:

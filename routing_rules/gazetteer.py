@@ -236,6 +236,7 @@ class Gazetteer:
         router: the same text may name places of ours.
         """
         hits = self._outside.find_matches_as_indexes(text)
+        ours: bytearray | None = None  # worked out once, and only for a text that needs it
         place = 0
         while place < len(hits):
             pattern, start, end = hits[place]
@@ -256,9 +257,10 @@ class Gazetteer:
                 and not (_SOMETHING_ELSE.match(text, end) and not ending)
                 and not _ON_THE_WAY.search(text[max(0, start - 3) : start])
                 and not _WAS_THERE.match(text, end)
-                and not self._is_ours(text, start, end)
             ):
-                return Mention("", start, end, name)
+                ours = self._ours(text) if ours is None else ours
+                if not any(ours[start:end]):
+                    return Mention("", start, end, name)
         return None
 
     def canonical_json(self) -> str:
@@ -270,9 +272,12 @@ class Gazetteer:
         ]
         return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
-    def _is_ours(self, text: str, start: int, end: int) -> bool:
-        """Whether a place of ours covers part of a name: 南昌|都市圈 holds 昌都市."""
-        return any(m.start < end and start < m.end for m in self.mentions(text))
+    def _ours(self, text: str) -> bytearray:
+        """Return 1 for each character in a name of a place of ours: 南昌|都市圈 holds 昌都市."""
+        covered = bytearray(len(text))
+        for mention in self.mentions(text):
+            covered[mention.start : mention.end] = b"\1" * (mention.end - mention.start)
+        return covered
 
     def _by_code(self, written: str) -> str | None:
         code = written[:9] if len(written) == 12 and written.endswith("000") else written

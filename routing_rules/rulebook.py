@@ -47,6 +47,9 @@ _RULE_KEYS = ("id", "name", "line", "assist", "cites", "examples", "region", *SI
 _GATE_KEYS = ("id", "name", "decision", "hotline", "line", "assist", "reason", *SIGNAL_KEYS)
 
 
+# What is read of a text, in characters: a matter is told well before, and whoever sends more must
+# not hold up the others. The whole text is stored and shown all the same.
+ROUTED_CHARS = 4_000
 _LOOKED_AT = 16  # rules; those behind them never lead
 _HEARD_AT = 8  # columns of the model; those behind them never lead
 _UNHEARD = -1.2  # the model's score of a unit it never learnt of
@@ -266,8 +269,8 @@ class Rulebook:
         region = self.gazetteer.find(complaint.region)
         if region is None:
             return self._manual((), 0.0, "区划代码不明，需人工判断属地")
-        title = plain(complaint.title)
-        text = f"{title}。{plain(complaint.content)}"
+        title = _routed(complaint.title)
+        text = f"{title}。{_routed(complaint.content)}"
         every = self.matcher.hits(text, len(title))
         first_gate = len(self.rules)
         gate_hits = [
@@ -288,7 +291,7 @@ class Rulebook:
             and hit.score > 0
             and covers(self.rules[hit.rule].region, region)
         ]
-        place = plain(complaint.place)
+        place = _routed(complaint.place)
         accused = self._accusing(gate_hits, heard, complaint, text)
         if accused is not None:
             return self._supervised(accused, region)
@@ -793,6 +796,11 @@ class _Told(NamedTuple):
     scored: list[tuple[float, Hit]]
 
 
+def _routed(text: str) -> str:
+    """Return the part of a text that is routed by, in `plain` form, which may grow (`㍿`)."""
+    return plain(text[:ROUTED_CHARS])[:ROUTED_CHARS]
+
+
 def _chance(odds: float) -> float:
     """Return the probability of odds as a logarithm. Nothing here is ever certain."""
     return round(min(0.99, 1 / (1 + math.exp(-odds))), 3)
@@ -874,8 +882,13 @@ class _UnitNames:
         return frozenset(
             self._lines[match[0]]
             for match in self._any.finditer(text)
-            if not self._ASKED.search(text[: match.start()].removesuffix("县").removesuffix("市"))
+            if not self._ASKED.search(_before(text, match.start()))
         )
+
+
+def _before(text: str, at: int) -> str:
+    """Return the few characters before a unit's name; the longest asking word has two."""
+    return text[max(0, at - 6) : at].removesuffix("县").removesuffix("市")
 
 
 # --- loading

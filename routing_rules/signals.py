@@ -8,6 +8,7 @@ A rule says what people say when they mean it: `strong` words settle it nearly a
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -39,7 +40,13 @@ _ASIDE_WORDS = (
     r"|不是这次|不是本次|已经解决|已解决了|已经修好|另案)"
 )
 _ASIDE_MARK = re.compile(_ASIDE_WORDS)
-_ASIDE = re.compile(rf"[^,。;!?:、.]*{_ASIDE_WORDS}[^,。;!?:.]*")
+# Tried at the beginning of a clause alone: tried at every character it would be quadratic.
+_ASIDE = re.compile(rf"(?:^|(?<=[,。;!?:、.]))[^,。;!?:、.]*{_ASIDE_WORDS}[^,。;!?:.]*")
+# A sincere text comes nowhere near these; past them a repeated word would only cost time, since
+# every place of a word is held against every aside, and against every place of its pair's words.
+MOST_SPANS = 16  # places of one word
+MOST_ASIDES = 32
+MOST_PART_SPANS = 48  # places of all words that may stand for one part of a pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,15 +243,16 @@ class Matcher:
                 for part in pair.groups:
                     if part not in spans_of:
                         there = [found[term] for term in self._terms_of[part] if term in found]
-                        spans_of[part] = [span for spans in there for span in spans]
+                        every = chain.from_iterable(there)
+                        spans_of[part] = list(islice(every, MOST_PART_SPANS))
                 value, words = _near([spans_of[part] for part in pair.groups], text, pair.single)
                 if value > 0:
                     yield pair.rule, value, words
 
     def _found(self, text: str, title_chars: int) -> dict[int, list[_Span]]:
-        """Return where each word stands, and what it weighs there."""
+        """Return where each word stands, 16 places at most, and what it weighs there."""
         asides = (
-            [(*match.span(), 0.1) for match in _ASIDE.finditer(text)]
+            [(*match.span(), 0.1) for match in islice(_ASIDE.finditer(text), MOST_ASIDES)]
             if _ASIDE_MARK.search(text)
             else []
         )
@@ -252,10 +260,15 @@ class Matcher:
         followed = [text[end : end + 1] in _AFTERWARDS for _, _, end in matches]
         if any(followed):
             for (term, start, end), more in zip(matches, followed, strict=True):
+                if len(asides) >= MOST_ASIDES:
+                    break
                 if more and term in self._landmarks and _BEHIND.match(text, end):
                     asides.append((start, end, 0.25))
         found: dict[int, list[_Span]] = {}
         for (term, start, end), more in zip(matches, followed, strict=True):
+            spans = found.get(term)
+            if spans is not None and len(spans) == MOST_SPANS:
+                continue
             factor = TITLE if start < title_chars else 1.0
             if more:
                 if _NAME_OF_A_PLACE.match(text, end):
@@ -265,10 +278,10 @@ class Matcher:
             for left, right, share in asides:
                 if left <= start and end <= right:
                     factor *= share
-            if term in found:
-                found[term].append((start, end, factor))
-            else:
+            if spans is None:
                 found[term] = [(start, end, factor)]
+            else:
+                spans.append((start, end, factor))
         return found
 
 

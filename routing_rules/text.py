@@ -7,7 +7,8 @@ from functools import cache
 
 from opencc import OpenCC
 
-_UNSEEN = re.compile(r"<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_UNSEEN = re.compile(r"<(?:(?P<script>script)|(?P<style>style))\b", re.IGNORECASE)
+_UNSEEN_END = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in ("script", "style")}
 _TAG = re.compile(r"</?[a-zA-Z!][^<>]*>")
 _BLANK = re.compile(r"[\s\u200b-\u200f\ufeff]+")
 _BREAK = re.compile(r"</p>|<br\s*/?>|</div>|\n", re.IGNORECASE)
@@ -27,7 +28,7 @@ def _traditional() -> tuple[OpenCC, frozenset[str]]:
 def plain(text: str) -> str:
     """Return the text as rules see it: no markup, simplified, NFKC, lower case, no blanks."""
     if "<" in text or "&" in text:
-        text = _UNSEEN.sub("", text)
+        text = _seen(text)
         text = _BREAK.sub("。", text)
         text = html.unescape(_TAG.sub("", text))
     text = unicodedata.normalize("NFKC", text).lower()
@@ -35,3 +36,24 @@ def plain(text: str) -> str:
     if not traditional.isdisjoint(text):
         text = converter.convert(text)
     return _BLANK.sub("", text)
+
+
+def _seen(text: str) -> str:
+    """Return the text without its scripts and styles; one that is never closed stays.
+
+    Linear: once a name has no end ahead, no later opening of it is searched for one.
+    """
+    kept: list[str] = []
+    at = 0
+    unclosed: set[str] = set()
+    for opening in _UNSEEN.finditer(text):
+        name = opening.lastgroup or ""
+        if opening.start() < at or name in unclosed:
+            continue
+        end = _UNSEEN_END[name].search(text, opening.end())
+        if end is None:
+            unclosed.add(name)
+        else:
+            kept.append(text[at : opening.start()])
+            at = end.end()
+    return "".join([*kept, text[at:]])

@@ -36,20 +36,29 @@ _SENTENCES: dict[str, str] = {
 }
 
 
+# Of a name or word that the sender made up, what is repeated: it may be a mebibyte.
+QUOTED_CHARS = 64
+
+
 def field_problem(fault: Any) -> FieldProblem:
     """Return one of pydantic's findings as a pointer and a Chinese sentence.
 
     The value itself is never repeated: it may be somebody's telephone number.
     """
-    where = [str(part) for part in fault["loc"] if part != "body"]
+    where = [str(part)[:QUOTED_CHARS] for part in fault["loc"] if part != "body"]
     if len(where) > 1 and where[0] in set(Act):
         # pydantic puts the chosen act before its field; the sender's JSON has no such level.
         where = where[1:]
     pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in where)
     sentence = _SENTENCES.get(fault["type"])
-    context = _Lenient(fault.get("ctx") or {})
+    context = _Lenient(
+        {
+            name: value[:QUOTED_CHARS] if name == "tag" else value
+            for name, value in (fault.get("ctx") or {}).items()
+        }
+    )
     detail = sentence.format_map(context).replace("'", "") if sentence else fault["msg"]
-    return FieldProblem(pointer, detail)
+    return FieldProblem(pointer[:QUOTED_CHARS], detail)
 
 
 class _Lenient(dict[str, Any]):

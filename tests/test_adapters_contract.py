@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters import prose
 from adapters.fakes import MemoryGazetteer
 from adapters.payload import decode
 from adapters.plausible import implausible
@@ -350,6 +351,26 @@ def test_fields_that_nobody_reads_are_kept_as_text(channel: Channel) -> None:
 
 
 @every_channel
+def test_no_tree_is_built_for_a_field_that_nobody_reads(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+    rough = prose.rough
+
+    def counted(text: str) -> str:
+        measured.append(len(text))
+        return rough(text)
+
+    monkeypatch.setattr(prose, "rough", counted)
+    more = {"long": "<ul><li>" * 7_000, "short": "<p>甲<p>乙", "odd": {"a": "<li>" * 600}}
+    extra = channel.read(channel.sample() | more).extra
+    assert extra["short"] == "甲\n乙"
+    assert "long" in extra["finding"]
+    assert "odd" in extra["finding"]
+    assert max(measured) <= 2_000
+
+
+@every_channel
 def test_a_payload_without_measure_is_refused(channel: Channel) -> None:
     sample = channel.sample()
     assert list(channel.faults(sample | {f"f{n}": n for n in range(200)})) == [""]
@@ -400,7 +421,9 @@ def test_a_time_that_could_mean_anything_is_refused(channel: Channel, text: str)
     assert list(channel.faults(channel.sample() | {channel.at: text})) == [f"/{channel.at}"]
 
 
-@pytest.mark.parametrize("text", ["2026-11-20 09:05:01", "1999-12-31 23:59:59"])
+@pytest.mark.parametrize(
+    "text", ["2026-11-20 09:05:01", "1999-12-31 23:59:59", "2000-01-01 10:00:00"]
+)
 @every_channel
 def test_an_implausible_time_is_told_under_the_sender_s_name(channel: Channel, text: str) -> None:
     late = channel.read(channel.sample() | {channel.at: text})
@@ -559,6 +582,21 @@ def test_a_sender_s_limit_may_lie_ahead_by_ten_years() -> None:
     assert implausible(near, NOW, HOTLINE.source) == []
     far = HOTLINE.read(HOTLINE.sample() | {"replyDeadline": "2037-01-01 00:00:00"})
     assert [p.pointer for p in implausible(far, NOW, HOTLINE.source)] == ["/replyDeadline"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "pointers"),
+    [
+        ("2026-11-18 09:12:32", ["/replyDeadline"]),
+        ("2026-11-18 09:12:33", []),
+        ("2000-06-01 00:00:00", ["/replyDeadline"]),
+    ],
+)
+def test_a_sender_s_limit_is_not_before_the_acceptance(limit: str, pointers: list[str]) -> None:
+    found = HOTLINE.read(HOTLINE.sample() | {"replyDeadline": limit})
+    assert [p.pointer for p in implausible(found, NOW, HOTLINE.source)] == pointers
+    renamed = replace(HOTLINE.source, field_map={"qx": "replyDeadline"})
+    assert [p.pointer for p in implausible(found, NOW, renamed)] == ["/qx"] * len(pointers)
 
 
 def test_a_supervised_message_counts_from_its_supervision() -> None:

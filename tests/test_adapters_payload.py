@@ -1,13 +1,23 @@
 """Bytes from outside: what is read, what is refused, and what counts as the same payload."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adapters.payload import BATCH_ITEMS, Undecodable, decode, decode_batch, fingerprint
+from adapters import payload
+from adapters.payload import (
+    BATCH_ITEMS,
+    ITEM_BYTES,
+    PARTS,
+    Undecodable,
+    decode,
+    decode_batch,
+    fingerprint,
+)
 
 TICKET = {"title": "路灯不亮", "content": "高兴镇圩上的路灯坏了快半个月", "n": 3, "x": None}
 TEXT = json.dumps(TICKET, ensure_ascii=False)
@@ -71,7 +81,7 @@ def test_a_character_cut_in_two_is_not_taken_for_gb18030() -> None:
     assert "残缺" in refusal(cut)
 
 
-@pytest.mark.parametrize("depth", [17, 900, 200_000])
+@pytest.mark.parametrize("depth", [17, 900, 90_000])
 @pytest.mark.parametrize(("opened", "closed"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_a_bomb_of_depth_is_refused(depth: int, opened: bytes, closed: bytes) -> None:
     body = b'{"a":' + opened * depth + b"1" + closed * depth + b"}"
@@ -115,6 +125,88 @@ def test_a_batch_has_a_thousand_items_at_most() -> None:
     for body in (b"{}\n" * (BATCH_ITEMS + 1), b"[" + b"{}," * BATCH_ITEMS + b"{}]"):
         with pytest.raises(Undecodable, match="1000"):
             decode_batch(body)
+
+
+@pytest.mark.parametrize(
+    "body", [b"{},", b'{"a":1}, ', b"[],", b"[[[]]],", b'"' + b"x" * 9 + b'",']
+)
+def test_the_first_item_too_many_ends_the_reading(
+    monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    read: list[int] = []
+    value = payload._value
+
+    def counted(text: str, at: int) -> tuple[Any, int]:
+        read.append(at)
+        return value(text, at)
+
+    monkeypatch.setattr(payload, "_value", counted)
+    with pytest.raises(Undecodable, match="1000"):
+        decode_batch(b"[" + body * 20_000 + b"{}]")
+    assert len(read) == BATCH_ITEMS + 1
+    with pytest.raises(Undecodable, match="1000"):
+        decode_batch((body + b"\n") * 20_000 if not body.startswith(b"[") else b"{}\n" * 20_000)
+    assert len(read) == BATCH_ITEMS + 1
+
+
+@pytest.mark.parametrize("array", [False, True])
+@pytest.mark.parametrize("letter", ["x", "灯"])
+def test_an_item_of_a_batch_is_held_to_the_measure_of_a_payload(array: bool, letter: str) -> None:
+    frame = len(b'{"a": ""}')
+    fits = (ITEM_BYTES - frame) // len(letter.encode())
+    rows = [f'{{"a": "{letter * (fits + more)}"}}' for more in (0, 1 + (letter == "x"), -9)]
+    body = f"[{','.join(rows)}]" if array else "\n".join(rows)
+    found = decode_batch(body.encode())
+    assert [isinstance(item, Undecodable) for item in found] == [False, True, False]
+
+
+def test_a_payload_has_ten_thousand_values_at_most() -> None:
+    assert len(decode(json.dumps({"a": [0] * (PARTS - 2)}).encode())["a"]) == PARTS - 2
+    overs: list[dict[str, Any]] = [{"a": [0] * (PARTS - 1)}, {str(n): [] for n in range(PARTS)}]
+    for over in overs:
+        body = json.dumps(over).encode()
+        with pytest.raises(Undecodable, match="10000"):
+            decode(body)
+        for batch in (b"[" + body + b",{}]", body + b"\n{}\n"):
+            first, second = decode_batch(batch)
+            assert isinstance(first, Undecodable)
+            assert second == {}
+
+
+@pytest.mark.parametrize("part", ["[],", "{},", "0,", "[[]],"])
+def test_what_has_values_without_measure_is_never_parsed(
+    monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    def never(_text: str, _at: int) -> tuple[Any, int]:
+        raise AssertionError("it may not be parsed")
+
+    monkeypatch.setattr(payload, "_value", never)
+    many = f'{{"a":[{part * 150_000}0]}}'
+    with pytest.raises(Undecodable):
+        decode(many.encode())
+    for batch in (f"[{many}" + f",{many}" * 8 + "]", f"{many}\n" * 8):
+        found: list[Any] = []
+        with suppress(Undecodable):
+            found = decode_batch(batch.encode())
+        assert all(isinstance(item, Undecodable) for item in found)
+
+
+@given(
+    text=st.lists(st.sampled_from([*'[]{},:1 "\n', '"a"', '"a":', "{}"]), max_size=12).map("".join)
+)
+def test_an_array_is_read_item_by_item_as_it_is_read_whole(text: str) -> None:
+    body = f"[{text}"
+    try:
+        whole = json.loads(body)
+    except json.JSONDecodeError:
+        whole = []
+    try:
+        found = decode_batch(body.encode())
+    except Undecodable:
+        assert whole == []
+        return
+    assert len(found) == len(whole)
+    assert all(a == b or isinstance(a, Undecodable) for a, b in zip(found, whole, strict=True))
 
 
 BYTES = (

@@ -11,6 +11,7 @@ import yaml
 from service.api.problems import MEDIA_TYPE
 from service.config import Settings
 from service.main import build, wire
+from service.store import StoreUnavailable
 from tests.served import Served, served, sqlite
 from tests.worlds import at
 
@@ -194,6 +195,42 @@ def test_a_batch_gives_each_line_its_own_result(service: Served) -> None:
     assert lines[2]["duplicate"]
 
 
+class _FailsOn:
+    """An adapter that fails on one title, and reads the others."""
+
+    def __init__(self, title: str, error: Exception, adapter: Any) -> None:
+        self._title, self._error, self._adapter = title, error, adapter
+
+    def complaint(self, payload: Any, source: Any) -> Any:
+        if payload["title"] == self._title:
+            raise self._error
+        return self._adapter.complaint(payload, source)
+
+
+def test_a_line_that_fails_unforeseen_harms_no_other_and_tells_no_secret(
+    fresh: Served, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    adapters: Any = fresh.parts.adapters
+    failing = _FailsOn("坏", RuntimeError("13912345678"), adapters["hotline_12345"])
+    adapters["hotline_12345"] = failing
+    body = [new(), new(title="坏"), new()]
+    answer = fresh.post("/v1/intake/hotline-12345/batch", body, "hotline-12345")
+    assert answer.status_code == 200, answer.text
+    assert [line["status"] for line in answer.json()["items"]] == [201, 500, 201]
+    said = capfd.readouterr()
+    assert "RuntimeError" in said.out + said.err + caplog.text
+    assert "13912345678" not in said.out + said.err + caplog.text + answer.text
+
+
+def test_a_batch_ends_where_the_store_does(fresh: Served) -> None:
+    adapters: Any = fresh.parts.adapters
+    failing = _FailsOn("坏", StoreUnavailable("gone"), adapters["hotline_12345"])
+    adapters["hotline_12345"] = failing
+    body = [new(), new(title="坏"), new()]
+    answer = fresh.post("/v1/intake/hotline-12345/batch", body, "hotline-12345")
+    refused(answer, 503, "store-unavailable")
+
+
 def test_a_retried_act_happens_once(service: Served) -> None:
     ticket = received(service, new())
     path = f"/v1/tickets/{ticket['no']}/acts"
@@ -329,6 +366,8 @@ def test_a_body_that_is_no_payload_is_refused(
         ({"acceptTime": "昨天"}, "/acceptTime"),
         ({"acceptTime": "2026-11-22 09:00:00"}, "/acceptTime"),
         ({"acceptTime": "1900-01-01 00:00:00"}, "/acceptTime"),
+        ({"acceptTime": "2000-01-01 00:00:00"}, "/acceptTime"),
+        ({"replyDeadline": "2001-01-01 00:00:00"}, "/replyDeadline"),
         ({"replyDeadline": "2199-01-01 00:00:00"}, "/replyDeadline"),
         ({"anonymous": "perhaps"}, "/anonymous"),
         ({"contactPhone": "1" * 51}, "/contactPhone"),
@@ -404,6 +443,28 @@ def test_an_act_with_a_wrong_field_is_pointed_at(
     assert answer.headers["content-type"] == MEDIA_TYPE
     assert pointer in pointers(answer.json())
     assert service.get(f"/v1/tickets/{ticket['no']}").json()["ticket"]["version"] == 1
+
+
+def test_a_refusal_tells_fifty_faults_and_repeats_little_of_a_name(service: Served) -> None:
+    ticket = received(service, new())
+    path = f"/v1/tickets/{ticket['no']}/acts"
+    many = {f"{n:03}{'~' * 500}": 1 for n in range(60)}
+    problem = refused(service.post(path, {"act": "sign", **many}, If_Match="1"), 422, "invalid")
+    assert len(problem["errors"]) == 50
+    assert "60" in problem["detail"]
+    assert max(map(len, pointers(problem))) == 64
+    problem = refused(service.post(path, {"act": "x" * 9_000}, If_Match="1"), 422, "invalid")
+    assert "x" * 65 not in str(problem)
+    faulty = {f"{n:03}{'名' * 90}": "\0" for n in range(60)}
+    problem = refused(
+        service.post("/v1/intake/hotline-12345", new(**faulty), "hotline-12345"), 422, "payload"
+    )
+    assert len(problem["errors"]) == 50
+    assert max(map(len, pointers(problem))) == 64
+    answer = service.post("/v1/intake/hotline-12345/batch", [new(**faulty)], "hotline-12345")
+    (line,) = answer.json()["items"]
+    assert len(line["errors"]) == 50
+    assert max(map(len, pointers(line))) == 64
 
 
 def test_an_act_needs_the_version_that_was_read(service: Served) -> None:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from routing_rules import readable
+from routing_rules.docx_numbering import MAX_PATTERN_CHARS, Numbering
 from routing_rules.readable import Unreadable, decode, position, read
 from tests.policy_files import docx_of, pdf_of, zip_of
 
@@ -224,3 +225,18 @@ def test_a_mangled_pdf_is_read_or_refused(tmp_path: Path, at: int, patch: bytes)
     content = b"%PDF-" + (PDF[:at] + patch + PDF[at + len(patch) :])[5:]
     codes = {"", "truncated", "encrypted", "no-text"}
     assert outcome(written(tmp_path, "a.pdf", content)) in codes
+
+
+def test_a_pattern_of_numbers_without_measure_is_cut() -> None:
+    numbering = docx.oxml.parse_xml(
+        f'<w:numbering {W}><w:abstractNum w:abstractNumId="0"><w:lvl w:ilvl="0">'
+        f'<w:start w:val="{"9" * 4000}"/><w:numFmt w:val="decimal"/>'
+        f'<w:lvlText w:val="第%1条{"条" * 90_000}"/></w:lvl></w:abstractNum>'
+        '<w:num w:numId="1"><w:abstractNumId w:val="0"/></w:num></w:numbering>'
+    )
+    paragraph = docx.oxml.parse_xml(
+        f'<w:p {W}><w:pPr><w:numPr><w:ilvl w:val="0"/><w:numId w:val="1"/></w:numPr></w:pPr></w:p>'
+    )
+    label = Numbering(numbering).label(paragraph)
+    assert label.startswith("第9999条条")
+    assert len(label) == MAX_PATTERN_CHARS + 2

@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from routing_rules import signals
+from routing_rules import text as text_form
 from routing_rules.check import check, explain
 from routing_rules.clauses import Clause, diff, number
 from routing_rules.evaluate import complaint_from, evaluate
-from routing_rules.rulebook import Precedent, Rulebook, load
+from routing_rules.gazetteer import Gazetteer, Mention
+from routing_rules.rulebook import ROUTED_CHARS, Precedent, Rulebook, load
+from routing_rules.signals import MOST_ASIDES, MOST_SPANS, Matcher, Signals
+from routing_rules.text import _seen as seen
 from routing_rules.text import plain
 from routing_rules.yamlfile import RuleFileError
 from service.domain.complaint import Complaint, Decision, EvidenceKind, Route
@@ -342,8 +347,9 @@ def test_item_numbers_have_one_form(written: str, meant: str) -> None:
 
 @pytest.mark.parametrize("key", ["kind", "urgency", "rating"])
 def test_an_unknown_word_in_a_question_is_refused(key: str) -> None:
-    with pytest.raises(ValueError, match="不认识"):
-        complaint_from({"region": XINGGUO, "evaluated_unit": "县医保局", key: "什么"})
+    with pytest.raises(ValueError, match=rf"{key}\)不认识") as refusal:
+        complaint_from({"region": XINGGUO, "evaluated_unit": "县医保局", key: "13912345678"})
+    assert "139" not in str(refusal.value)
 
 
 def test_no_cases_give_no_rates() -> None:
@@ -375,3 +381,88 @@ def test_every_text_gets_one_decision_that_holds_together(text: str, region: str
         unit = book().unit(route.lead.unit)
         assert unit is not None
         assert unit.name == route.lead.name
+
+
+# What a hostile text may cost
+
+
+def _heard(text: str) -> list[tuple[int, int, float]]:
+    """Return where a matcher of one word finds it."""
+    matcher = Matcher([Signals(("路灯",), (), (), (), ())], landmarks=("派出所",))
+    (spans,) = matcher._found(text, 0).values()
+    return spans
+
+
+def test_a_word_said_a_thousand_times_has_sixteen_places() -> None:
+    assert [start for start, _, _ in _heard("路灯," * 1000)] == [3 * n for n in range(MOST_SPANS)]
+
+
+def test_only_so_many_clauses_are_set_aside() -> None:
+    most = "先不说," * MOST_ASIDES
+    assert _heard(most[:-4] + "先不说路灯")[0][2] < 1.0
+    assert _heard(most + "先不说路灯")[0][2] == 1.0
+
+
+@given(st.lists(st.sampled_from([*"路灯,。;!?:、.\n", "先不说", "不是这次", "另案"]), max_size=24))
+def test_asides_are_found_as_if_sought_at_every_character(parts: list[str]) -> None:
+    text = "".join(parts)
+    everywhere = re.compile(rf"[^,。;!?:、.]*{signals._ASIDE_WORDS}[^,。;!?:.]*")
+    assert [m.span() for m in signals._ASIDE.finditer(text)] == [
+        m.span() for m in everywhere.finditer(text)
+    ]
+
+
+TAGS = ["<script", "<ſtyle", "<STYLE", "</script", "</style ", "</style", ">", " ", "灯", "x", "<"]
+
+
+@given(st.lists(st.sampled_from(TAGS), max_size=16))
+def test_scripts_and_styles_go_unseen_up_to_their_end(parts: list[str]) -> None:
+    text = "".join(parts)
+    sought = re.compile(r"<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+    assert seen(text) == sought.sub("", text)
+
+
+class _Counted:
+    """A pattern that counts how often it is sought."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self._pattern = pattern
+        self.sought = 0
+
+    def search(self, text: str, at: int) -> re.Match[str] | None:
+        self.sought += 1
+        return self._pattern.search(text, at)
+
+
+def test_the_end_of_a_script_that_has_none_is_sought_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = {name: _Counted(pattern) for name, pattern in text_form._UNSEEN_END.items()}
+    monkeypatch.setattr(text_form, "_UNSEEN_END", ends)
+    assert seen("<script " * 500) == "<script " * 500
+    assert (ends["script"].sought, ends["style"].sought) == (1, 0)
+
+
+def test_places_of_ours_are_looked_for_once_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    gazetteer, asked = book().gazetteer, []
+    mentions = type(gazetteer).mentions
+
+    def counted(self: Gazetteer, text: str, within: str = "") -> list[Mention]:
+        asked.append(text)
+        return mentions(self, text, within)
+
+    monkeypatch.setattr(Gazetteer, "mentions", counted)
+    assert gazetteer.outside("南昌都市圈" * 500) is None
+    assert len(asked) == 1
+
+
+def test_what_stands_behind_the_first_characters_does_not_route() -> None:
+    told = "小区门口的路灯坏了半个月没人修" + "，谢谢" * 30
+    filled = told + "啊" * (ROUTED_CHARS - len(told))
+    assert ask(filled + "隔壁烧烤店油烟扰民") == ask(filled)
+    # NFKC makes eighteen characters of this one.
+    assert ask("\ufdfa" * ROUTED_CHARS + told) == ask("\ufdfa" * ROUTED_CHARS)
+
+
+def test_who_is_asked_stands_right_before_the_unit() -> None:
+    names = book()._names
+    assert names.accused("举报城管局吃拿卡要") == names.accused("希望" + "啊" * 9 + "城管局")
+    assert names.accused("建议移交市县城管局查处") == frozenset()

@@ -69,7 +69,7 @@ class Edge:
             await response(problem, error)(scope, receive, noted)
         except Exception as error:  # noqa: BLE001 nothing unforeseen may leave with its message
             # An error's message may quote what somebody sent; its type and place never do.
-            log.error("request.failed", error=type(error).__name__, at=_places(error))
+            log.error("request.failed", error=type(error).__name__, at=places(error))
             if status is None:
                 await response(FAILED)(scope, receive, noted)
         finally:
@@ -78,7 +78,7 @@ class Edge:
             self._metrics.request(route, scope["method"], status or 500, seconds)
 
 
-def _places(error: Exception) -> list[str]:
+def places(error: Exception) -> list[str]:
     """Return where an error passed through, innermost last."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     return [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames]

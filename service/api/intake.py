@@ -4,18 +4,22 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Path, Request, Response
 
 from adapters.payload import Undecodable, decode, decode_batch, fingerprint
 from adapters.plausible import implausible
 from service.api.callers import Caller
-from service.api.problems import PROBLEMS, UnknownSource
+from service.api.edge import places
+from service.api.problems import FAILED, PROBLEMS, UnknownSource, told
 from service.api.schemas import BatchAnswer, BatchLine, IntakeAnswer, LineProblem, TicketOut
 from service.desk import Receipt
 from service.domain.access import Actor, Forbidden, Role
 from service.domain.ports import PayloadRejected, Source
+from service.store import StoreUnavailable
 from service.wiring import Parts, Wiring
 
+log = structlog.get_logger()
 router = APIRouter(prefix="/v1/intake", tags=["intake"])
 
 _NATIVE = {
@@ -106,9 +110,20 @@ async def _line(
             title=problem.title,
             errors=[
                 LineProblem(pointer=fault.pointer, detail=fault.detail)
-                for fault in problem.errors(error)
+                for fault in told(problem.errors(error))
             ]
             or [LineProblem(pointer="", detail=problem.detail(error))],
+        )
+    except StoreUnavailable:
+        raise  # the lines after this one would fail too
+    except Exception as error:  # noqa: BLE001 the lines before are stored, their senders must be told
+        # As for a whole request: the message may quote what somebody sent, its type never does.
+        log.error("batch.line_failed", line=number, error=type(error).__name__, at=places(error))
+        return BatchLine(
+            line=number,
+            status=FAILED.status,
+            title=FAILED.title,
+            errors=[LineProblem(pointer="", detail=FAILED.detail(error))],
         )
     return BatchLine(
         line=number,

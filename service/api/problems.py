@@ -16,13 +16,15 @@ from service.domain.acts import RuleForbids
 from service.domain.deadline import LimitError
 from service.domain.lifecycle import IllegalMove
 from service.domain.ports import FieldProblem, PayloadRejected
-from service.findings import field_problem
+from service.findings import QUOTED_CHARS, field_problem
 from service.labels import ACTS, ROLES, STATES
 from service.store import StoreUnavailable
 from service.store.tickets import Stale
 from service.wiring import Unauthenticated
 
 MEDIA_TYPE = "application/problem+json"
+# More than anybody mends at once; without an end an answer could be larger than what was sent.
+FAULTS_TOLD = 50
 
 
 class UnknownSource(Exception):
@@ -149,6 +151,13 @@ INVALID = Problem(422, "invalid", "请求内容有误")
 MALFORMED = Problem(400, "malformed", "请求不是有效的 JSON")
 
 
+def told(faults: Sequence[FieldProblem]) -> list[FieldProblem]:
+    """Return the first 50 faults, each pointer cut to 64 characters."""
+    return [
+        FieldProblem(fault.pointer[:QUOTED_CHARS], fault.detail) for fault in faults[:FAULTS_TOLD]
+    ]
+
+
 def response(problem: Problem, error: Exception | None = None, *, detail: str = "") -> JSONResponse:
     """Return the answer that tells of a problem."""
     body: dict[str, Any] = {
@@ -158,7 +167,7 @@ def response(problem: Problem, error: Exception | None = None, *, detail: str = 
         "detail": detail or problem.detail(error) or problem.title,
         "errors": [
             {"pointer": fault.pointer, "detail": fault.detail}
-            for fault in (problem.errors(error) if error else ())
+            for fault in told(problem.errors(error) if error else ())
         ],
     }
     return JSONResponse(body, problem.status, problem.headers, MEDIA_TYPE)
@@ -174,9 +183,9 @@ def _invalid(_request: Request, error: Exception) -> JSONResponse:
     faults = error.errors()
     if any(fault["type"] == "json_invalid" for fault in faults):
         return response(MALFORMED, detail="请检查引号、逗号、括号，以及编码是否为 UTF-8。")
-    problems = [field_problem(fault) for fault in faults]
+    problems = [field_problem(fault) for fault in faults[:FAULTS_TOLD]]
     listing = Problem(INVALID.status, INVALID.name, INVALID.title, errors=lambda _: problems)
-    return response(listing, error, detail=f"共 {len(problems)} 处需要更正，未保存任何内容。")
+    return response(listing, error, detail=f"共 {len(faults)} 处需要更正，未保存任何内容。")
 
 
 def _http(_request: Request, error: Exception) -> JSONResponse:
