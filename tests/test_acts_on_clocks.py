@@ -13,7 +13,7 @@ from service.domain.access import Actor, Forbidden, Role
 from service.domain.acts import RuleForbids
 from service.domain.complaint import Contact, Kind, Urgency
 from service.domain.lifecycle import IllegalMove, State
-from service.domain.policy import Bears, HandOver, Policies
+from service.domain.policy import Assisting, Bears, HandOver, Policies
 from service.domain.ticket import (
     Clock,
     Decided,
@@ -73,7 +73,7 @@ def test_an_assisting_unit_signs_and_answers_on_clocks_of_its_own(in_store: Run)
         with pytest.raises(IllegalMove):
             await d.sign(order(ticket, STRANGER))
         ticket = await d.sign(order(ticket, HANDLER))
-        answer = {"public_reply": "已核实", "internal_finding": "", "solved": True}
+        answer: dict[str, Any] = {"public_reply": "已核实", "internal_finding": "", "solved": True}
         ticket = await d.resolve(order(ticket, STRANGER, "2026-11-24 09:00"), **answer)
         assert ticket.state is State.SIGNED, "the lead has not resolved"
         assert helping(ticket, RESOLVE).outcome is Outcome.LATE
@@ -91,10 +91,10 @@ def test_who_works_for_both_signs_as_the_lead_first_and_resolves_as_the_lead_las
     async def scenario(store: Store) -> None:
         d = desk(store)
         ticket = (await d.receive(complaint(), "f1", NOW)).ticket
-        answer = {"public_reply": "已核实", "internal_finding": "", "solved": True}
+        answer: dict[str, Any] = {"public_reply": "已核实", "internal_finding": "", "solved": True}
         states = []
         for act, fields in ((d.sign, {}), (d.sign, {}), (d.resolve, answer), (d.resolve, answer)):
-            ticket = await act(order(ticket, BOTH), **fields)  # type: ignore[operator]
+            ticket = await act(order(ticket, BOTH), **fields)
             states.append(ticket.state)
         assert states == [State.SIGNED, State.SIGNED, State.SIGNED, State.RESOLVED]
 
@@ -105,7 +105,7 @@ def test_what_an_assisting_unit_still_owes_when_the_lead_resolves_ends(in_store:
     async def scenario(store: Store) -> None:
         d = desk(store)
         ticket = await signed(d)
-        answer = {"public_reply": "已办", "internal_finding": "", "solved": True}
+        answer: dict[str, Any] = {"public_reply": "已办", "internal_finding": "", "solved": True}
         ticket = await d.resolve(order(ticket, HANDLER, "2026-11-19 10:00"), **answer)
         assert helping(ticket, SIGN).outcome is Outcome.MISSED  # due on the 18th
         assert helping(ticket, RESOLVE).outcome is Outcome.WITHDRAWN
@@ -116,12 +116,12 @@ def test_what_an_assisting_unit_still_owes_when_the_lead_resolves_ends(in_store:
 def test_a_policy_may_make_the_lead_wait_for_those_who_assist(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         rows = tuple(
-            replace(row, awaited=True) if type(row).__name__ == "Assisting" else row
+            replace(row, awaited=True) if isinstance(row, Assisting) else row
             for row in TIMES.policies.rows
         )
-        d = Desk(store, ToldRouter(), replace(TIMES, policies=Policies(rows)))  # type: ignore[arg-type]
+        d = Desk(store, ToldRouter(), replace(TIMES, policies=Policies(rows)))
         ticket = await signed(d)
-        answer = {"public_reply": "已办", "internal_finding": "", "solved": True}
+        answer: dict[str, Any] = {"public_reply": "已办", "internal_finding": "", "solved": True}
         with pytest.raises(RuleForbids, match="assist-awaited"):
             await d.resolve(order(ticket, HANDLER), **answer)
         ticket = await d.resolve(order(ticket, STRANGER), **answer)
