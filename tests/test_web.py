@@ -383,10 +383,16 @@ def test_a_handler_walks_a_ticket_through_and_the_desk_closes_it(service: Served
     ("who", "offered"),
     [
         ("handler", {"sign", "send_back", "note"}),
-        ("dispatcher", {"dispatch", "note"}),
-        ("supervisor", {"dispatch", "note"}),
+        ("dispatcher", {"dispatch", "send_back", "merge", "reclassify", "note"}),
+        (
+            "supervisor",
+            {"dispatch", "send_back", "merge", "supervise", "reclassify", "note"},
+        ),
         ("auditor", set()),
-        ("admin", {"dispatch", "sign", "send_back", "note"}),
+        (
+            "admin",
+            {"dispatch", "sign", "send_back", "merge", "supervise", "reclassify", "note"},
+        ),
     ],
 )
 def test_only_what_state_and_role_allow_is_offered(
@@ -534,7 +540,14 @@ def test_sorting_dispatches_with_one_press_or_after_a_search(service: Served) ->
     assert "未自动派单" in page
     found = browser.get(f"/desk/tickets/{first}?units=民政").text
     assert "兴国县民政局" in found
-    assert "兴国县公安局" not in found
+    route = service.get(f"/v1/tickets/{first}").json()["ticket"]["route"]
+    candidates = {candidate["unit"] for candidate in route["candidates"]}
+    offered = set(re.findall(r'name="unit" value="([^"]+)"', found))
+    assert candidates <= offered
+    for code in offered - candidates:
+        unit = service.parts.router.unit(code)
+        assert unit
+        assert "民政" in unit.name  # a 人民政府 as well
     assert "没有找到" in browser.get(f"/desk/tickets/{first}?units=没有这样的单位").text
     answer = act(
         browser,
