@@ -548,7 +548,8 @@ def test_sorting_dispatches_with_one_press_or_after_a_search(service: Served) ->
         unit = service.parts.router.unit(code)
         assert unit
         assert "民政" in unit.name  # a 人民政府 as well
-    assert "没有找到" in browser.get(f"/desk/tickets/{first}?units=没有这样的单位").text
+    none = browser.get(f"/desk/tickets/{first}?units=没有这样的单位").text
+    assert set(re.findall(r'name="unit" value="([^"]+)"', none)) == candidates
     answer = act(
         browser,
         first,
