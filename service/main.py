@@ -13,6 +13,7 @@ from service import api, web
 from service.api.edge import Edge
 from service.config import Settings
 from service.desk import Desk
+from service.domain.limits import Timetable
 from service.jobs import Jobs
 from service.metrics import Metrics
 from service.store import open_store
@@ -26,13 +27,17 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def wire(settings: Settings, clock: Callable[[], datetime] = now) -> Wiring:
-    """Return the parts of a service, rules loaded and nothing connected yet.
+def wire(
+    settings: Settings,
+    clock: Callable[[], datetime] = now,
+    rules: tuple[Rulebook, Timetable] | None = None,
+) -> Wiring:
+    """Return the parts of a service, rules loaded and nothing connected yet; `rules` are those that
+    were loaded before, for whoever wires more than once.
 
     Raises what the loaders raise: a rule that does not load stops the start.
     """
-    rulebook: Rulebook = load(settings.rules)
-    times = load_timetable(settings.rules)
+    rulebook, times = rules or (load(settings.rules), load_timetable(settings.rules))
     store = open_store(settings.database_url)
     return Wiring(
         desk=Desk(store, rulebook, times),

@@ -16,6 +16,18 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from service.store import Store, open_store
 
+# What the tests themselves are told by. Any other setting is the machine's own and would change
+# what is tested.
+_OURS = {
+    "BANJIE_DOCUMENTS",
+    "BANJIE_REQUIRE_TOOLS",
+    "BANJIE_TEST_DATABASE_URL",
+    "BANJIE_LONG",
+}
+for _name in [name for name in os.environ if name.startswith("BANJIE_")]:
+    if _name not in _OURS:
+        del os.environ[_name]
+
 REQUIRED = os.environ.get("BANJIE_REQUIRE_TOOLS") == "1"
 
 

@@ -4,13 +4,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
 
+from routing_rules.clocks import load_timetable
+from routing_rules.rulebook import Rulebook, load
 from service.config import Settings
 from service.domain.access import Actor, Role
+from service.domain.limits import Timetable
 from service.main import build, wire
 from service.store import tokens
 from service.wiring import Wiring
@@ -86,12 +90,18 @@ class Served:
         return portal.call(work, self.parts)
 
 
+@cache
+def rules(folder: Path | None) -> tuple[Rulebook, Timetable]:
+    """Return the rules, loaded once for all tests: nothing in a service changes them."""
+    return load(folder), load_timetable(folder)
+
+
 @contextmanager
 def served(database_url: str, now: str = "2026-11-21 09:00", **settings: Any) -> Iterator[Served]:
     """Serve with everything real but the clock."""
     configured = Settings(database_url=database_url, figures_seconds=0, tick_seconds=60, **settings)
     clock = Clock(at(now))
-    parts = wire(configured, clock)
+    parts = wire(configured, clock, rules(configured.rules))
     with TestClient(build(parts, configured), raise_server_exceptions=False) as client:
         running = Served(client, parts, clock, {})
 

@@ -537,8 +537,16 @@ def test_sorting_dispatches_with_one_press_or_after_a_search(service: Served) ->
     assert "未自动派单" in page
     found = browser.get(f"/desk/tickets/{first}?units=民政").text
     assert "兴国县民政局" in found
-    assert "兴国县公安局" not in found
-    assert "没有找到" in browser.get(f"/desk/tickets/{first}?units=没有这样的单位").text
+    route = service.get(f"/v1/tickets/{first}").json()["ticket"]["route"]
+    candidates = {candidate["unit"] for candidate in route["candidates"]}
+    offered = set(re.findall(r'name="unit" value="([^"]+)"', found))
+    assert candidates <= offered
+    for code in offered - candidates:
+        unit = service.parts.router.unit(code)
+        assert unit
+        assert "民政" in unit.name  # a 人民政府 as well
+    none = browser.get(f"/desk/tickets/{first}?units=没有这样的单位").text
+    assert set(re.findall(r'name="unit" value="([^"]+)"', none)) == candidates
     answer = act(
         browser,
         first,
