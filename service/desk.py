@@ -165,7 +165,7 @@ class Desk:
         """Write what a changed body adds, and what it says otherwise than the first one."""
         old = ticket.complaint
         current = timekeeping.caught_up(connection, ticket, at, self._times, self._router)
-        changed_ticket = acts.supplement(current, complaint, self._times)
+        changed_ticket = acts.supplement(current, complaint, at, self._times)
         after = replace(changed_ticket, version=current.version + 1)
         stored = tickets.save(connection, ticket, after)
         fields = ("title", "content", "place", "kind", "urgency", "sender_due_at", "clock_from")

@@ -332,6 +332,55 @@ def test_an_extension_that_nobody_decided_on_lapses_when_the_ticket_goes_on(in_s
     in_store(scenario)
 
 
+@pytest.mark.parametrize(
+    ("changes", "due", "governs"),
+    [
+        # The sender's limit alone leaves ours as it is, and takes over where it ends first.
+        ({"sender_due_at": "2026-12-02 12:00"}, "2026-11-30 17:30", Clock.OWN),
+        ({"sender_due_at": "2026-11-26 12:00"}, "2026-11-30 17:30", Clock.SENDER),
+        # A 督办 counts from a day later; the three days that were granted are granted again.
+        ({"clock_from": "2026-11-19 08:00"}, "2026-12-01 17:30", Clock.OWN),
+    ],
+)
+def test_a_supplement_never_takes_a_granted_extension_away(
+    in_store: Run, changes: dict[str, str], due: str, governs: Clock
+) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = await asked(d, await signed(d, sender_due_at=at("2026-12-04 12:00")))
+        ticket = await d.decide_extension(order(ticket, SUPERVISOR), granted=True, reason="")
+        ticket = await d.supervise(order(ticket, SUPERVISOR), level=Level.YELLOW, text="请抓紧")
+        before = clock(ticket, RESOLVE)
+        sent = {"sender_due_at": "2026-12-04 12:00"} | changes
+        body = complaint(**{name: at(value) for name, value in sent.items()})
+        ticket = (await d.receive(body, "f2", at("2026-11-19 10:00"))).ticket
+        own, sender = clock(ticket, RESOLVE), clock(ticket, RESOLVE, Clock.SENDER)
+        assert (own.id, own.extended, own.stage) == (before.id, "3 工作日", Stage.YELLOW)
+        assert own.due_at == at(due)
+        assert sender.due_at == body.sender_due_at
+        assert [m.clock for m in ticket.open(RESOLVE) if m.governing] == [governs]
+        # Of the two, one has the cards.
+        carded = [m.clock for m in ticket.open(RESOLVE) if len(m.steps) > 1]
+        assert carded == [governs]
+
+    in_store(scenario)
+
+
+def test_a_supplement_to_a_paused_ticket_leaves_our_clock_standing_still(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = await signed(d, contact=Contact())
+        ticket = await d.pause(order(ticket, HANDLER), reason="awaiting_citizen")
+        body = complaint(contact=Contact(), clock_from=at("2026-11-18 08:00"))
+        ticket = (await d.receive(body, "f2", at("2026-11-19 10:00"))).ticket
+        assert clock(ticket, RESOLVE).next_at is None
+        ticket = await d.resume(order(ticket, HANDLER, "2026-11-19 10:00"))
+        assert clock(ticket, RESOLVE).paused_s
+        assert clock(ticket, RESOLVE).next_at is not None
+
+    in_store(scenario)
+
+
 # Pauses
 
 

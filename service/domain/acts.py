@@ -108,12 +108,13 @@ def receive(
     return ticket
 
 
-def supplement(ticket: Ticket, complaint: Complaint, times: Timetable) -> Ticket:
+def supplement(ticket: Ticket, complaint: Complaint, at: datetime, times: Timetable) -> Ticket:
     """Return the ticket with what a changed body of its source says.
 
     Its text goes to the history and never over the first one. A wish for confidence holds from now
-    on, a new number to call replaces the old. A 督办 or a limit of the sender's that was not there
-    before sets the clocks to resolve anew; a redo keeps its own.
+    on, a new number to call replaces the old. Another limit of the sender's moves the sender's
+    clock alone; a 督办 that was not there before works ours out anew as well, with the extensions
+    and pauses that it was given. A redo keeps its own.
     """
     old = ticket.complaint
     contact, extra = old.contact, old.extra
@@ -134,15 +135,54 @@ def supplement(ticket: Ticket, complaint: Complaint, times: Timetable) -> Ticket
         sender_due_at=complaint.sender_due_at or old.sender_due_at,
     )
     after = replace(ticket, complaint=merged)
-    owed = ticket.owed(MilestoneKind.RESOLVE)
     same = (merged.clock_from, merged.sender_due_at) == (old.clock_from, old.sender_due_at)
-    if same or not owed or ticket.redo:
+    if same or not ticket.owed(MilestoneKind.RESOLVE) or ticket.redo:
         return after
-    anew = _resolve_clocks(after, owed[0].unit, times)
-    if ticket.pause:
-        anew = tuple(stopped(m, ticket.pause.at) for m in anew)
-    kept = _each(ticket.milestones, lambda m: ended(m, Outcome.WITHDRAWN), owed)
-    return replace(after, milestones=(*kept, *anew))
+    restarts = merged.clock_from != old.clock_from
+    return replace(after, milestones=_supplemented(after, at, times, restarts=restarts))
+
+
+def _supplemented(
+    ticket: Ticket, at: datetime, times: Timetable, *, restarts: bool
+) -> tuple[Milestone, ...]:
+    """Return the milestones with the clocks to resolve as the complaint now has them; ours only if
+    it restarts. What has come of them stays."""
+    owed = ticket.owed(MilestoneKind.RESOLVE)
+    received = ticket.complaint.clock_from or ticket.received_at
+    sender = times.sender_milestone(owed[0].unit, ticket.complaint, received)
+
+    def anew(m: Milestone) -> Milestone:
+        if m.clock is Clock.OWN:
+            return _restarted(ticket, m, times) if restarts else m
+        return replace(sender, bearer=m.bearer, bearer_until=m.bearer_until) if sender else m
+
+    changed = _each(ticket.milestones, anew, owed)
+    before: tuple[Milestone | None, ...] = ticket.milestones
+    if sender and all(m.clock is Clock.OWN for m in owed):
+        changed, before = (*changed, sender), (*before, None)
+    escalation, calendar = policy_of(ticket, times).escalation, times.calendar_of(ticket.region)
+
+    def settled(m: Milestone, was: Milestone | None) -> Milestone:
+        if m == was:
+            return m
+        fresh = planned(m, escalation, calendar)
+        kept = kept_up(fresh, was, at) if was else fresh
+        return stopped(kept, ticket.pause.at) if ticket.pause else kept
+
+    # Which one governs says which one has the cards, and so comes before what follows it.
+    return tuple(settled(m, was) for m, was in zip(governed(changed), before, strict=True))
+
+
+def _restarted(ticket: Ticket, own: Milestone, times: Timetable) -> Milestone:
+    """Return our clock counted from the start that the source names now, if it counts from there
+    and not from when a unit got the ticket."""
+    with_unit = any(m.kind is MilestoneKind.SIGN for m in ticket.milestones)
+    # A clock that counts from the dispatch or the signing began there and stays.
+    begun = own.started_at if with_unit else None
+    start = _start(ticket, MilestoneKind.RESOLVE, times, begun)
+    moved = replace(own, started_at=start)
+    clauses = _clauses(ticket.route, own.unit)
+    return worked_out_anew(moved, ticket.complaint, times, clauses=clauses) or moved
 
 
 # What time does
