@@ -80,7 +80,8 @@ class Model:
     def hear(self, text: str) -> "Heard":
         """Return what the model makes of a text in `plain` form."""
         known = self.vocabulary
-        rows = [known[gram] for gram in grams(text) if gram in known]
+        # Sorted: the same text gives the same words, whatever order a set has in this process.
+        rows = sorted([known[gram] for gram in grams(text) if gram in known])
         if not rows:
             return Heard(rows, self.bias)
         rarity = self.rarity[rows]

@@ -64,10 +64,16 @@ def open_store(url: str) -> Store:
     Raises BadDatabaseUrl for any other.
     """
     scheme = url.partition("://")[0]
-    if scheme == "sqlite":
-        return SqliteStore(url)
-    if scheme in {"postgresql", "postgres"}:
-        return PostgresStore(url)
+    try:
+        if scheme == "sqlite":
+            return SqliteStore(url)
+        if scheme in {"postgresql", "postgres"}:
+            return PostgresStore(url)
+    except (sa.exc.ArgumentError, ValueError, OSError) as error:
+        # The address itself may hold a password and is not repeated.
+        why = str(error) if isinstance(error, BadDatabaseUrl) else type(error).__name__
+        msg = f"数据库地址无法使用：{why}"
+        raise BadDatabaseUrl(msg) from None
     msg = f"数据库地址应以 sqlite:/// 或 postgresql:// 开头，而不是“{scheme}://”"
     raise BadDatabaseUrl(msg)
 
@@ -88,6 +94,26 @@ def _head() -> str | None:
 def is_migrated(connection: sa.Connection) -> bool:
     """Whether the schema is the one this version works with."""
     return MigrationContext.configure(connection).get_current_revision() == _head()
+
+
+# SQLSTATE classes that say "not now": connection gone, out of resources, operator's shutdown, lost a
+# deadlock, read-only standby (25006), no such database. Everything else is a fault of ours.
+_NOT_NOW = ("08", "53", "57", "40", "25006", "3D", "28")
+_SQLITE_NOT_NOW = ("locked", "busy", "disk", "full", "readonly", "read-only", "unable to open")
+
+
+def _refused(error: Exception) -> Exception:
+    """Return StoreUnavailable for what will pass or an operator must mend, else the error itself."""
+    if not isinstance(error, sa.exc.DBAPIError):
+        return StoreUnavailable(type(error).__name__)
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    if state:
+        return StoreUnavailable(f"SQLSTATE {state}") if state.startswith(_NOT_NOW) else error
+    said = str(error.orig)
+    gone = error.connection_invalidated or isinstance(error, sa.exc.InterfaceError)
+    if gone or any(word in said for word in _SQLITE_NOT_NOW):
+        return StoreUnavailable(type(error.orig).__name__)
+    return error
 
 
 class SqliteStore:
@@ -149,8 +175,8 @@ class SqliteStore:
             try:
                 with engine.begin() as connection:
                     return work(connection)
-            except sa.exc.OperationalError as error:
-                raise StoreUnavailable(str(error.orig)) from error
+            except sa.exc.DBAPIError as error:
+                raise _refused(error) from error
 
         return await asyncio.get_running_loop().run_in_executor(threads, transaction)
 
@@ -183,8 +209,8 @@ class PostgresStore:
         try:
             async with self._engine.begin() as connection:
                 return await connection.run_sync(work)
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, OSError) as error:
-            raise StoreUnavailable(type(error).__name__) from error
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
+            raise _refused(error) from error
 
     async def read(self, work: Work[T]) -> T:
         """See Store."""
@@ -195,8 +221,8 @@ class PostgresStore:
                 )
                 async with connection.begin():
                     return await connection.run_sync(work)
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, OSError) as error:
-            raise StoreUnavailable(type(error).__name__) from error
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
+            raise _refused(error) from error
 
     async def migrate(self) -> None:
         """See Store. An advisory lock makes others wait; they then find nothing left to do."""
