@@ -535,6 +535,13 @@ def test_malformed_json_of_our_own_is_refused_too(service: Served) -> None:
     refused(service.post("/v1/routing/explain", {"region": "亚特兰蒂斯"}), 422, "payload")
 
 
+def test_a_large_body_is_refused_at_every_address(service: Served) -> None:
+    ticket = received(service, new())
+    large = b'{"act": "note", "text": "' + b"x" * 2_000_000 + b'"}'
+    answer = service.post(f"/v1/tickets/{ticket['no']}/acts", large, If_Match="1")
+    assert "1 MiB" in refused(answer, 413, "too-large")["detail"]
+
+
 def test_an_unknown_address_or_method_is_a_problem_too(service: Served) -> None:
     refused(service.client.get("/v2/tickets"), 404, "not-found")
     refused(service.client.delete("/v1/tickets"), 405, "method-not-allowed")

@@ -7,9 +7,10 @@ import time
 import traceback
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.problems import FAILED, Problem, response
+from service.api.problems import FAILED, TOO_LARGE, response
 from service.metrics import Metrics
 
 _MIB = 1024 * 1024
@@ -20,8 +21,14 @@ _DRAIN = 64 * _MIB
 log = structlog.get_logger()
 
 
-class TooLarge(Exception):
-    """The body is larger than this address takes."""
+class TooLarge(HTTPException):
+    """The body is larger than this address takes.
+
+    An HTTPException, for FastAPI turns any other error while it reads a body into a 400.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__(413, f"此地址的报文不能超过 {most // _MIB} MiB。")
 
 
 class Edge:
@@ -51,7 +58,7 @@ class Edge:
                 while message.get("more_body") and taken < _DRAIN:
                     message = await receive()
                     taken += len(message.get("body", b""))
-                raise TooLarge
+                raise TooLarge(most)
             return message
 
         async def noted(message: Message) -> None:
@@ -63,10 +70,7 @@ class Edge:
         try:
             await self._app(scope, limited, noted)
         except TooLarge as error:
-            problem = Problem(
-                413, "too-large", "报文过大", lambda _: f"此地址的报文不能超过 {most // _MIB} MiB。"
-            )
-            await response(problem, error)(scope, receive, noted)
+            await response(TOO_LARGE, detail=error.detail)(scope, receive, noted)
         except Exception as error:  # noqa: BLE001 nothing unforeseen may leave with its message
             # An error's message may quote what somebody sent; its type and place never do.
             log.error("request.failed", error=type(error).__name__, at=places(error))

@@ -138,10 +138,11 @@ PROBLEMS: dict[type[Exception], Problem] = {
     ),
 }
 
+TOO_LARGE = Problem(413, "too-large", "报文过大")
 _HTTP: dict[int, Problem] = {
     404: Problem(404, "not-found", "没有这个地址"),
     405: Problem(405, "method-not-allowed", "此地址不支持该方法"),
-    413: Problem(413, "too-large", "报文过大"),
+    413: TOO_LARGE,
 }
 
 FAILED = Problem(
@@ -194,7 +195,7 @@ def _http(_request: Request, error: Exception) -> JSONResponse:
     if problem is None:
         # FastAPI answers 400 for a body it cannot decode at all.
         problem = Problem(error.status_code, "http", "请求无法处理")
-    answer = response(problem)
+    answer = response(problem, detail=error.detail if problem is TOO_LARGE else "")
     answer.headers.update(error.headers or {})
     return answer
 
