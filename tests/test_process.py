@@ -310,3 +310,11 @@ def test_deadline_prints_one_json_document(tmp_path: Path) -> None:
     )
     assert ended.returncode == 0
     assert json.loads(ended.stdout)["due_at"] == "2025-10-14T17:30:00+08:00"
+
+
+def test_a_recalculation_tells_what_it_would_move(tmp_path: Path) -> None:
+    env = environment(sqlite(tmp_path))
+    ended = banjie("recalculate", "--json", env=env)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout) == {"applied": False, "tickets": 0, "moved": []}
+    assert banjie("recalculate", "--region", "999999", env=env).returncode == 2
