@@ -6,7 +6,15 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
 
 from service.desk import Desk, Order, UnknownTicket
 from service.domain.access import Actor
@@ -130,6 +138,14 @@ class CallBack(Given):
     solved: bool | None = None
     grade: Annotated[int, Field(ge=1, le=5)] | None = None
     text: OptionalText = ""
+
+    @field_validator("solved", "grade")
+    @classmethod
+    def _said_by_somebody(cls, value: Any, given: ValidationInfo) -> Any:
+        if value is not None and given.data.get("reached") is False:
+            msg = "没有联系上诉求人，不能填写诉求人的评价"
+            raise ValueError(msg)
+        return value
 
 
 class Close(Given):
