@@ -661,7 +661,8 @@ class Rulebook:
             if cited:
                 clause = self.clauses[cited[0].region, cited[0].item]
                 document, item = clause.document, clause.key
-        note = f"“{'”“'.join(words)}”等字词与{unit.name}负责的{matter or '事项'}相近（统计推断，仅作参考）"
+        said = f"“{'”“'.join(words)}”等字词" if words else "整体措辞"
+        note = f"{said}与{unit.name}负责的{matter or '事项'}相近（统计推断，仅作参考）"
         return Evidence(EvidenceKind.MODEL, document, item, words, Basis.DEFAULT, note)
 
     def _first_rule(
