@@ -13,6 +13,7 @@ import structlog
 
 from service.desk import Desk
 from service.metrics import Metrics
+from service.mishaps import findable, outcome
 from service.store import StoreUnavailable
 
 _BATCH = 1000
@@ -41,6 +42,7 @@ class Jobs:
         self._seen = (now(), monotonic())
         self._settled = False
         self._ticking: asyncio.Task[None] | None = None
+        self._working: asyncio.Task[int] | None = None
 
     def start(self) -> None:
         """Begin to tick."""
@@ -48,19 +50,20 @@ class Jobs:
 
     async def stop(self) -> None:
         """Stop ticking; a transaction that is under way is rolled back, and its rows stay due."""
-        if self._ticking:
-            self._ticking.cancel()
-            await asyncio.gather(self._ticking, return_exceptions=True)
+        running = [task for task in (self._ticking, self._working) if task]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(self._tick_s)
             self.watch_clock()
             # A task of its own: what was not foreseen ends one tick, is logged, and the next comes.
-            tick = asyncio.create_task(self.enforce())
+            self._working = tick = asyncio.create_task(self.enforce())
             await asyncio.wait([tick])
             if (error := tick.exception()) is not None:
-                log.error("tick.failed", exc_info=error)
+                log.error("tick.failed", **findable(error))
 
     def watch_clock(self) -> float:
         """Return by how many seconds the wall clock was set back since the last look, 0 if it was
@@ -79,14 +82,28 @@ class Jobs:
         log.warning("clock.set_back", seconds=round(back, 1))
         return back
 
+    async def _settle(self) -> None:
+        """Work out, once after a start, what was provisional. What goes wrong with it is no reason
+        for clocks not to run: it is tried again with the next tick."""
+        if self._settled:
+            return
+
+        async def settle() -> int:
+            total = 0
+            while done := await self._desk.settle(self._now()):
+                total += done
+            return total
+
+        found = await outcome(settle())
+        self._settled = isinstance(found, int)
+        if isinstance(found, Exception):
+            log.error("settle.failed", **findable(found))
+
     async def enforce(self) -> int:
         """Bring every due milestone up to date; return how many there were."""
         total = 0
         try:
-            if not self._settled:
-                while await self._desk.settle(self._now()):
-                    pass
-                self._settled = True
+            await self._settle()
             while (done := await self._desk.enforce(self._now(), _BATCH)) >= _BATCH:
                 total += done
         except StoreUnavailable as error:
