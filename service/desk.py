@@ -7,10 +7,12 @@ How a ticket moves: `receive` makes it from a complaint; an act reads it under a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
 from service import timekeeping
 from service.domain import acts
@@ -30,10 +32,11 @@ from service.domain.lifecycle import ASSISTS, FINISHED, MOVES, Act, State, move
 from service.domain.limits import Timetable
 from service.domain.ports import Router
 from service.domain.region import covers
-from service.domain.ticket import Delivery, Event, Level, MilestoneKind, Recipient, Ticket
+from service.domain.ticket import Clock, Delivery, Event, Level, MilestoneKind, Recipient, Ticket
+from service.mishaps import findable, outcome
 from service.store import Store, tickets
 from service.store.figures import UnitLoad, unit_loads
-from service.store.tickets import Filter, Stale
+from service.store.tickets import Filter, Stale, Which
 from service.timekeeping import Moved
 
 
@@ -95,6 +98,10 @@ class Recalculated:
 
 
 _RECALCULATED_AT_ONCE = 100
+# How long a ticket rests that a job cannot do: what is wrong with it is looked at by a person.
+_SET_ASIDE = timedelta(minutes=10)
+
+log = structlog.get_logger()
 
 # What an act makes of a ticket, done by an assisting unit or, for "", by whom it belongs to.
 Change = Callable[[Ticket, str], Ticket]
@@ -109,6 +116,7 @@ class Desk:
         self._store = store
         self._router = router
         self._times = times
+        self._aside: dict[int, datetime] = {}
 
     # What comes in
 
@@ -271,8 +279,9 @@ class Desk:
             asked = after.extensions[-1]
             said: dict[str, Any] = {"amount": asked.amount}
             if granted:
+                # The sender's limit is nothing that anybody granted the citizen.
                 owed = after.owed(MilestoneKind.RESOLVE)
-                ends = _plain(max(m.due_at for m in owed))
+                ends = _plain(next(m.due_at for m in owed if m.clock is Clock.OWN))
                 said["due_at"] = ends
                 word = Delivery("extension", Recipient.CITIZEN, "", {"due_at": ends})
                 self._deliver(connection, after, order.at, word)
@@ -437,14 +446,16 @@ class Desk:
             if first:
                 first(connection)
             ticket = tickets.get(connection, order.no, lock=True)
-            if ticket is None or not _sees(order.by, ticket):
+            replay = tickets.find_key(connection, order.by.id, order.key) if order.key else None
+            if replay and (replay.request, replay.ticket_no) != (order.request, order.no):
+                raise KeyReused
+            # Who gave a ticket away may not see it any more, but gets the answer again that he got:
+            # the ticket as his act left it, and nothing that others did since.
+            as_answered = replay is not None and ticket and ticket.version == replay.version
+            if ticket is None or not (as_answered or _sees(order.by, ticket)):
                 raise UnknownTicket(order.no)
-            if order.key:
-                replay = tickets.find_key(connection, order.by.id, order.key)
-                if replay and (replay.request, replay.ticket_no) != (order.request, order.no):
-                    raise KeyReused
-                if replay:
-                    return ticket
+            if replay:
+                return ticket
             _check_may(order.by, act, ticket)
             if ticket.version != order.version:
                 raise Stale(ticket.version)
@@ -505,18 +516,48 @@ class Desk:
         whichever replica it happens: the rows are claimed, changed and told of in one transaction.
         """
 
-        def work(connection: sa.Connection) -> int:
-            woken = timekeeping.wake(connection, at, self._times)
-            return woken + timekeeping.enforce(connection, at, batch, self._router)
+        def work(which: Which, connection: sa.Connection) -> int:
+            woken = timekeeping.wake(connection, at, self._times, which)
+            return woken + timekeeping.enforce(connection, at, batch, self._router, which)
 
-        return await self._store.run(work)
+        return await self._in_batches(
+            "enforce", at, work, lambda c, which: tickets.due_ids(c, at, batch, which)
+        )
 
     async def settle(self, at: datetime, batch: int = 200) -> int:
         """Work out a batch of clocks anew that were provisional and whose days are published by
         now; return how many tickets there were."""
-        return await self._store.run(
-            lambda connection: timekeeping.settle(connection, at, batch, self._times, self._router)
+        return await self._in_batches(
+            "settle",
+            at,
+            lambda which, c: timekeeping.settle(c, at, batch, self._times, self._router, which),
+            lambda c, which: timekeeping.provisional(c, batch, self._times, which),
         )
+
+    async def _in_batches(
+        self,
+        job: str,
+        at: datetime,
+        work: Callable[[Which, sa.Connection], int],
+        ids: Callable[[sa.Connection, Which], list[int]],
+    ) -> int:
+        """Do a batch of a job in one transaction, or if that fails ticket by ticket; return how many
+        it did. A ticket that fails alone is left for a while, so that it holds up no other."""
+        self._aside = {no: until for no, until in self._aside.items() if until > at}
+        rest = Which(but=self._aside)
+        found = await outcome(self._store.run(partial(work, rest)))
+        if isinstance(found, int):
+            return found
+        done = 0
+        for ticket_id in await self._store.read(lambda connection: ids(connection, rest)):
+            one = partial(work, Which(only=ticket_id))
+            found = await outcome(self._store.run(one))
+            if isinstance(found, int):
+                done += found
+                continue
+            self._aside[ticket_id] = at + _SET_ASIDE
+            log.error("ticket.set_aside", job=job, ticket_id=ticket_id, **findable(found))
+        return done
 
     async def recalculate(
         self, by: Actor, at: datetime, after: int, *, region: str = "", apply: bool = False
@@ -568,18 +609,19 @@ class Desk:
         return await self._store.read(work)
 
     async def page(self, by: Actor, wanted: Filter) -> list[Ticket]:
-        """Return a page of the tickets that the caller may see, newest first."""
+        """Return a page of the tickets that the caller may see, newest first unless asked otherwise."""
         found = await self._store.read(lambda connection: tickets.page(connection, by, wanted))
         return [_shown(by, ticket) for ticket in found]
 
     async def sorting(self, by: Actor, wanted: Filter) -> tuple[list[Ticket], dict[int, Event]]:
-        """Return a page of what waits for manual sorting, and by ticket id the sending back
+        """Return a page of what waits for manual sorting, oldest first, and by ticket id the sending back
         (退单) of what a unit sent back. Raises Forbidden for handlers and sources."""
         if by.role in {Role.HANDLER, Role.SOURCE}:
             raise Forbidden(by.role, "queue")
 
         def work(connection: sa.Connection) -> tuple[list[Ticket], dict[int, Event]]:
-            found = tickets.page(connection, by, replace(wanted, state=State.SORTING))
+            waiting = replace(wanted, state=State.SORTING, oldest_first=True)
+            found = tickets.page(connection, by, waiting)
             back = tickets.latest(connection, found, Act.SEND_BACK)
             return (
                 [_shown(by, ticket) for ticket in found],
@@ -601,13 +643,15 @@ class Desk:
         )
         return [_shown(by, ticket) for ticket in found]
 
-    async def loads(self, by: Actor, since: datetime, until: datetime) -> Sequence[UnitLoad]:
-        """Return what each unit of the caller's region owes, and how punctual it was since `since`;
+    async def loads(
+        self, by: Actor, at: datetime, since: datetime, until: datetime
+    ) -> Sequence[UnitLoad]:
+        """Return what each unit of the caller's region owes at `at`, and how punctual it was since `since`;
         `until` ends the day of what is due today. Raises Forbidden for handlers and sources."""
         if by.role in {Role.HANDLER, Role.SOURCE}:
             raise Forbidden(by.role, "overview")
         return await self._store.read(
-            lambda connection: unit_loads(connection, by.region, since, until)
+            lambda connection: unit_loads(connection, by.region, at, since, until)
         )
 
     def _unit(self, pointer: str, code: str) -> UnitRef:

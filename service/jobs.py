@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -11,6 +10,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from service.desk import Desk
 from service.metrics import Metrics
+from service.mishaps import findable, outcome
 from service.store import StoreUnavailable
 
 _BATCH = 1000
@@ -80,10 +80,7 @@ class Jobs:
             try:
                 await self.enforce()
             except Exception as error:  # noqa: BLE001 what was not foreseen ends one tick, not all
-                # Its message may quote what somebody sent; its type and place never do.
-                places = traceback.extract_tb(error.__traceback__)[-4:]
-                at = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in places]
-                log.error("tick.failed", error=type(error).__name__, at=at)
+                log.error("tick.failed", **findable(error))
 
     def watch_clock(self) -> float:
         """Return by how many seconds the wall clock was set back since the last look, 0 if it was
@@ -102,14 +99,28 @@ class Jobs:
         log.warning("clock.set_back", seconds=round(back, 1))
         return back
 
+    async def _settle(self) -> None:
+        """Work out, once after a start, what was provisional. What goes wrong with it is no reason
+        for clocks not to run: it is tried again with the next tick."""
+        if self._settled:
+            return
+
+        async def settle() -> int:
+            total = 0
+            while done := await self._desk.settle(self._now()):
+                total += done
+            return total
+
+        found = await outcome(settle())
+        self._settled = isinstance(found, int)
+        if isinstance(found, Exception):
+            log.error("settle.failed", **findable(found))
+
     async def enforce(self) -> int:
         """Bring every due milestone up to date; return how many there were."""
         total = 0
         try:
-            if not self._settled:
-                while await self._desk.settle(self._now()):
-                    pass
-                self._settled = True
+            await self._settle()
             done = _BATCH
             while done >= _BATCH and not self._stopping:
                 done = await self._desk.enforce(self._now(), _BATCH)

@@ -62,9 +62,11 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
         await parts.store.migrate()
         jobs = Jobs(parts.desk, parts.now, settings.tick_seconds, parts.metrics)
         jobs.start()
-        yield
-        await jobs.stop()
-        await parts.store.close()
+        try:
+            yield
+        finally:
+            await jobs.stop()
+            await parts.store.close()
 
     app = FastAPI(
         title="Banjie 办结",

@@ -21,6 +21,7 @@ from service.domain.limits import Timetable
 from service.domain.ports import Router
 from service.domain.ticket import Delivery, Event, Milestone, MilestoneKind, Recipient, Ticket
 from service.store import tickets
+from service.store.tickets import EVERY, Which
 
 Told = tuple[int, str, str, Event]
 
@@ -29,9 +30,9 @@ Told = tuple[int, str, str, Event]
 _WOKEN_AT_ONCE = 50
 
 
-def wake(connection: sa.Connection, at: datetime, times: Timetable) -> int:
+def wake(connection: sa.Connection, at: datetime, times: Timetable, which: Which = EVERY) -> int:
     """End some of the pauses (挂起) that have lasted as long as they may; return how many."""
-    asleep = tickets.claim_paused(connection, at, _WOKEN_AT_ONCE)
+    asleep = tickets.claim_paused(connection, at, _WOKEN_AT_ONCE, which)
     for ticket in asleep:
         # The steps that came meanwhile are left to the enforcement that follows.
         woken = acts.catch_up(ticket, at, times).woken
@@ -41,9 +42,11 @@ def wake(connection: sa.Connection, at: datetime, times: Timetable) -> int:
     return len(asleep)
 
 
-def enforce(connection: sa.Connection, at: datetime, batch: int, router: Router) -> int:
+def enforce(
+    connection: sa.Connection, at: datetime, batch: int, router: Router, which: Which = EVERY
+) -> int:
     """Take the steps of a batch of due milestones; return how many milestones there were."""
-    due = tickets.claim_due(connection, at, batch)
+    due = tickets.claim_due(connection, at, batch, which)
     changed: list[Milestone] = []
     told: list[tuple[int, str, str, Came]] = []
     for no, region, ticket_id, milestone in due:
@@ -169,18 +172,31 @@ def recalculate(
 
 
 def settle(
-    connection: sa.Connection, at: datetime, batch: int, times: Timetable, router: Router
+    connection: sa.Connection,
+    at: datetime,
+    batch: int,
+    times: Timetable,
+    router: Router,
+    which: Which = EVERY,
 ) -> int:
     """Work out clocks anew that were provisional and whose days are published by now, each by the
     limit that it has; return how many tickets there were."""
+    ids = provisional(connection, batch, times, which)
+    found = tickets.claim(connection, ids)
+    recalculate(connection, found, SYSTEM, at, times, router, limits_too=False)
+    return len(found)
+
+
+def provisional(
+    connection: sa.Connection, batch: int, times: Timetable, which: Which = EVERY
+) -> list[int]:
+    """Return the ids of tickets with clocks that `settle` would work out anew."""
     calendar = times.calendar
     first, last = (
         datetime.combine(calendar.first, time(), SHANGHAI),
         datetime.combine(calendar.last, time.max, SHANGHAI),
     )
-    found = tickets.claim_provisional(connection, first, last, batch)
-    recalculate(connection, found, SYSTEM, at, times, router, limits_too=False)
-    return len(found)
+    return tickets.provisional_ids(connection, first, last, batch, which)
 
 
 def _plain(change: Moved) -> dict[str, Any]:

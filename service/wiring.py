@@ -67,7 +67,7 @@ class KeptFigures:
         """Return the counts and when they were made. One asker counts, the others wait for it."""
         async with self._lock:
             if self._kept is None or now - self._kept[0] >= self._keep:
-                self._kept = (now, await self._store.read(figures))
+                self._kept = (now, await self._store.read(lambda c: figures(c, now)))
             return self._kept
 
 

@@ -143,7 +143,8 @@ def test_a_granted_extension_moves_the_due_date_keeps_the_first_and_tells_the_ci
 ) -> None:
     async def scenario(store: Store) -> None:
         d = desk(store)
-        ticket = await asked(d, await signed(d))
+        # The sender's own limit is later, and not what was granted.
+        ticket = await asked(d, await signed(d, sender_due_at=at("2026-12-31 17:30")))
         assert ticket.pending is not None
         assert clock(ticket, RESOLVE).due_at == at("2026-11-25 17:30")
         ticket = await d.decide_extension(

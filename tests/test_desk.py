@@ -394,6 +394,22 @@ def test_a_retry_with_the_same_key_gets_the_same_answer_and_happens_once(in_stor
     in_store(scenario)
 
 
+def test_a_retried_sending_back_gets_its_answer_and_nothing_that_others_did_since(
+    in_store: Run,
+) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        ticket = (await d.receive(complaint(), "f1", NOW)).ticket
+        asked = order(ticket, HANDLER, key="k1", request="send_back")
+        first = await d.send_back(asked, reason="不是", basis="三定")
+        assert await d.send_back(asked, reason="不是", basis="三定") == first
+        await d.dispatch(order(first, DISPATCHER), unit=HOUSING.code, reason="改派")
+        with pytest.raises(UnknownTicket):
+            await d.send_back(asked, reason="不是", basis="三定")
+
+    in_store(scenario)
+
+
 def test_an_unknown_unit_is_refused_before_anything_is_read(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         d = desk(store)

@@ -9,7 +9,7 @@ import pytest
 from routing_rules.clocks import load_timetable
 from service.desk import Desk, Order, may_read_contact, offered
 from service.domain.access import Actor, Forbidden, Role
-from service.domain.complaint import Contact, Review
+from service.domain.complaint import Contact, Decision, Review
 from service.domain.lifecycle import Act
 from service.domain.ticket import Ticket
 from service.store import Store, tokens
@@ -81,6 +81,18 @@ def test_a_sorting_list_has_the_last_sending_back_of_each_ticket(in_store: Run) 
     in_store(scenario)
 
 
+def test_a_sorting_list_has_what_has_waited_longest_on_top_page_by_page(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        desk = Desk(store, ToldRouter(Decision.MANUAL), TIMES)
+        made = [(await receive(desk, n)).no for n in "ABC"]
+        found, _ = await desk.sorting(DISPATCHER, Filter(limit=2))
+        assert [t.no for t in found] == made[:2]
+        rest, _ = await desk.sorting(DISPATCHER, Filter(limit=2, after=found[-1].id))
+        assert [t.no for t in rest] == made[2:]
+
+    in_store(scenario)
+
+
 def test_loads_count_tickets_once_and_only_of_the_callers_region(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         desk = Desk(store, ToldRouter(), TIMES)
@@ -91,21 +103,24 @@ def test_loads_count_tickets_once_and_only_of_the_callers_region(in_store: Run) 
             order(done, HANDLER), public_reply="好", internal_finding="", solved=True
         )
         await desk.enforce(at("2026-11-18 16:00"))
+        now = at("2026-11-18 16:00")
         since, until = NOW - timedelta(days=30), at("2026-11-19 00:00")
         # Signing is overdue and the first contact is not: one ticket. The other waits at the
         # hotline's office to be called back.
-        loads = {load.unit: load for load in await desk.loads(DISPATCHER, since, until)}
+        loads = {load.unit: load for load in await desk.loads(DISPATCHER, now, since, until)}
         assert loads == {
             MARKET.code: UnitLoad(MARKET.code, 1, 0, 1, 0, 1, 1),
             HOTLINE.code: UnitLoad(HOTLINE.code, 1, 0, 0, 0, 0, 0),
         }
         await desk.sign(order(late, HANDLER, "2026-11-18 16:30"))
         # What was resolved before counts no more.
-        loads = {load.unit: load for load in await desk.loads(AUDITOR, at("2026-12-01"), until)}
+        loads = {
+            load.unit: load for load in await desk.loads(AUDITOR, now, at("2026-12-01"), until)
+        }
         assert loads[MARKET.code] == UnitLoad(MARKET.code, 1, 0, 0, 0, 0, 0)
-        assert await desk.loads(ELSEWHERE, since, until) == []
+        assert await desk.loads(ELSEWHERE, now, since, until) == []
         with pytest.raises(Forbidden):
-            await desk.loads(HANDLER, since, until)
+            await desk.loads(HANDLER, now, since, until)
 
     in_store(scenario)
 
@@ -115,8 +130,8 @@ def test_what_is_offered_is_what_would_be_taken(in_store: Run) -> None:
         desk = Desk(store, ToldRouter(), TIMES)
         ticket = await receive(desk, "A")
         assert offered(HANDLER, ticket) == (Act.SIGN, Act.SEND_BACK, Act.NOTE)
-        # Who assists may write into the history and nothing else.
-        assert offered(STRANGER, ticket) == (Act.NOTE,)
+        # Who assists signs for its part and answers it.
+        assert offered(STRANGER, ticket) == (Act.SIGN, Act.RESOLVE, Act.NOTE)
         assert offered(AUDITOR, ticket) == ()
         assert [may_read_contact(by, ticket) for by in (HANDLER, DISPATCHER)] == [True, True]
         assert [may_read_contact(by, ticket) for by in (STRANGER, AUDITOR)] == [False, False]

@@ -4,15 +4,20 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from service.desk import Desk
 from service.domain.access import Actor
+from service.domain.complaint import Contact, Kind
 from service.domain.lifecycle import State
-from service.domain.ticket import Ticket
+from service.domain.ticket import Level, Ticket
 from service.metrics import Metrics
 from service.store import Store
 from service.store.figures import figures
+from service.store.tickets import Filter
 from tests.conftest import tool
 from tests.test_desk import desk, order
-from tests.worlds import ADMIN, MARKET, at, complaint
+from tests.worlds import ADMIN, HANDLER, HOUSING, MARKET, STRANGER, SUPERVISOR, at, complaint
 
 Run = Callable[[Callable[[Store], Any]], Any]
 NOW = at("2026-11-18 09:30")
@@ -39,6 +44,10 @@ async def _life(store: Store) -> Ticket:
     return ticket
 
 
+async def _counted(store: Store, when: str = "2026-11-26 09:00") -> Any:
+    return await store.read(lambda connection: figures(connection, at(when)))
+
+
 def _shown(metrics: Metrics, found: Any) -> dict[str, float]:
     text = metrics.render(found, at("2026-11-26 09:00"), 35).decode()
     rows = [line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#")]
@@ -48,7 +57,7 @@ def _shown(metrics: Metrics, found: Any) -> dict[str, float]:
 def test_the_series_say_what_happened(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         assert (await _life(store)).state is State.CLOSED
-        shown = _shown(Metrics(), await store.read(figures))
+        shown = _shown(Metrics(), await _counted(store))
         region, unit = 'region="360732"', f'unit="{MARKET.code}"'
         expected = {
             f'banjie_tickets_received_total{{channel="hotline-12345",decision="auto",kind="complaint",{region}}}': 2,
@@ -67,15 +76,136 @@ def test_the_series_say_what_happened(in_store: Run) -> None:
     in_store(scenario)
 
 
-def test_a_total_never_falls_when_a_ticket_is_reopened(in_store: Run) -> None:
+_KIND = {"kind": Kind.CONSULTATION, "urgency": None, "reason": "是咨询"}
+_ANSWER = {"public_reply": "已办", "internal_finding": "", "solved": True}
+_REACHED = {"reached": True, "solved": True, "grade": 5, "text": ""}
+_BACK = {"reason": "不是", "basis": "三定"}
+_HOUSING = {"unit": HOUSING.code, "reason": "改派"}
+_MORE = {"amount": "1 工作日", "reason": "难"}
+_ASKED = ("request_extension", HANDLER, _MORE)
+
+Done = tuple[str, Actor, dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    "done",
+    [
+        [("dispatch", ADMIN, _HOUSING)],
+        [("sign", HANDLER, {})],
+        [("sign", HANDLER, {}), ("sign", STRANGER, {}), ("resolve", STRANGER, _ANSWER)],
+        [("send_back", HANDLER, _BACK)],
+        [("send_back", HANDLER, _BACK), ("rule", ADMIN, _HOUSING | {"document": ""})],
+        [("sign", HANDLER, {}), ("contact", HANDLER, {"text": "已联系"})],
+        [
+            ("sign", HANDLER, {}),
+            _ASKED,
+            ("decide_extension", SUPERVISOR, {"granted": True, "reason": ""}),
+        ],
+        [
+            ("sign", HANDLER, {}),
+            ("pause", HANDLER, {"reason": "awaiting_citizen"}),
+            ("resume", HANDLER, {}),
+        ],
+        [
+            ("sign", HANDLER, {}),
+            ("resolve", HANDLER, _ANSWER),
+            ("call_back", ADMIN, _REACHED),
+            ("close", ADMIN, {}),
+            ("reopen", ADMIN, {"reason": "没有解决"}),
+            ("reclassify", ADMIN, _KIND | {"kind": Kind.HELP}),
+        ],
+        [("reclassify", ADMIN, _KIND)],
+        [("supervise", SUPERVISOR, {"level": Level.RED, "text": "请抓紧"})],
+        [("note", ADMIN, {"text": "备注"})],
+    ],
+    ids=lambda done: done[-1][0],
+)
+def test_a_total_never_falls_whatever_is_done(in_store: Run, done: list[Done]) -> None:
     async def scenario(store: Store) -> None:
-        ticket = await _life(store)
-        before = _shown(Metrics(), await store.read(figures))
-        await desk(store).reopen(order(ticket, when="2026-11-26 10:00"), reason="没有解决")
-        after = _shown(Metrics(), await store.read(figures))
-        totals = [name for name in before if "_total" in name]
-        assert totals
-        assert all(after[name] >= before[name] for name in totals)
+        d = desk(store)
+        closed = await _life(store)
+        ticket = (await d.receive(complaint(source_no="new"), "n", NOW)).ticket
+        other = (await d.receive(complaint(source_no="other"), "x", NOW)).ticket
+        before = _shown(Metrics(), await _counted(store))
+        assert any("_total" in name for name in before)
+
+        async def nothing_fell() -> None:
+            nonlocal before
+            after = _shown(Metrics(), await _counted(store))
+            fell = {n for n in before if "_total" in n and after.get(n, 0) < before[n]}
+            assert not fell
+            before = after
+
+        for act, by, fields in done:
+            ticket = await getattr(d, act)(order(ticket, by), **fields)
+            await nothing_fell()
+        await d.merge(order(other), into=(await _open_one(d)).no, reason="重复")
+        await nothing_fell()
+        for act in ("reopen", "reclassify"):
+            fields = _KIND if act == "reclassify" else {"reason": "没有解决"}
+            closed = await getattr(d, act)(order(closed, when="2026-11-26 10:00"), **fields)
+            await nothing_fell()
+        body = complaint(source_no="done", kind=Kind.HELP, clock_from=at("2026-11-26 08:00"))
+        await d.receive(body, "other body", at("2026-11-26 10:30"))
+        await nothing_fell()
+
+    in_store(scenario)
+
+
+async def _open_one(d: Desk) -> Ticket:
+    """Return the ticket that was received first, which nobody has touched."""
+    return (await d.page(ADMIN, Filter(limit=50)))[-1]
+
+
+def test_a_ticket_that_two_units_worked_is_resolved_once(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        ticket = (await d.receive(complaint(), "f", NOW)).ticket
+        resolved = 'milestone="resolve",'
+        shown = _shown(Metrics(), await _counted(store, "2026-11-18 09:31"))
+        assert [n for n in shown if n.startswith("banjie_milestones_open{" + resolved)] == [
+            f'banjie_milestones_open{{{resolved}region="360732",stage="normal",unit="{MARKET.code}"}}'
+        ]
+        for act, by, fields in (
+            ("sign", HANDLER, {}),
+            ("sign", STRANGER, {}),
+            ("resolve", STRANGER, _ANSWER),
+            ("resolve", HANDLER, _ANSWER),
+        ):
+            ticket = await getattr(d, act)(order(ticket, by), **fields)
+        shown = _shown(Metrics(), await _counted(store, "2026-11-18 10:01"))
+        met = [n for n in shown if n.startswith("banjie_milestones_met_total{" + resolved)]
+        assert [shown[n] for n in met] == [1]
+        loads = await d.loads(ADMIN, at("2026-11-18 10:01"), NOW, at("2026-11-19 00:00"))
+        assert sum(load.resolved for load in loads) == 1
+
+    in_store(scenario)
+
+
+def test_a_card_before_the_due_time_makes_nothing_late(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = (await d.receive(complaint(contact=Contact()), "f", NOW)).ticket
+        ticket = await d.sign(order(ticket, HANDLER))
+        ticket = await d.supervise(order(ticket, SUPERVISOR), level=Level.YELLOW, text="请抓紧")
+        end_of_day = at("2026-11-27 00:00")
+
+        async def overdue(when: str) -> tuple[list[Any], int]:
+            found = await _counted(store, when)
+            loads = await d.loads(ADMIN, at(when), NOW, end_of_day)
+            return list(found.oldest_overdue), sum(load.overdue for load in loads)
+
+        assert await overdue("2026-11-19 09:00") == ([], 0)
+        # Nor does the day of it when it stands still, for it has that time ahead of it.
+        paused = await d.pause(
+            order(ticket, HANDLER, "2026-11-25 17:00"), reason="awaiting_citizen"
+        )
+        assert await overdue("2026-11-26 09:00") == ([], 0)
+        await d.resume(order(paused, HANDLER, "2026-11-26 09:00"))
+        labels = ("360732", MARKET.code)
+        due_at = at("2026-11-26 09:30")
+        assert await overdue("2026-11-26 09:30") == ([], 0)
+        assert await overdue("2026-11-26 10:00") == ([(labels, due_at)], 1)
 
     in_store(scenario)
 
@@ -88,7 +218,7 @@ def test_promtool_finds_nothing_to_complain_of(in_store: Run) -> None:
         metrics = Metrics()
         metrics.request("/v1/tickets", "GET", 200, 0.004)
         metrics.request("/v1/tickets", "BREW", 405, 0.001)
-        return metrics.render(await store.read(figures), at("2026-11-26 09:00"), 35)
+        return metrics.render(await _counted(store), at("2026-11-26 09:00"), 35)
 
     text: bytes = in_store(scenario)
     checked = subprocess.run(

@@ -64,13 +64,7 @@ async def tickets(
         after=_read_cursor(cursor),
         limit=limit + 1,
     )
-    found = await app.desk.page(by, wanted)
-    page = found[:limit]
-    more = len(found) > limit
-    return TicketList(
-        items=[TicketOut.of(ticket) for ticket in page],
-        next=_cursor(page[-1].id) if more else None,
-    )
+    return _page(await app.desk.page(by, wanted), limit)
 
 
 @router.get("/tickets/{no}", summary="One ticket")
@@ -112,14 +106,14 @@ async def read_contact(no: No, wanted: ContactReading, app: Parts, by: Caller) -
     return ContactAnswer(contact=contact)
 
 
-@router.get("/sorting", summary="What waits for manual sorting (人工派单)")
+@router.get("/sorting", summary="What waits for manual sorting (人工派单), oldest first")
 async def sorting(
     app: Parts, by: Caller, region: Asked = "", cursor: Asked = "", limit: PageSize = 50
 ) -> TicketList:
     """List what the router would not decide or a unit sent back, each with its candidates."""
-    if by.role in {Role.SOURCE, Role.HANDLER}:
-        raise Forbidden(by.role, "queue")
-    return await tickets(app, by, region=region, state=State.SORTING, cursor=cursor, limit=limit)
+    wanted = Filter(region=region, after=_read_cursor(cursor), limit=limit + 1)
+    found, _sent_back = await app.desk.sorting(by, wanted)
+    return _page(found, limit)
 
 
 @router.get("/units", summary="The responsible-unit table (责任单位)")
@@ -142,6 +136,15 @@ async def queue(
         raise UnknownQueue(code)
     found = await app.desk.queue(code, by, limit)
     return TicketList(items=[TicketOut.of(ticket) for ticket in found])
+
+
+def _page(found: list[Ticket], limit: int) -> TicketList:
+    """Return the first `limit` tickets, with a cursor if there are more."""
+    page = found[:limit]
+    return TicketList(
+        items=[TicketOut.of(ticket) for ticket in page],
+        next=_cursor(page[-1].id) if len(found) > limit else None,
+    )
 
 
 def _answer(response: Response, ticket: Ticket) -> TicketAnswer:

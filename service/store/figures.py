@@ -16,7 +16,21 @@ _t = metadata.tables[TicketRow.__tablename__].c
 _m = metadata.tables[MilestoneRow.__tablename__].c
 _e = metadata.tables[EventRow.__tablename__].c
 
-_LATE = (Stage.OVERDUE, Stage.YELLOW, Stage.RED)
+# Of each thing that is owed for a ticket one clock counts: the governing one, and of the lead. What
+# an assisting unit does is part of the same thing.
+_COUNTS = _m.governing & ~_m.assisting
+
+
+# A running clock that nothing more is to come of has its warning and a step after it behind it.
+_WARNED = 1
+
+
+def _late(at: datetime) -> sa.ColumnElement[bool]:
+    """Return whether an open clock is past its due time. Its stage does not say so: a card that a
+    person gave comes before. One that stands still (挂起) has time ahead of it."""
+    stands_still = _m.next_at.is_(None) & (_m.done <= _WARNED)
+    return (_m.due_at < at) & ~stands_still
+
 
 Labels = tuple[str, ...]
 
@@ -35,14 +49,14 @@ class Figures:
     next_step: datetime | None
 
 
-def figures(connection: sa.Connection) -> Figures:
-    """Return what /metrics shows of the tickets."""
-    governing_open = _m.outcome.is_(None) & _m.governing
+def figures(connection: sa.Connection, at: datetime) -> Figures:
+    """Return what /metrics shows of the tickets as of `at`."""
+    counted_open = _m.outcome.is_(None) & _COUNTS
     return Figures(
-        received=_count(connection, _t.region, _t.channel, _t.kind, _t.decision),
+        received=_count(connection, _t.region, _t.channel, _t.received_kind, _t.decision),
         open=_count(connection, _t.region, _t.lead_unit, _t.state, where=_t.state.not_in(FINISHED)),
         milestones_open=_count(
-            connection, _m.region, _m.unit, _m.kind, _m.stage, where=governing_open
+            connection, _m.region, _m.unit, _m.kind, _m.stage, where=counted_open
         ),
         milestones_met=_count(
             connection,
@@ -50,15 +64,16 @@ def figures(connection: sa.Connection) -> Figures:
             _m.answers,  # whom it counts against
             _m.kind,
             _m.outcome,
-            where=_m.governing & _m.outcome.is_not(None) & (_m.outcome != Outcome.WITHDRAWN),
+            where=_COUNTS & _m.outcome.is_not(None) & (_m.outcome != Outcome.WITHDRAWN),
         ),
-        # By the event, not by the state: a total never falls when a ticket is reopened.
+        # By the event, not by the state, and by the kind as received: a total never falls when a
+        # ticket is reopened or classified anew.
         closed=_count(
             connection,
             _e.region,
             _e.unit,
             _t.channel,
-            _t.kind,
+            _t.received_kind,
             where=(_e.act == Act.CLOSE) & (_e.ticket_id == _t.id),
         ),
         callbacks=_count(
@@ -73,7 +88,7 @@ def figures(connection: sa.Connection) -> Figures:
             ((row.region, row.unit), row.due_at)
             for row in connection.execute(
                 sa.select(_m.region, _m.unit, sa.func.min(_m.due_at).label("due_at"))
-                .where(governing_open, _m.stage.in_(_LATE))
+                .where(counted_open, _late(at))
                 .group_by(_m.region, _m.unit)
             )
         ],
@@ -98,16 +113,16 @@ class UnitLoad:
 
 
 def unit_loads(
-    connection: sa.Connection, region: str, since: datetime, until: datetime
+    connection: sa.Connection, region: str, at: datetime, since: datetime, until: datetime
 ) -> list[UnitLoad]:
-    """Return the load of every unit of a region that has one, most overdue first. `due_today` is
-    what falls due before `until` and is not overdue; `resolved` counts from `since`."""
+    """Return the load of every unit of a region that has one, as of `at`, most overdue first.
+    `due_today` is what falls due before `until` and is not overdue; `resolved` counts from `since`."""
 
     def tickets_where(where: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
         return sa.func.count(sa.distinct(sa.case((where, _m.ticket_id))))
 
     is_open = _m.outcome.is_(None)
-    late = _m.stage.in_(_LATE)
+    late = _late(at)
     ended = (
         (_m.kind == MilestoneKind.RESOLVE)
         & _m.outcome.in_((Outcome.ON_TIME, Outcome.LATE, Outcome.MISSED))
@@ -119,13 +134,13 @@ def unit_loads(
         sa.select(
             _m.unit,
             open_count,
-            tickets_where(is_open & (_m.stage == Stage.WARN)),
+            tickets_where(is_open & ~late & (_m.stage == Stage.WARN)),
             overdue,
             tickets_where(is_open & ~late & (_m.due_at < until)),
             sa.func.count(sa.case((ended, 1))),
             sa.func.count(sa.case((ended & (_m.outcome == Outcome.ON_TIME), 1))),
         )
-        .where(_m.governing, is_open | ended)
+        .where(_COUNTS, is_open | ended)
         .group_by(_m.unit)
         .order_by(overdue.desc(), open_count.desc(), _m.unit)
     )

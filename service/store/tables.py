@@ -82,6 +82,7 @@ class TicketRow(SQLModel, table=True):
     channel: str = Field(max_length=64)
     region: str = Field(max_length=16)
     kind: str = Field(max_length=32)
+    received_kind: str = Field(max_length=32)  # before anybody put it right: totals are by it
     urgency: str = Field(max_length=32)
     state: str = Field(max_length=32)
     version: int
@@ -138,6 +139,8 @@ class MilestoneRow(SQLModel, table=True):
         sa.Index("ix_milestones_ticket_id", "ticket_id"),
         # What the enforcer asks every second: only rows that will still change are in the index.
         _where("ix_milestones_next_at", "next_at", "next_at IS NOT NULL"),
+        # What a queue asks: a unit owes little of all that it ever owed.
+        _where("ix_milestones_unit", "unit", "outcome IS NULL"),
         # What a new year's calendar is asked for.
         _where("ix_milestones_provisional", "due_at", "provisional"),
     )

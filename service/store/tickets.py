@@ -118,6 +118,7 @@ def insert(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: date
             source=complaint.source,
             source_no=complaint.source_no,
             channel=complaint.channel,
+            received_kind=complaint.kind,
             decision="counted" if ticket.is_counted_only else ticket.route.decision,
             title=complaint.title,
             content=complaint.content,
@@ -312,7 +313,7 @@ class Filter:
     q: str = ""
     after: int = 0
     limit: int = 50
-    due_first: bool = False
+    oldest_first: bool = False
 
 
 def lock(connection: sa.Connection, *numbers: str) -> None:
@@ -376,7 +377,8 @@ def rulings(connection: sa.Connection) -> list[Ruling]:
 
 
 def page(connection: sa.Connection, actor: Actor, wanted: Filter) -> list[Ticket]:
-    """Return the tickets that the actor may see, newest first, `limit` at most."""
+    """Return the tickets that the actor may see, newest first or oldest first, `limit` at
+    most."""
     t = _tickets.c
     query = sa.select(_tickets)
     for region in (actor.region, wanted.region):
@@ -414,8 +416,10 @@ def page(connection: sa.Connection, actor: Actor, wanted: Filter) -> list[Ticket
             )
         )
     if wanted.after:
-        query = query.where(t.id < wanted.after)
-    rows = connection.execute(query.order_by(t.id.desc()).limit(wanted.limit)).all()
+        further = t.id > wanted.after if wanted.oldest_first else t.id < wanted.after
+        query = query.where(further)
+    order = t.id if wanted.oldest_first else t.id.desc()
+    rows = connection.execute(query.order_by(order).limit(wanted.limit)).all()
     return _whole(connection, rows)
 
 
@@ -446,8 +450,34 @@ def queue(
     return _whole(connection, rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which tickets a job takes: all but some, or one alone, by id."""
+
+    but: Collection[int] = ()
+    only: int = 0
+
+    def of(self, column: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+        """Return the condition for a column of ticket ids."""
+        if self.only:
+            return column == self.only
+        return column.not_in(list(self.but)) if self.but else sa.true()
+
+
+EVERY = Which()
+
+
+def due_ids(connection: sa.Connection, at: datetime, limit: int, which: Which) -> list[int]:
+    """Return the ids of tickets that a step, or the end of a pause, has come for by `at`."""
+    t, m = _tickets.c, _milestones.c
+    asleep = sa.select(t.id).where(t.resume_at <= at, which.of(t.id)).order_by(t.resume_at)
+    due = sa.select(m.ticket_id).where(m.next_at <= at, which.of(m.ticket_id)).order_by(m.next_at)
+    rows = (connection.execute(query.limit(limit)).scalars() for query in (asleep, due))
+    return list(dict.fromkeys(found for ids in rows for found in ids))
+
+
 def claim_due(
-    connection: sa.Connection, at: datetime, limit: int
+    connection: sa.Connection, at: datetime, limit: int, which: Which = EVERY
 ) -> list[tuple[str, str, int, Milestone]]:
     """Return milestones that a step has come for by `at`, the longest due first, with ticket number,
     region and ticket id. What an act or another replica holds is left out.
@@ -459,7 +489,7 @@ def claim_due(
     rows = connection.execute(
         sa.select(_milestones, _tickets.c.no.label("ticket_no"))
         .join(_tickets, _tickets.c.id == m.ticket_id)
-        .where(m.next_at <= at)
+        .where(m.next_at <= at, which.of(m.ticket_id))
         .order_by(m.next_at)
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True)
@@ -467,12 +497,14 @@ def claim_due(
     return [(row.ticket_no, row.region, row.ticket_id, _milestone(row)) for row in rows]
 
 
-def claim_paused(connection: sa.Connection, at: datetime, limit: int) -> list[Ticket]:
+def claim_paused(
+    connection: sa.Connection, at: datetime, limit: int, which: Which = EVERY
+) -> list[Ticket]:
     """Return paused tickets whose pause has ended by itself by `at`, locked as by `claim_due`."""
     t = _tickets.c
     rows = connection.execute(
         sa.select(_tickets)
-        .where(t.resume_at <= at)
+        .where(t.resume_at <= at, which.of(t.id))
         .order_by(t.resume_at)
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True)
@@ -493,20 +525,26 @@ def claim_open(
     return _whole(connection, rows)
 
 
-def claim_provisional(
-    connection: sa.Connection, since: datetime, until: datetime, limit: int
-) -> list[Ticket]:
-    """Return tickets with an open clock that is provisional and lies between two times, locked."""
+def provisional_ids(
+    connection: sa.Connection, since: datetime, until: datetime, limit: int, which: Which
+) -> list[int]:
+    """Return the ids of tickets with an open clock that is provisional and lies between two times."""
     m = _milestones.c
-    ids = connection.execute(
+    found = connection.execute(
         sa.select(m.ticket_id)
         .where(m.provisional, m.outcome.is_(None), m.started_at >= since, m.due_at <= until)
+        .where(which.of(m.ticket_id))
         .distinct()
         .limit(limit)
-    ).scalars()
+    )
+    return list(found.scalars())
+
+
+def claim(connection: sa.Connection, ids: Sequence[int]) -> list[Ticket]:
+    """Return tickets by their ids, locked."""
     rows = connection.execute(
         sa.select(_tickets)
-        .where(_tickets.c.id.in_(list(ids)))
+        .where(_tickets.c.id.in_(ids))
         .order_by(_tickets.c.id)
         .with_for_update(key_share=True)
     ).all()
@@ -549,16 +587,17 @@ class Replay:
 
     request: str
     ticket_no: str
+    version: int  # of the ticket after the act
 
 
 def find_key(connection: sa.Connection, caller: str, key: str) -> Replay | None:
     """Return what a caller used a key for, or None."""
     row = connection.execute(
-        sa.select(_keys.c.request, _keys.c.ticket_no).where(
+        sa.select(_keys.c.request, _keys.c.ticket_no, _keys.c.version).where(
             _keys.c.caller == caller, _keys.c.key == key
         )
     ).first()
-    return Replay(row.request, row.ticket_no) if row else None
+    return Replay(row.request, row.ticket_no, row.version) if row else None
 
 
 def keep_key(

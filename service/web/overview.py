@@ -20,7 +20,7 @@ async def overview(visit: Signed) -> Response:
     now = app.now()
     today = now.astimezone(SHANGHAI).date()
     tomorrow = datetime.combine(today + timedelta(days=1), time(), SHANGHAI)
-    loads = await app.desk.loads(visit.by, now - timedelta(days=DAYS), tomorrow)
+    loads = await app.desk.loads(visit.by, now, now - timedelta(days=DAYS), tomorrow)
 
     return visit.page(
         "overview.html",

@@ -20,7 +20,7 @@ After = Annotated[int, Query(ge=0, le=2**62)]
 
 @router.get("/desk/sorting")
 async def sorting(visit: Signed, after: After = 0) -> Response:
-    """Show what the router would not decide or a unit sent back, newest first."""
+    """Show what the router would not decide or a unit sent back, what has waited longest first."""
     app, by = visit.app, visit.by
     found, sent_back = await app.desk.sorting(by, Filter(after=after, limit=_PAGE + 1))
     now = app.now()

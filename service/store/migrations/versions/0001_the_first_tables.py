@@ -42,6 +42,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.String(64), nullable=False),
         sa.Column("region", sa.String(16), nullable=False),
         sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("received_kind", sa.String(32), nullable=False),
         sa.Column("urgency", sa.String(32), nullable=False),
         sa.Column("state", sa.String(32), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -270,6 +271,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("provisional"),
         )
         batch_op.create_index("ix_milestones_ticket_id", ["ticket_id"], unique=False)
+        batch_op.create_index(
+            "ix_milestones_unit",
+            ["unit"],
+            unique=False,
+            postgresql_where=sa.text("outcome IS NULL"),
+            sqlite_where=sa.text("outcome IS NULL"),
+        )
 
     op.create_table(
         "rulings",
@@ -301,6 +309,11 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("rulings")
     with op.batch_alter_table("milestones", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_milestones_unit",
+            postgresql_where=sa.text("outcome IS NULL"),
+            sqlite_where=sa.text("outcome IS NULL"),
+        )
         batch_op.drop_index("ix_milestones_ticket_id")
         batch_op.drop_index(
             "ix_milestones_provisional",
