@@ -387,8 +387,8 @@ class Simulation:
         rng = self._rng
         slow = 3.0 if rng.random() < 0.12 else 1.0
         if ticket.state is State.SORTING:
-            if rng.random() < 0.15:
-                return  # some lie in the sorting list, as they do
+            if self._now - at < timedelta(days=4) and rng.random() < 0.6:
+                return  # what came in lately lies in the sorting list, as it does
             self._plan(self._later(at, 0.5, 6), self._dispatching(ticket))
         elif ticket.state is State.DISPATCHED:
             if rng.random() < 0.05 and not ticket.redo:
