@@ -67,8 +67,8 @@ def test_every_label_is_in_the_glossary(table: str, value: str, label: str) -> N
 def test_every_refusal_is_documented() -> None:
     alone = [found for found in vars(problems).values() if isinstance(found, problems.Problem)]
     known = [*problems.PROBLEMS.values(), *problems._HTTP.values(), *alone]
-    expected = sorted([str(p.status), f"`{p.name}`", p.title] for p in known)
-    assert sorted(row[:3] for row in rows("docs/api.md", "## Refusals")) == expected
+    expected = sorted({(str(p.status), f"`{p.name}`", p.title) for p in known})
+    assert sorted(tuple(row[:3]) for row in rows("docs/api.md", "## Refusals")) == expected
 
 
 def test_who_may_do_what_is_documented() -> None:
