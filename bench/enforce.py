@@ -68,12 +68,12 @@ def fill(
     connection.execute(
         sa.text(
             """
-            INSERT INTO tickets (no, source, source_no, channel, region, kind, urgency, state,
+            INSERT INTO tickets (no, source, source_no, channel, region, kind, received_kind, urgency, state,
                 version, decision, title, content, complaint, route, lead_unit, lead_name, assist,
                 redo, limits, received_at, stored_at, extensions, pauses, supervision, sent_back,
                 ruled, merged_into)
             SELECT '360732-20261101-' || lpad(n::text, 9, '0'), 'bench', n::text, 'hotline-12345',
-                '360732', 'help', 'normal', :state, 1, 'auto', '路灯不亮', '街上的路灯坏了', '{}',
+                '360732', 'help', 'help', 'normal', :state, 1, 'auto', '路灯不亮', '街上的路灯坏了', '{}',
                 '{}', '360732-market_regulation', '兴国县市场监督管理局', '[]', 0, '', :at, :at,
                 '[]', '[]', '[]', 0, '', ''
             FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) n

@@ -100,8 +100,8 @@ RULES = Timetable(
 )
 
 
-class Crash(Exception):
-    """The process died before the commit."""
+class Crash(BaseException):
+    """The process died before the commit: nothing that catches errors sees it."""
 
 
 class Dying:
