@@ -22,6 +22,7 @@ class Haochaping:
     its codes differ between systems.
     """
 
+    NUMBER: ClassVar[str] = "evaluateId"
     FIELDS: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "evaluateId": "评价编号",

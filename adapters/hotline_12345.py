@@ -16,6 +16,7 @@ class Hotline12345:
     source's field_map. A ticket whose kind is missing or unknown is taken as 求助, with a finding.
     """
 
+    NUMBER: ClassVar[str] = "workOrderNo"
     FIELDS: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "workOrderNo": "工单编号",

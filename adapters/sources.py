@@ -2,20 +2,24 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import yaml
 
+from adapters.fields import parse_moment
 from adapters.haochaping import Haochaping
 from adapters.hotline_12345 import Hotline12345
 from adapters.wenzheng_jiangxi import WenzhengJiangxi
 from service.domain.complaint import Kind, Urgency
-from service.domain.ports import Source
+from service.domain.ports import Adapter, Poll, Source
 
-ADAPTERS: Mapping[str, type[Hotline12345 | WenzhengJiangxi | Haochaping]] = MappingProxyType(
+ADAPTERS: Mapping[str, type[Adapter]] = MappingProxyType(
     {
         "hotline_12345": Hotline12345,
         "wenzheng_jiangxi": WenzhengJiangxi,
@@ -28,7 +32,34 @@ _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _REGION = re.compile(r"[0-9]{6}")
 _REQUIRED = ("adapter", "channel", "label")
 _TEXTS = (*_REQUIRED, "region")
-_KEYS = (*_TEXTS, "field_map", "kinds", "urgencies")
+_KEYS = (*_TEXTS, "field_map", "kinds", "urgencies", "poll")
+
+_POLL = (
+    "url",
+    "every",
+    "page_size",
+    "overlap",
+    "order",
+    "items",
+    "changed",
+    "params",
+    "token",
+    "from",
+)
+_PARAMS = ("since", "page", "size")
+_ORDERS = ("oldest_first", "newest_first")
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+_SPAN = re.compile(r"([0-9]{1,6}) ?(s|min|h|d)")
+_UNITS = {
+    "s": timedelta(seconds=1),
+    "min": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+_SPANS = (
+    ("every", timedelta(seconds=1), timedelta(days=1), "1 秒至 1 天"),
+    ("overlap", timedelta(0), timedelta(days=30), "不超过 30 天"),
+)
 
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -71,15 +102,18 @@ def _source(file: "_File", name: yaml.Node, node: yaml.Node) -> Source:
         raise file.error(entries["adapter"][1], f"没有这个适配器，可用的是 {known}")
     if not _REGION.fullmatch(texts.get("region", "000000")):
         raise file.error(entries["region"][1], "region 应为六位行政区划代码")
+    adapter = ADAPTERS[texts["adapter"]]
+    field_map = _field_map(file, entries, adapter.FIELDS)
     return Source(
         name=name.value,
         adapter=texts["adapter"],
         channel=texts["channel"],
         label=texts["label"],
         region=texts.get("region", ""),
-        field_map=_field_map(file, entries, ADAPTERS[texts["adapter"]].FIELDS),
+        field_map=field_map,
         kinds=_words(file, entries, "kinds", Kind),
         urgencies=_words(file, entries, "urgencies", Urgency),
+        poll=_poll(file, entries, adapter.TIMES["accepted_at"], field_map),
     )
 
 
@@ -107,6 +141,99 @@ def _words(
             raise file.error(node, f"{key} 的值只能是 {' '.join(meanings)}")
         found[word] = meanings(meaning)
     return MappingProxyType(found)
+
+
+def _poll(
+    file: "_File", source: "_Entries", received: str, field_map: Mapping[str, str]
+) -> Poll | None:
+    """Return how a source's list is read; without `changed` by the time at which a row was received,
+    under the name that the source has for it."""
+    if "poll" not in source:
+        return None
+    entries = file.inner(source, "poll")
+    for key, (node, _) in entries.items():
+        if key not in _POLL:
+            raise file.error(node, f"poll 没有键 {key}，可用的是 {' '.join(_POLL)}")
+    for key in ("url", "every"):
+        if key not in entries:
+            raise file.error(source["poll"][0], f"poll 缺少 {key}")
+    read = {key: file.text(node) for key, (_, node) in entries.items() if key != "params"}
+
+    def held(key: str, right: object, reason: str) -> None:
+        if not right:
+            raise file.error(entries[key][1], f"{key} {reason}")
+
+    held("url", _is_address(read["url"]), "应为 http 或 https 地址，不带用户名、密码和 #")
+    spans: dict[str, timedelta] = {}
+    for key, least, most, said in _SPANS:
+        if key in read:
+            found = _SPAN.fullmatch(read[key])
+            spans[key] = int(found[1]) * _UNITS[found[2]] if found else timedelta(-1)
+            held(key, least <= spans[key] <= most, f"应为时长，如 60s、10min、2h，{said}")
+    if "page_size" in read:
+        digits = read["page_size"]
+        held(
+            "page_size",
+            digits.isascii() and digits.isdecimal() and 1 <= int(digits[:9]) <= 500,
+            "应为 1 至 500 的整数",
+        )
+    if "order" in read:
+        held("order", read["order"] in _ORDERS, f"只能是 {' '.join(_ORDERS)}")
+    newest_first = read.get("order") == _ORDERS[1]
+    if "items" in read:
+        held(
+            "items",
+            not read["items"] or read["items"].startswith("/"),
+            "应为 JSON 指针，如 /data/list",
+        )
+    if "token" in read:
+        held("token", _VARIABLE.fullmatch(read["token"]), "应为环境变量名，不能直接写令牌")
+    start = parse_moment(read["from"]) if "from" in read else None
+    if "from" in read:
+        held("from", start, "应为时间，如 2026-11-01 00:00:00")
+    if "changed" in read:
+        held("changed", read["changed"], "应为来件中的字段名")
+    params = {}
+    for key, (key_node, node) in file.inner(entries, "params").items():
+        if key not in _PARAMS:
+            raise file.error(key_node, f"params 没有键 {key}，可用的是 {' '.join(_PARAMS)}")
+        params[key] = file.text(node)
+        if not params[key] and not (key == "since" and newest_first):
+            raise file.error(node, f"params 的 {key} 不能为空")
+    if len(set(params.values())) < len(params):
+        raise file.error(entries["params"][0], "params 中有重复的参数名")
+    written = {canon: name for name, canon in field_map.items()}
+    usual = Poll(url=read["url"], changed=written.get(received, received), every=spans["every"])
+    return replace(
+        usual,
+        changed=read.get("changed", usual.changed),
+        page_size=int(read.get("page_size", usual.page_size)),
+        overlap=spans.get("overlap", usual.overlap),
+        newest_first=newest_first,
+        items=read.get("items", usual.items),
+        since=params.get("since", usual.since),
+        page=params.get("page", usual.page),
+        size=params.get("size", usual.size),
+        token=read.get("token", ""),
+        start=start,
+    )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(
+            parts.scheme in {"http", "https"}
+            and parts.hostname
+            and (parts.port is None or parts.port)
+            and text.isascii()
+            and text.isprintable()
+            and " " not in text
+            and parts.username is None
+            and not parts.fragment
+        )
+    except ValueError:
+        return False
 
 
 _Entries = dict[str, tuple[yaml.Node, yaml.Node]]

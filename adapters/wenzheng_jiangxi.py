@@ -18,6 +18,7 @@ class WenzhengJiangxi:
     `appealTypeName`. A nickname with 匿名 in it is nobody's.
     """
 
+    NUMBER: ClassVar[str] = "receiptno"
     FIELDS: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "receiptno": "受理编号",

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,12 +21,13 @@ from routing_rules.clocks import ClockFileError, load_timetable, load_year
 from routing_rules.rulebook import load
 from routing_rules.yamlfile import RuleFileError
 from service import cli_rules
-from service.demo import prepare
+from service.demo import living, prepare
 from service.domain.access import SYSTEM, Actor, Role
 from service.domain.calendar import SHANGHAI, Calendar
 from service.domain.deadline import CountFrom, LimitError, due, parse_limit
 from service.labels import MILESTONES
 from service.main import build, now, wire
+from service.polling import missing_secrets
 from service.store import BadDatabaseUrl, Store, StoreUnavailable, open_store, tokens
 from service.terminal import AsJson, Refused, fail, print_document, settings
 from service.timekeeping import Moved
@@ -56,20 +58,24 @@ def serve(
     listening = _listen(host, port)
     address = f"http://{host}:{listening.getsockname()[1]}"
     parts = wire(configured)
+    if missing := missing_secrets(parts.sources, os.environ):
+        raise Refused(f"sources.yaml 的 poll 要用的环境变量没有设置：{'、'.join(missing)}", 2)
+    token = ""
     if demo:
-        asyncio.run(prepare(parts, address))
+        token = asyncio.run(prepare(parts, address))
         # The event loop of the preparation is gone, and with it what was bound to it.
         parts = wire(configured)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            build(parts, configured),
-            access_log=False,
-            server_header=False,
-            log_config=None,
-            timeout_graceful_shutdown=10,
+    with living(parts, address, token) if token else nullcontext(parts) as running:
+        server = uvicorn.Server(
+            uvicorn.Config(
+                build(running, configured),
+                access_log=False,
+                server_header=False,
+                log_config=None,
+                timeout_graceful_shutdown=10,
+            )
         )
-    )
-    server.run(sockets=[listening])
+        server.run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -322,7 +328,8 @@ def _log_as_json(level: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for noisy in ("alembic", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -6,21 +6,28 @@ through `enforce`, so that what the demo shows is what the service does.
 
 import heapq
 import random
+import threading
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
+import httpx
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from adapters.fakes import Upstream, serving
+from adapters.fakes.invented import REGION
+from adapters.fakes.invented import payload as invented
 from adapters.payload import fingerprint
 from service.desk import Order
 from service.domain.access import Actor, Role
 from service.domain.calendar import SHANGHAI
 from service.domain.lifecycle import State
+from service.domain.ports import Poll
 from service.domain.ticket import Ticket
 from service.store import tickets, tokens
 from service.store.tokens import Use
@@ -28,227 +35,9 @@ from service.wiring import Wiring
 
 DAYS = 60
 _TICKETS_A_DAY = 6
-_REGION = "360732"
 _LINK_LIFE = timedelta(hours=12)
 _TOKEN_LIFE = timedelta(days=30)
 
-# Kind, urgency, title, content, place. All of it is invented.
-_HOTLINE: list[tuple[str, str, str, str, str]] = [
-    (
-        "求助",
-        "一般",
-        "路灯不亮",
-        "圩镇主街的路灯坏了十来天，晚上接孩子放学看不清路。",
-        "高兴镇圩镇主街",
-    ),
-    (
-        "投诉",
-        "一般",
-        "工地半夜施工",
-        "小区旁边工地夜里一点还在打混凝土，吵得老人睡不着。",
-        "潋江镇红军路附近",
-    ),
-    (
-        "投诉",
-        "一般",
-        "拖欠工资",
-        "在工业园做了四个月木工，包工头一直拖着工资不发，说没回款。",
-        "兴国经济开发区",
-    ),
-    (
-        "投诉",
-        "一般",
-        "烧烤摊油烟",
-        "楼下烧烤摊天天摆到凌晨，油烟直往家里灌，窗户都不敢开。",
-        "潋江镇文明大道",
-    ),
-    (
-        "求助",
-        "次紧急",
-        "小区停水两天",
-        "整栋楼停水两天了，打自来水公司电话说在修，没人说什么时候来水。",
-        "潋江镇滨江花园",
-    ),
-    (
-        "咨询",
-        "一般",
-        "医保报销比例",
-        "想问一下在赣州住院，城乡居民医保回来能报多少，要带什么材料。",
-        "",
-    ),
-    (
-        "投诉",
-        "一般",
-        "物业不作为",
-        "电梯坏了一个星期没人修，物业说没有维修资金，老人上下楼很困难。",
-        "潋江镇御景新城",
-    ),
-    (
-        "求助",
-        "一般",
-        "低保申请",
-        "家里老人常年卧床，想申请低保，不知道找哪里办、要哪些证明。",
-        "长冈乡",
-    ),
-    (
-        "投诉",
-        "一般",
-        "超市短斤少两",
-        "买了两斤排骨，回家称只有一斤七两，找超市不认账。",
-        "潋江镇平川大道",
-    ),
-    (
-        "投诉",
-        "一般",
-        "出租车绕路不打表",
-        "从火车站打车到汽车站，司机不打表，开口要五十块。",
-        "兴国西站",
-    ),
-    (
-        "举报",
-        "一般",
-        "河道倒垃圾",
-        "有人夜里用三轮车往河边倒建筑垃圾，已经堆了一大片。",
-        "埠头乡河边",
-    ),
-    (
-        "投诉",
-        "一般",
-        "村道破损",
-        "村里通组公路被大货车压得坑坑洼洼，下雨积水，骑车摔了几个人。",
-        "城岗乡",
-    ),
-    (
-        "求助",
-        "一般",
-        "公交站太少",
-        "新区这边公交站隔得太远，老人孩子出门不方便，能不能加一站。",
-        "潋江镇新区",
-    ),
-    (
-        "投诉",
-        "一般",
-        "校外培训退费难",
-        "孩子报的英语班关门了，剩下的课时费六千多不退，电话也不接。",
-        "潋江镇",
-    ),
-    (
-        "投诉",
-        "一般",
-        "快递送到门口不通知",
-        "快递放在楼下丢了，快递站说系统显示已签收，不肯赔。",
-        "潋江镇",
-    ),
-    (
-        "咨询",
-        "一般",
-        "不动产证办理",
-        "买的房子交房两年了，想问不动产证什么时候能办，要不要排队。",
-        "潋江镇",
-    ),
-    (
-        "求助",
-        "次紧急",
-        "井盖缺失",
-        "人行道上一个井盖不见了，晚上很危险，只有居民插了根树枝。",
-        "潋江镇迎宾大道",
-    ),
-    (
-        "投诉",
-        "一般",
-        "广场舞扰民",
-        "楼下广场舞音响开得很大，每天到十点，孩子没法写作业。",
-        "潋江镇将军广场",
-    ),
-    ("投诉", "一般", "养猪场臭气", "村边养猪场污水直接排到沟里，臭得不敢开窗。", "龙口镇"),
-    ("投诉", "一般", "停车收费不规范", "路边停车没有收费公示，收费员要十块钱还不给票。", "潋江镇"),
-    ("咨询", "一般", "养老保险转移", "以前在广东交的养老保险，想转回来，要怎么办。", ""),
-    (
-        "求助",
-        "一般",
-        "农田灌溉渠堵了",
-        "水渠被塌下来的土堵了一段，下面几十亩田放不到水。",
-        "杰村乡",
-    ),
-    ("投诉", "一般", "餐馆不给发票", "吃饭三百多块，老板说开发票要加税点，不加不开。", "潋江镇"),
-    (
-        "建议",
-        "一般",
-        "建议增设红绿灯",
-        "学校门口的路口车多人多，建议装个红绿灯。",
-        "潋江镇第五小学",
-    ),
-    (
-        "表扬",
-        "一般",
-        "表扬窗口工作人员",
-        "办社保卡的窗口工作人员很耐心，帮老人填表，特来表扬。",
-        "",
-    ),
-    ("投诉", "一般", "违章搭建", "邻居在楼顶搭铁皮房，挡了光，下雨声音很大，怕掉下来。", "潋江镇"),
-    (
-        "求助",
-        "一般",
-        "残疾人补贴没到账",
-        "父亲的残疾人护理补贴这两个月没有到账，想问什么原因。",
-        "江背镇",
-    ),
-    (
-        "投诉",
-        "一般",
-        "办营业执照跑了三趟",
-        "开办企业材料都交齐了，窗口让回去等，第三趟还没拿到执照和公章。",
-        "潋江镇县市民中心",
-    ),
-    (
-        "投诉",
-        "一般",
-        "惠企补贴迟迟不兑现",
-        "园区企业申报的设备补贴公示几个月了，一直没有拨付。",
-        "兴国经济开发区",
-    ),
-    (
-        "举报",
-        "一般",
-        "反映热线办件弄虚作假",
-        "上个月反映的问题没人联系过，短信却说已经办结满意，请上级核查。",
-        "",
-    ),
-    ("求助", "一般", "想找人说说", "就是心里烦，想找个人说说，也没什么具体的事。", ""),
-    ("咨询", "一般", "信号不好", "听不清，信号断断续续，说了几句挂断了。", ""),
-    (
-        "求助",
-        "一般",
-        "外省社保问题",
-        "在湖北武汉交的社保，那边单位欠缴，想让你们去催武汉的单位。",
-        "武汉市",
-    ),
-    (
-        "求助",
-        "紧急",
-        "楼道起火",
-        "楼道里电动车正在着火，烟很大，楼上有人下不来！",
-        "潋江镇金福小区",
-    ),
-]
-_FORUM: list[tuple[str, str]] = [
-    (
-        "开发区企业补贴何时兑现",
-        "<p>公司落户开发区一年多，招商时承诺的补贴一直在走流程。</p><p>希望有个准信。</p>",
-    ),
-    ("新区学校什么时候开学招生", "<p>新区小学建好了，一直没有招生的消息，家长很着急。</p>"),
-    ("县城到乡镇的班车减少了", "<p>以前半小时一班，现在两个小时才一班，老人看病很不方便。</p>"),
-    ("楼盘延期交房一年", "<p>合同约定去年交房，现在工地没几个人，请主管部门管一管预售资金。</p>"),
-    ("河边散步道没有灯", "<p>江边新修的步道晚上一片漆黑，建议装上路灯。</p>"),
-    ("垃圾中转站臭味", "<p>垃圾中转站离居民楼太近，夏天臭得受不了。</p>"),
-]
-_REVIEWS: list[tuple[str, str, str]] = [
-    ("兴国县市场监督管理局", "公司设立登记", "让我重复交了两次一样的材料"),
-    ("兴国县人力资源和社会保障局", "失业登记", "等了一上午没人叫号"),
-    ("兴国县自然资源局", "不动产首次登记", "窗口说法前后不一致"),
-    ("兴国县医疗保障局", "异地就医备案", "打电话一直没人接"),
-]
-_FAMILY_NAMES = "王李张刘陈杨黄赵吴周钟谢曾肖邱"
 _REPLIES = [
     "已到现场核实并整改，感谢您的反映。",
     "经核查情况属实，已责令限期改正，结果将向您反馈。",
@@ -312,63 +101,10 @@ class Simulation:
             for _ in range(round(rng.uniform(0.6, 1.4) * _TICKETS_A_DAY * busy)):
                 at = midnight + timedelta(minutes=int(rng.triangular(7 * 60, 23 * 60, 10 * 60)))
                 if start <= at <= self._now:
-                    yield at, *self._payload(at, next(number))
-
-    def _payload(self, at: datetime, number: int) -> tuple[str, dict[str, Any]]:
-        rng = self._rng
-        written = f"{at:%Y-%m-%d %H:%M:%S}"
-        named = rng.random() < 0.85
-        name = f"{rng.choice(_FAMILY_NAMES)}某" if named else ""
-        phone = f"138000{rng.randrange(100_000):05}" if named else ""
-        place = {"areaCode": _REGION, "areaName": "兴国县"}
-        channel = rng.choices(("hotline", "forum", "review"), (80, 8, 12))[0]
-        if channel == "hotline":
-            kind, urgency, title, content, where = rng.choice(_HOTLINE)
-            deadline = self._calendar.nth_working_day(at.date(), rng.choice((5, 5, 10)))
-            return "hotline-12345", {
-                "workOrderNo": f"XG{at:%Y%m%d}{number:06}",
-                "acceptTime": written,
-                "source": rng.choice(("电话", "电话", "微信", "网页")),
-                "appealTypeName": kind,
-                "urgency": urgency,
-                "title": title,
-                "content": content,
-                "address": where,
-                "contactName": name,
-                "contactPhone": phone,
-                "anonymous": not named,
-                "confidential": rng.random() < 0.1,
-                "replyDeadline": f"{deadline} 17:30:00" if rng.random() < 0.5 else None,
-                **place,
-            }
-        if channel == "forum":
-            title, content = rng.choice(_FORUM)
-            return "wenzheng-jiangxi", {
-                "receiptno": f"WZ-{at:%Y}-{number:06}",
-                "title": title,
-                "content": content,
-                "nickname": "匿名网友",
-                "posttime": written,
-                "areaName": "兴国县",
-                "stage": "posted",
-                "contactPhone": phone,
-            }
-        unit, task, words = rng.choice(_REVIEWS)
-        rating = rng.choices((1, 2, 3, 4, 5), (8, 12, 10, 20, 50))[0]
-        return "haochaping", {
-            "evaluateId": f"HCP{at:%Y%m%d}-{number:05}",
-            "proDepart": unit,
-            "taskName": task,
-            "proStatus": "3",
-            "pf": "7" if rating == 5 and rng.random() < 0.4 else "4",
-            "userName": name,
-            "contactPhone": phone,
-            "satisfaction": str(rating),
-            "writingEvaluation": words if rating < 3 else "",
-            "assessTime": written,
-            "assessNumber": "1",
-            **place,
-        }
+                    yield (
+                        at,
+                        *invented(rng, at, next(number), due_on=self._calendar.nth_working_day),
+                    )
 
     def _arrival(
         self, source_name: str, payload: dict[str, Any]
@@ -404,14 +140,14 @@ class Simulation:
     def _handler(self, ticket: Ticket) -> Actor:
         lead = ticket.lead
         assert lead is not None
-        return Actor(f"{lead.name}承办员", Role.HANDLER, (lead.unit,), region=_REGION)
+        return Actor(f"{lead.name}承办员", Role.HANDLER, (lead.unit,), region=REGION)
 
     def _dispatching(self, ticket: Ticket) -> Callable[[datetime], Awaitable[None]]:
         async def dispatch(at: datetime) -> None:
             candidates = ticket.route.candidates
             had = ticket.route.lead.unit if ticket.route.lead else ""
             options = [c.unit for c in candidates if c.unit != had]
-            unit = options[0] if options else self._parts.router.coordinator(_REGION).code
+            unit = options[0] if options else self._parts.router.coordinator(REGION).code
             after = await self._desk.dispatch(
                 self._order_for(ticket, DISPATCHER, at), unit=unit, reason="按职责分工派单"
             )
@@ -483,7 +219,7 @@ class Simulation:
         return call_back
 
 
-DISPATCHER = Actor("王分拨", Role.DISPATCHER, region=_REGION)
+DISPATCHER = Actor("王分拨", Role.DISPATCHER, region=REGION)
 
 
 def _users() -> list[Actor]:
@@ -491,30 +227,83 @@ def _users() -> list[Actor]:
     return [
         Actor("系统管理员", Role.ADMIN),
         DISPATCHER,
-        Actor("李督办", Role.SUPERVISOR, region=_REGION),
-        Actor("赵审计", Role.AUDITOR, region=_REGION),
-        Actor("城管局承办员", Role.HANDLER, (f"{_REGION}-urban_management",), region=_REGION),
-        Actor("市场监管局承办员", Role.HANDLER, (f"{_REGION}-market_regulation",), region=_REGION),
-        Actor("住建局承办员", Role.HANDLER, (f"{_REGION}-housing_construction",), region=_REGION),
+        Actor("李督办", Role.SUPERVISOR, region=REGION),
+        Actor("赵审计", Role.AUDITOR, region=REGION),
+        Actor("城管局承办员", Role.HANDLER, (f"{REGION}-urban_management",), region=REGION),
+        Actor("市场监管局承办员", Role.HANDLER, (f"{REGION}-market_regulation",), region=REGION),
+        Actor("住建局承办员", Role.HANDLER, (f"{REGION}-housing_construction",), region=REGION),
     ]
 
 
-async def prepare(parts: Wiring, address: str) -> None:
-    """Migrate, fill an empty database with sixty days of tickets, and print who may come in.
+async def prepare(parts: Wiring, address: str) -> str:
+    """Migrate, fill an empty database with sixty days of tickets, and print who may come in. Return a
+    token for what comes in from now on, "" if nothing is to.
 
     A database that already holds tickets gets none added: a demo is never mixed into real work.
     """
     now = parts.now()
     console = Console(stderr=True)
+    token = ""
     try:
         await parts.store.migrate()
         if await parts.store.read(tickets.count):
             console.print("数据库中已有工单，不再添加演示工单。")
         else:
             await _fill(parts, now, console)
+            hotline = Actor("演示热线", Role.SOURCE, source=_PUSHED)
+            token = await _token(parts, hotline, now, Use.API, _TOKEN_LIFE)
         await _print_ways_in(parts, address, now)
     finally:
         await parts.store.close()
+    return token
+
+
+_PUSHED = "hotline-12345"
+_LISTED = ("wenzheng-jiangxi", "haochaping")
+_POLL_EVERY = timedelta(seconds=10)
+_ROW_EVERY_S = 20.0
+# The tickets of the sixty days have numbers below.
+_FIRST_NUMBER = 500_000
+
+
+@contextmanager
+def living(parts: Wiring, address: str, token: str) -> Iterator[Wiring]:
+    """Let complaints go on coming for as long as the block lasts: two fakes offer lists that grow, one
+    pushes. Yield the parts with sources that read those lists."""
+    console = Console(stderr=True)
+    sources = dict(parts.sources)
+    ended = threading.Event()
+    with ExitStack() as stack:
+        lists = []
+        for name in _LISTED:
+            source = sources.get(name)
+            if source is None or source.poll:
+                continue  # somebody's own sources.yaml
+            fake = Upstream(name, first=_FIRST_NUMBER, now=lambda: parts.now().astimezone(SHANGHAI))
+            url = f"{stack.enter_context(serving(fake))}/list"
+            console.print(f"演示来源 {name} 的列表 {url}")
+            sources[name] = replace(source, poll=Poll(url, fake.time, every=_POLL_EVERY))
+            lists.append(fake)
+        pushing = Upstream(
+            _PUSHED, first=_FIRST_NUMBER, now=lambda: parts.now().astimezone(SHANGHAI)
+        )
+
+        def come() -> None:
+            with httpx.Client(timeout=10) as client:
+                while not ended.wait(_ROW_EVERY_S):
+                    for fake in lists:
+                        fake.put(fake.invent())
+                    with suppress(httpx.TransportError):
+                        where = f"{address}/v1/intake/{_PUSHED}"
+                        pushing.push(client, [pushing.invent()], where, token)
+
+        coming = threading.Thread(target=come, daemon=True)
+        coming.start()
+        try:
+            yield replace(parts, sources=sources)
+        finally:
+            ended.set()
+            coming.join()
 
 
 async def _fill(parts: Wiring, now: datetime, console: Console) -> None:

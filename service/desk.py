@@ -5,6 +5,7 @@ How a ticket moves: `receive` makes it from a complaint; an act reads it under a
 `enforce` moves the stages of what falls due. Decisions are pure and live in `service.domain`.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -34,8 +35,9 @@ from service.domain.ports import Router
 from service.domain.region import covers
 from service.domain.ticket import Clock, Delivery, Event, Level, MilestoneKind, Recipient, Ticket
 from service.mishaps import findable, outcome
-from service.store import Store, tickets
+from service.store import Store, StoreUnavailable, tickets
 from service.store.figures import UnitLoad, unit_loads
+from service.store.leases import LeaseLost
 from service.store.tickets import Filter, Stale, Which
 from service.timekeeping import Moved
 
@@ -98,6 +100,7 @@ class Recalculated:
 
 
 _RECALCULATED_AT_ONCE = 100
+_RACES = 3
 # How long a ticket rests that a job cannot do: what is wrong with it is looked at by a person.
 _SET_ASIDE = timedelta(minutes=10)
 
@@ -132,6 +135,69 @@ class Desk:
         if not covers(by.region, complaint.region):
             raise Forbidden(by.role, "intake")
         # Routed before the transaction: a pure function has no business under a lock.
+        receiving = self._receiving(complaint, fingerprint, at, by)
+        try:
+            return await self._store.run(receiving)
+        except tickets.Raced:
+            # The same number came twice at once and the other was first: now it is there.
+            return await self._store.run(receiving)
+
+    async def receive_all(
+        self,
+        arrivals: Sequence[tuple[Complaint, str]],
+        at: datetime,
+        also: Callable[[sa.Connection, Sequence[Receipt | Exception]], None],
+    ) -> Sequence[Receipt | Exception]:
+        """Store complaints, each with its fingerprint, and what `also` writes, in one transaction; say
+        what became of each.
+
+        One that fails for a reason that nobody foresaw leaves nothing, is its error in its place, and
+        harms no other.
+        """
+        works: list[Callable[[sa.Connection], Receipt] | Exception] = []
+        for complaint, fingerprint in arrivals:
+            try:
+                works.append(self._receiving(complaint, fingerprint, at, SYSTEM))
+            except Exception as error:  # noqa: BLE001 it is told in its place
+                works.append(error)
+            await asyncio.sleep(0)
+        order = _turns(arrivals)
+        sent = [(complaint.source, complaint.source_no) for complaint, _ in arrivals]
+
+        def page(connection: sa.Connection, *, apart: bool) -> Sequence[Receipt | Exception]:
+            tickets.lock_sent(connection, sent)
+            found: dict[int, Receipt | Exception] = {}
+            for n in order:
+                work = works[n]
+                if isinstance(work, Exception):
+                    found[n] = work
+                elif apart:
+                    found[n] = _apart(connection, work)
+                else:
+                    found[n] = work(connection)
+            receipts = [found[n] for n in range(len(works))]
+            also(connection, receipts)
+            return receipts
+
+        apart = False
+        for _ in range(_RACES):
+            try:
+                return await self._store.run(partial(page, apart=apart))
+            except tickets.Raced:
+                continue  # another was first with one of them: now it is there
+            except (StoreUnavailable, LeaseLost):
+                raise
+            except Exception as error:
+                if apart:
+                    raise
+                # One of them did it, and the others are well.
+                log.error("page.failed", **findable(error))
+                apart = True
+        raise StoreUnavailable("raced")
+
+    def _receiving(
+        self, complaint: Complaint, fingerprint: str, at: datetime, by: Actor
+    ) -> Callable[[sa.Connection], Receipt]:
         route = self._router.route(complaint)
         coordinator = self._router.coordinator(complaint.region).code
 
@@ -161,11 +227,7 @@ class Desk:
                 tickets.append(connection, ticket, _event(Act.DISPATCH, ticket, SYSTEM, at, auto))
             return Receipt(ticket)
 
-        try:
-            return await self._store.run(work)
-        except tickets.Raced:
-            # The same number came twice at once and the other was first: now it is there.
-            return await self._store.run(work)
+        return work
 
     def _supplement(
         self, connection: sa.Connection, ticket: Ticket, complaint: Complaint, at: datetime
@@ -659,6 +721,34 @@ class Desk:
         if unit is None:
             raise UnknownUnit(pointer, code)
         return UnitRef(unit.code, unit.name)
+
+
+def _turns(arrivals: Sequence[tuple[Complaint, str]]) -> list[int]:
+    """Return the order in which arrivals are written: by region, for the counters of regions are locked
+    in one order by everybody who takes several, and the bodies of one number as they came."""
+    first: dict[tuple[str, str], str] = {}
+    for complaint, _ in arrivals:
+        first.setdefault((complaint.source, complaint.source_no), complaint.region)
+    return sorted(
+        range(len(arrivals)),
+        key=lambda n: first[arrivals[n][0].source, arrivals[n][0].source_no],
+    )
+
+
+def _apart(
+    connection: sa.Connection, work: Callable[[sa.Connection], Receipt]
+) -> Receipt | Exception:
+    """Return what became of one of several, which leaves the transaction whole if it fails."""
+    nested = connection.begin_nested()
+    try:
+        receipt = work(connection)
+    except Exception as error:
+        if isinstance(error, tickets.Raced | sa.exc.OperationalError | sa.exc.InterfaceError):
+            raise  # all begin anew, or the connection itself is in trouble
+        nested.rollback()
+        return error
+    nested.commit()
+    return receipt
 
 
 def offered(by: Actor, ticket: Ticket) -> tuple[Act, ...]:

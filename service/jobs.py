@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -11,11 +13,14 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from service.desk import Desk
 from service.metrics import Metrics
 from service.mishaps import findable, outcome
+from service.polling import Poller
 from service.store import StoreUnavailable
 
 _BATCH = 1000
 # Clocks are slewed by milliseconds; what is more than this was set.
 _JUMP_S = 2.0
+# How often the lease of who polls is renewed, and each source looked at whether it is due.
+_POLL_S = 1.0
 
 log = structlog.get_logger()
 
@@ -34,12 +39,16 @@ class Jobs:
         tick_seconds: float,
         metrics: Metrics,
         monotonic: Callable[[], float] = time.monotonic,
+        poller: Poller | None = None,
     ) -> None:
         self._desk = desk
         self._now = now
         self._tick_s = tick_seconds
         self._metrics = metrics
         self._monotonic = monotonic
+        self._poller = poller
+        self._ended = asyncio.Event()
+        self._polling: list[asyncio.Task[None]] = []
         self._seen = (now(), monotonic())
         self._settled = False
         self._stopping = False
@@ -60,6 +69,11 @@ class Jobs:
         """Begin to tick."""
         self._scheduler.start()
         self._watching = asyncio.create_task(self._watch())
+        if self._poller:
+            ticks: list[Callable[[], Awaitable[object]]] = [self._poller.lead]
+            ticks += [partial(self._poller.pull, name) for name in self._poller.sources]
+            for tick in ticks:
+                self._polling.append(asyncio.create_task(self._poll(tick)))
 
     async def stop(self) -> None:
         """Stop ticking; the transaction that is under way is finished, and none begins after it."""
@@ -68,6 +82,21 @@ class Jobs:
             self._watching.cancel()
         async with self._working:
             self._scheduler.shutdown(wait=False)
+        self._ended.set()
+        if self._poller:
+            await self._poller.stop()
+        await asyncio.gather(*self._polling)
+
+    async def _poll(self, tick: Callable[[], Awaitable[object]]) -> None:
+        """Do one thing of the poller about every second by the monotonic clock: each source by itself,
+        so that one that is slow keeps no other waiting, and the lease apart from them all."""
+        while not self._ended.is_set():
+            try:
+                await tick()
+            except Exception as error:  # noqa: BLE001 as above
+                log.error("poll.tick_failed", **findable(error))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), _POLL_S)
 
     async def _watch(self) -> None:
         while True:

@@ -58,6 +58,7 @@ ACTS: dict[str, str] = {
     "read_contact": "查看联系方式",
     "queue": "查看队列",
     "overview": "查看总览",
+    "sources": "查看来源",
     "intake": "推送工单",
     "tickets": "查看工单",
 }

@@ -1,5 +1,6 @@
 """Puts the service together: the one place that names concrete classes and reads the clock."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from service.desk import Desk
 from service.domain.limits import Timetable
 from service.jobs import Jobs
 from service.metrics import Metrics
+from service.polling import Poller
 from service.store import open_store
 from service.wiring import Callers, KeptFigures, Wiring
 
@@ -60,7 +62,15 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await parts.store.migrate()
-        jobs = Jobs(parts.desk, parts.now, settings.tick_seconds, parts.metrics)
+        jobs = Jobs(
+            parts.desk,
+            parts.now,
+            settings.tick_seconds,
+            parts.metrics,
+            poller=Poller(
+                parts.desk, parts.store, parts.sources, parts.adapters, parts.now, os.environ
+            ),
+        )
         jobs.start()
         try:
             yield

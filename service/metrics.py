@@ -107,6 +107,18 @@ def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterab
         [],
         [((), calendar_days_left)],
     )
+    yield _gauge(
+        "banjie_source_last_success_seconds",
+        "How long ago the list of a source was last read to its end",
+        ["source"],
+        [(labels, max(0.0, (at - done).total_seconds())) for labels, done in figures.caught_up],
+    )
+    yield _gauge(
+        "banjie_source_rejected_rows",
+        "Rows of a source's list that could not become tickets and wait",
+        ["source"],
+        figures.rejected,
+    )
     behind = (at - figures.next_step).total_seconds() if figures.next_step else 0
     yield _gauge(
         "banjie_scheduler_lag_seconds",

@@ -1,5 +1,6 @@
 """sources.yaml: what it defines, and how a wrong one stops the start."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from adapters.fakes import MemoryGazetteer
 from adapters.sources import ADAPTERS, SHIPPED, SourceFileError, load_sources
 from service.domain.complaint import Kind, Urgency
+from service.domain.ports import Poll
+from tests.worlds import at
 
 CITY = """\
 # 别的城市
@@ -111,3 +114,102 @@ def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
     path.write_bytes("a: 兴国县".encode("gbk"))
     with pytest.raises(SourceFileError, match="UTF-8"):
         load_sources(path)
+
+
+POLLED = """\
+wenzheng-jiangxi:
+  adapter: wenzheng_jiangxi
+  channel: wenzheng-jiangxi
+  label: 问政江西
+  field_map: {fbsj: posttime}
+  poll:
+    url: https://platform.example/api/list?type=1
+    every: 5min
+    page_size: 50
+    overlap: 2 h
+    order: newest_first
+    items: /data/rows
+    changed: gxsj
+    params:
+      since: startTime
+      page: pageNo
+      size: pageSize
+    token: WENZHENG_TOKEN
+    from: 2026-11-01 00:00:00
+"""
+
+
+def test_a_list_is_read_as_its_row_says(tmp_path: Path) -> None:
+    (source,) = load_sources(written(tmp_path, POLLED)).values()
+    assert source.poll == Poll(
+        url="https://platform.example/api/list?type=1",
+        changed="gxsj",
+        every=timedelta(minutes=5),
+        page_size=50,
+        overlap=timedelta(hours=2),
+        newest_first=True,
+        items="/data/rows",
+        since="startTime",
+        page="pageNo",
+        size="pageSize",
+        token="WENZHENG_TOKEN",
+        start=at("2026-11-01 00:00"),
+    )
+
+
+def test_what_a_list_s_row_does_not_say_is_usual(tmp_path: Path) -> None:
+    head = POLLED.partition("    page_size")[0]
+    (source,) = load_sources(written(tmp_path, head)).values()
+    # The list is ordered by the time of receipt, under the name that the platform has for it.
+    assert source.poll == Poll(
+        url="https://platform.example/api/list?type=1", changed="fbsj", every=timedelta(minutes=5)
+    )
+    assert all(shipped.poll is None for shipped in load_sources().values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "word"),
+    [
+        ("    url: https://platform.example/api/list?type=1\n", "", 6, "缺少 url"),
+        ("    every: 5min\n", "", 6, "缺少 every"),
+        ("page_size: 50", "pagesize: 50", 9, "pagesize"),
+        ("https://platform", "ftp://platform", 7, "http"),
+        ("https://platform", "https://user:geheim@platform", 7, "用户名"),
+        ("api/list?type=1", "api/列表", 7, "http"),
+        ("https://platform.example/api", "https://platform.example:99999/api", 7, "http"),
+        ("every: 5min", "every: 5", 8, "60s"),
+        ("every: 5min", "every: 2d", 8, "1 天"),
+        ("every: 5min", "every: 0s", 8, "1 秒"),
+        ("page_size: 50", "page_size: 0", 9, "1 至 500"),
+        ("page_size: 50", "page_size: 五十", 9, "1 至 500"),
+        ("page_size: 50", "page_size: [50]", 9, "文字"),
+        ("overlap: 2 h", "overlap: 90d", 10, "30 天"),
+        ("newest_first", "latest", 11, "oldest_first newest_first"),
+        ("items: /data/rows", "items: data.rows", 12, "JSON 指针"),
+        ("changed: gxsj", "changed: ''", 13, "字段名"),
+        ("since: startTime", "von: startTime", 15, "von"),
+        ("page: pageNo", "page: ''", 16, "不能为空"),
+        ("size: pageSize", "size: pageNo", 14, "重复"),
+        ("token: WENZHENG_TOKEN", "token: bj_secret", 18, "环境变量名"),
+        ("2026-11-01 00:00:00", "昨天", 19, "时间"),
+    ],
+)
+def test_a_wrong_list_is_told_by_file_line_and_reason(
+    tmp_path: Path, old: str, new: str, line: int, word: str
+) -> None:
+    assert old in POLLED
+    path = written(tmp_path, POLLED.replace(old, new))
+    with pytest.raises(SourceFileError) as caught:
+        load_sources(path)
+    assert (caught.value.line, word in caught.value.reason) == (line, True), caught.value
+    assert "geheim" not in str(caught.value)
+    assert "bj_secret" not in str(caught.value)
+
+
+def test_only_a_list_with_the_newest_on_top_may_take_no_since(tmp_path: Path) -> None:
+    without = POLLED.replace("since: startTime", "since: ''")
+    (source,) = load_sources(written(tmp_path, without)).values()
+    assert source.poll
+    assert source.poll.since == ""
+    with pytest.raises(SourceFileError, match="since"):
+        load_sources(written(tmp_path, without.replace("newest_first", "oldest_first")))

@@ -1,4 +1,4 @@
-"""In-memory twins of what the adapters ask of the outside, for tests and demonstrations."""
+"""Regions in memory: a twin of the gazetteer, for tests and demonstrations."""
 
 from collections.abc import Mapping
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Protocol
 
 from service.domain.complaint import Complaint, Kind, Route, Urgency
 
@@ -53,6 +54,29 @@ class Gazetteer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Poll:
+    """How the list of a source that pushes nothing is read.
+
+    `changed` is the field of a row, as the source writes it, with the time by which the list is
+    ordered; `items` a JSON pointer to the rows; `since`, `page` and `size` the parameters' names
+    (`since` is "" where the list takes none). `token` names the variable that holds the secret.
+    """
+
+    url: str
+    changed: str
+    every: timedelta = timedelta(minutes=5)
+    page_size: int = 100
+    overlap: timedelta = timedelta(minutes=10)
+    newest_first: bool = False
+    items: str = "/items"
+    since: str = "since"
+    page: str = "page"
+    size: str = "size"
+    token: str = ""
+    start: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """One outside system that sends complaints (a row of sources.yaml).
 
@@ -68,6 +92,7 @@ class Source:
     field_map: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     urgencies: Mapping[str, Urgency] = field(default_factory=dict)
+    poll: Poll | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +112,18 @@ class PayloadRejected(Exception):
 
 
 class Adapter(Protocol):
-    """Turns one native payload of a channel into a complaint."""
+    """Turns one native payload of a channel into a complaint.
+
+    `FIELDS` has the channel's canonical names with their Chinese labels, `NUMBER` that of the source's
+    own number, `TIMES` those of the complaint's `accepted_at` and, where the channel has them,
+    `clock_from` and `sender_due_at`.
+    """
+
+    NUMBER: ClassVar[str]
+    FIELDS: ClassVar[Mapping[str, str]]
+    TIMES: ClassVar[Mapping[str, str]]
+
+    def __init__(self, gazetteer: Gazetteer) -> None: ...
 
     def complaint(self, payload: Mapping[str, Any], source: Source) -> Complaint:
         """Return the complaint, or raise PayloadRejected with every field that is wrong."""

@@ -10,8 +10,15 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 Row = Mapping[str, Any]
+
+
+def upsert(connection: sa.Connection, table: sa.Table) -> Any:
+    """Return an INSERT that knows ON CONFLICT on either database."""
+    dialect = {"postgresql": postgresql, "sqlite": sqlite}[connection.dialect.name]
+    return dialect.insert(table)
 
 
 def insert_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from service.domain.lifecycle import FINISHED, Act
 from service.domain.region import prefix
 from service.domain.ticket import MilestoneKind, Outcome, Stage
+from service.store import polls
 from service.store.tables import EventRow, MilestoneRow, TicketRow, metadata
 
 _t = metadata.tables[TicketRow.__tablename__].c
@@ -47,6 +48,8 @@ class Figures:
     callbacks: Sequence[tuple[Labels, int]]
     oldest_overdue: Sequence[tuple[Labels, datetime]]
     next_step: datetime | None
+    caught_up: Sequence[tuple[Labels, datetime]] = ()
+    rejected: Sequence[tuple[Labels, int]] = ()
 
 
 def figures(connection: sa.Connection, at: datetime) -> Figures:
@@ -95,6 +98,12 @@ def figures(connection: sa.Connection, at: datetime) -> Figures:
         next_step=connection.execute(
             sa.select(sa.func.min(_m.next_at)).where(_m.next_at.is_not(None))
         ).scalar(),
+        caught_up=[
+            ((state.source,), state.caught_up_at)
+            for state in polls.states(connection)
+            if state.caught_up_at
+        ],
+        rejected=[((source,), n) for source, n in polls.rejected_counts(connection).items()],
     )
 
 

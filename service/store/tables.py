@@ -276,4 +276,53 @@ class IdempotencyRow(SQLModel, table=True):
     at: datetime = _at()
 
 
+class LeaseRow(SQLModel, table=True):
+    """Who does what only one of several replicas may do. The term grows with every holder and fences
+    off those before; the beat grows as long as the holder lives."""
+
+    __tablename__ = "leases"
+
+    name: str = Field(max_length=64, primary_key=True)
+    holder: str = Field(max_length=64)  # "" for nobody
+    term: int
+    beat: int = Field(sa_type=sa.BigInteger)
+
+
+class PollRow(SQLModel, table=True):
+    """Where the reading of a source's list stands, and how it went."""
+
+    __tablename__ = "polls"
+
+    source: str = Field(max_length=64, primary_key=True)
+    term: int  # of the last reader; one of an earlier term writes nothing any more
+    place: dict[str, Any] = _json()
+    pages: dict[str, Any] = _json()  # what a conditional request needs of the last ones
+    next_at: datetime | None = _at(nullable=True)
+    succeeded_at: datetime | None = _at(nullable=True)  # a page came
+    caught_up_at: datetime | None = _at(nullable=True)  # the end of the list was reached
+    failed_at: datetime | None = _at(nullable=True)
+    error: str  # of the last try, "" if it went well
+    failures: int  # in a row
+
+
+class RejectedRow(SQLModel, table=True):
+    """A row of a list that could not become a ticket, kept as it came until it can."""
+
+    __tablename__ = "rejected_rows"
+    __table_args__ = (
+        sa.UniqueConstraint("source", "digest"),
+        _where("ix_rejected_rows_open", "source", "taken_at IS NULL"),
+    )
+
+    id: int | None = _id()
+    source: str = Field(max_length=64)
+    source_no: str = Field(max_length=64)  # "" where it cannot be read
+    digest: str = Field(max_length=64)
+    body: str
+    problems: list[dict[str, str]] = _json()
+    first_at: datetime = _at()
+    last_at: datetime = _at()
+    taken_at: datetime | None = _at(nullable=True)
+
+
 metadata = SQLModel.metadata

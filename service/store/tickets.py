@@ -7,7 +7,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
-from sqlalchemy.dialects import postgresql, sqlite
 
 from service.domain.access import Actor, Role
 from service.domain.complaint import Complaint, Route, UnitRef
@@ -30,7 +29,7 @@ from service.domain.ticket import (
     Supervision,
     Ticket,
 )
-from service.store.bulk import insert_rows, update_rows
+from service.store.bulk import insert_rows, update_rows, upsert
 from service.store.tables import (
     AssistRow,
     BodyRow,
@@ -73,18 +72,12 @@ class Raced(Exception):
     """Another transaction stored the same number or key in between; nothing was written."""
 
 
-def _upsert(connection: sa.Connection, table: sa.Table) -> Any:
-    """Return an INSERT that knows ON CONFLICT on either database."""
-    dialect = {"postgresql": postgresql, "sqlite": sqlite}[connection.dialect.name]
-    return dialect.insert(table)
-
-
 def next_no(connection: sa.Connection, region: str, day: str) -> str:
     """Return the next ticket number of a region and day (`20261118`), without gaps.
 
     The counter grows in the ticket's own transaction: a number that was not used is given again.
     """
-    insert = _upsert(connection, _counters).values(region=region, day=day, last=1)
+    insert = upsert(connection, _counters).values(region=region, day=day, last=1)
     last = connection.execute(
         insert.on_conflict_do_update(
             index_elements=["region", "day"], set_={"last": _counters.c.last + 1}
@@ -111,7 +104,7 @@ def insert(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: date
     """
     complaint = ticket.complaint
     ticket_id = connection.execute(
-        _upsert(connection, _tickets)
+        upsert(connection, _tickets)
         .values(
             **_ticket_values(ticket),
             no=ticket.no,
@@ -142,7 +135,7 @@ def insert(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: date
 def add_body(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: datetime) -> bool:
     """Remember a body of a ticket; return False if the very same was there before."""
     result = connection.execute(
-        _upsert(connection, _bodies)
+        upsert(connection, _bodies)
         .values(ticket_id=ticket.id, fingerprint=fingerprint, received_at=at)
         .on_conflict_do_nothing()
     )
@@ -321,6 +314,23 @@ def lock(connection: sa.Connection, *numbers: str) -> None:
     connection.execute(
         sa.select(_tickets.c.id)
         .where(_tickets.c.no.in_(numbers))
+        .order_by(_tickets.c.id)
+        .with_for_update(key_share=True)
+    ).all()
+
+
+def lock_sent(connection: sa.Connection, sent: Sequence[tuple[str, str]]) -> None:
+    """Lock the tickets that there are of these sources and source numbers, in that same order."""
+    by_source: dict[str, list[str]] = {}
+    for source, source_no in sent:
+        by_source.setdefault(source, []).append(source_no)
+    known = [
+        (_tickets.c.source == source) & _tickets.c.source_no.in_(numbers)
+        for source, numbers in by_source.items()
+    ]
+    connection.execute(
+        sa.select(_tickets.c.id)
+        .where(sa.or_(sa.false(), *known))
         .order_by(_tickets.c.id)
         .with_for_update(key_share=True)
     ).all()
@@ -608,7 +618,7 @@ def keep_key(
     Raises Raced if the same caller used it for another act in between.
     """
     kept = connection.execute(
-        _upsert(connection, _keys)
+        upsert(connection, _keys)
         .values(
             caller=caller,
             key=key,

@@ -1,0 +1,101 @@
+"""A page of a list becomes its rows, each as the text that it was: one that is wrong harms no other."""
+
+import json
+import re
+from typing import Any
+
+from adapters.payload import (
+    BATCH_ITEMS,
+    ITEM_BYTES,
+    Undecodable,
+    _declared,
+    _text,
+    decode,
+)
+
+_BROKEN = "\ufffd"
+_INDEX = re.compile(r"0|[1-9][0-9]*")
+
+
+def page_rows(body: bytes, content_type: str, pointer: str) -> list[str]:
+    """Return the rows of a list's answer, at most 1,000, each as JSON text.
+
+    `pointer` (RFC 6901) leads to the array. What was no character in the page's encoding is U+FFFD in
+    its row. Raise Undecodable if there is no such array.
+    """
+    try:
+        text = _text(body, _declared(content_type))
+    except Undecodable:
+        # One row that is damaged is that row's fault alone; what is no text at all is no JSON either.
+        text = body.decode("utf-8", "replace")
+    try:
+        found = json.loads(
+            text.removeprefix("\ufeff"),
+            object_pairs_hook=_Object,
+            parse_int=_Word,
+            parse_float=_Word,
+            parse_constant=_Word,
+        )
+        for part in pointer.split("/")[1:]:
+            found = _inside(found, part.replace("~1", "/").replace("~0", "~"))
+        if not isinstance(found, list):
+            raise Undecodable(f"答复中“{pointer or '/'}”处不是列表，请核对 poll.items")
+        if len(found) > BATCH_ITEMS:
+            raise Undecodable(f"一页超过 {BATCH_ITEMS} 条")
+        return ["".join(_written(row)) for row in found]
+    except json.JSONDecodeError as error:
+        raise Undecodable(f"答复不是合法的 JSON：第 {error.pos + 1} 个字符处有误") from None
+    except RecursionError:
+        raise Undecodable("答复嵌套过深") from None
+
+
+def row_payload(text: str) -> dict[str, Any]:
+    """Return the object of a row, held to what a pushed payload is, or raise Undecodable."""
+    if _BROKEN in text:
+        raise Undecodable("含有残缺的字符")
+    if len(text.encode()) > ITEM_BYTES:
+        raise Undecodable("一条超过 1 MiB")
+    return decode(text.encode(), "application/json; charset=utf-8")
+
+
+class _Object:
+    """An object as its pairs: of a name that comes twice both are kept."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        self.pairs = pairs
+
+
+class _Word(str):
+    """A number as it was written."""
+
+    __slots__ = ()
+
+
+def _inside(value: object, part: str) -> Any:
+    if isinstance(value, _Object):
+        return next((inner for name, inner in value.pairs if name == part), None)
+    if isinstance(value, list) and _INDEX.fullmatch(part) and int(part) < len(value):
+        return value[int(part)]
+    return None
+
+
+def _written(value: Any) -> list[str]:
+    if isinstance(value, _Word):
+        return [str(value)]
+    if isinstance(value, _Object):
+        parts = ["{"]
+        for n, (name, inner) in enumerate(value.pairs):
+            parts += [", " * bool(n), _quoted(name), ": ", *_written(inner)]
+        return [*parts, "}"]
+    if isinstance(value, list):
+        parts = ["["]
+        for n, inner in enumerate(value):
+            parts += [", " * bool(n), *_written(inner)]
+        return [*parts, "]"]
+    return [_quoted(value)]
+
+
+def _quoted(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    # Half a character cannot be stored, nor could it be sent on; its escape can.
+    return text if text.isascii() or text.isprintable() else json.dumps(value)

@@ -1,0 +1,436 @@
+"""Reads the lists of sources that push nothing: what is due is asked for, and a page's tickets are
+written together with the place that the reading has come to.
+
+Of several replicas one reads, by a lease (`store.leases`). A page that was written is known to be
+written, whoever reads on; a page that was not is asked for again.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+
+from adapters.fields import parse_moment
+from adapters.http import Answer, Http, Refused, Unreachable
+from adapters.pages import page_rows, row_payload
+from adapters.payload import Undecodable, fingerprint
+from adapters.plausible import CLOCK_SKEW, implausible
+from service.desk import Desk, Receipt
+from service.domain.calendar import SHANGHAI
+from service.domain.complaint import Complaint
+from service.domain.polling import Misread, Page, Place, after, interrupted, is_due, pause, since
+from service.domain.ports import Adapter, FieldProblem, PayloadRejected, Poll, Source
+from service.mishaps import findable
+from service.store import Store, StoreUnavailable, polls
+from service.store.leases import Candidate, LeaseLost
+from service.store.polls import KnownPage, PollState, Rejected
+
+# A round that is longer goes on with the next tick.
+_PAGES_A_TURN = 20
+# The list's first page and its last one are what a quiet round asks for; a few more cost nothing.
+_PAGES_KNOWN = 8
+_TRIED_AGAIN_AT_ONCE = 100
+_NUMBER_CHARS = 64
+
+log = structlog.get_logger()
+
+
+@dataclass
+class _Reading:
+    """What the holder of the lease remembers of a source. `flowing` is whether the last page came
+    just before: a round goes on, it is not taken up again."""
+
+    state: PollState
+    flowing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of a page: a complaint with its fingerprint, or what is wrong with it."""
+
+    text: str
+    number: str
+    moment: datetime | None
+    complaint: Complaint | None = None
+    fingerprint: str = ""
+    problems: tuple[FieldProblem, ...] = ()
+
+
+class Poller:
+    """Reads the lists of some sources. `secrets` is where the variables that they name are found."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        store: Store,
+        sources: Mapping[str, Source],
+        adapters: Mapping[str, Adapter],
+        now: Callable[[], datetime],
+        secrets: Mapping[str, str],
+        http: Http | None = None,
+    ) -> None:
+        self._desk = desk
+        self._store = store
+        self._polled = {name: source for name, source in sources.items() if source.poll}
+        self._adapters = adapters
+        self._now = now
+        self._secrets = secrets
+        self._http = http or Http()
+        self._lease = Candidate(store, "poll")
+        self._term: int | None = None
+        self._readings: dict[str, _Reading] = {}
+        self._asking: set[asyncio.Task[Answer]] = set()
+        self._busy = {name: asyncio.Lock() for name in self._polled}
+        self._stopping = False
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """Return the names of the sources that are read."""
+        return tuple(self._polled)
+
+    async def lead(self) -> bool:
+        """Hold the lease or stand for it, about once a second; return whether it is held."""
+        if not self._polled or self._stopping:
+            return False
+        try:
+            term = await self._lease.step()
+        except StoreUnavailable:
+            term = self._lease.term
+        if term != self._term:
+            self._term = term
+            self._readings.clear()
+            log.info("poll.lease", held=term is not None, term=term)
+        return term is not None
+
+    async def pull(self, name: str) -> int:
+        """Read what is due of a source; return how many rows came that were new to us.
+
+        What fails is kept with the source, to be seen, and tried again later.
+        """
+        async with self._busy[name]:
+            if self._stopping or self._term is None:
+                return 0
+            try:
+                return await self._pull(self._polled[name], self._term)
+            except LeaseLost:
+                # Another reads by now. What was not written is read by it.
+                self._lease.lost()
+                self._term = None
+                self._readings.clear()
+            except StoreUnavailable as error:
+                self._readings.pop(name, None)
+                log.warning("poll.store_unavailable", source=name, error=str(error))
+            return 0
+
+    async def stop(self) -> None:
+        """Leave off: no page is asked for any more, one that came is written, the next replica may
+        begin at once."""
+        self._stopping = True
+        for task in self._asking:
+            task.cancel()
+        for busy in self._busy.values():
+            async with busy:
+                pass
+        with suppress(StoreUnavailable):  # then it ends by itself, three seconds later
+            await self._lease.give_up()
+        await self._http.close()
+
+    async def _pull(self, source: Source, term: int) -> int:
+        poll = source.poll
+        assert poll is not None
+        reading = self._readings.get(source.name)
+        news = 0
+        if reading is None:
+            state = await self._store.run(lambda c: polls.begin(c, source.name, term))
+            reading = self._readings[source.name] = _Reading(state)
+            # Rules and field maps may have been mended since; both are read once, at a start.
+            news += await self._try_again(source)
+        if not is_due(reading.state.next_at, self._now(), poll):
+            return news
+        if not reading.flowing:
+            place = interrupted(reading.state.place)
+            reading.state = replace(reading.state, place=place)
+        for _ in range(_PAGES_A_TURN):
+            if self._stopping or self._term != term:
+                break
+            reading.flowing = False
+            try:
+                brought, over = await self._turn(source, poll, reading, term)
+            except (Unreachable, Refused, Undecodable, Misread) as error:
+                await self._failed(poll, reading, term, error)
+                break
+            except asyncio.CancelledError:
+                if not self._stopping:
+                    raise
+                break
+            except (StoreUnavailable, LeaseLost):
+                raise
+            except Exception as error:  # noqa: BLE001 nobody foresaw it, and the list is still there
+                log.error("poll.page_failed", source=source.name, **findable(error))
+                await self._failed(poll, reading, term, _OUR_FAULT)
+                break
+            news += brought
+            reading.flowing = not over
+            if over:
+                break
+        return news
+
+    async def _turn(
+        self, source: Source, poll: Poll, reading: _Reading, term: int
+    ) -> tuple[int, bool]:
+        """Ask for the next page and write it; return how many rows were new, and whether that was the
+        end of the list."""
+        place = reading.state.place
+        params = _params(place, poll)
+        key = hashlib.sha256(json.dumps(params).encode()).hexdigest()[:16]
+        known = reading.state.pages.get(key)
+        answer = await self._ask(poll, params, known)
+        if answer.status == 304:
+            if known is None:
+                raise Refused("对方答复 304，而请求没有附带条件")
+            page = Page(known.count, known.newest, known.digest, news=None)
+            state, over = self._moved(reading.state, poll, page, key, known)
+            await self._store.run(lambda c: polls.save(c, state, term))
+            reading.state = state
+            return 0, over
+        now = self._now()
+        texts = page_rows(answer.body, answer.headers.get("content-type", ""), poll.items)
+        rows = []
+        for text in texts:
+            rows.append(self._row(source, poll, text, now))
+            await asyncio.sleep(0)
+        good = [row for row in rows if row.complaint is not None]
+        bad = [row for row in rows if row.complaint is None]
+        digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+        times = [row.moment for row in rows if row.moment and row.moment <= now + CLOCK_SKEW]
+        newest = max(times, default=None)
+        misread: list[Misread] = []
+        outcome: list[tuple[PollState, bool, int]] = []
+
+        def also(connection: sa.Connection, receipts: Sequence[Receipt | Exception]) -> None:
+            misread.clear()
+            outcome.clear()
+            failed = _failures(good, receipts)
+            refused = [*bad, *failed]
+            first = polls.reject(connection, [_rejected(source, row) for row in refused], now)
+            done = [receipt for receipt in receipts if isinstance(receipt, Receipt)]
+            numbers = [receipt.ticket.complaint.source_no for receipt in done]
+            polls.taken(connection, source.name, numbers, now)
+            new = [row for row in refused if _digest(row.text) in first]
+            new += [
+                row
+                for row, receipt in zip(good, receipts, strict=True)
+                if isinstance(receipt, Receipt) and not receipt.duplicate
+            ]
+            news = min((row.moment for row in new if row.moment), default=None)
+            page = Page(len(rows), newest, digest, news)
+            kept = (
+                _known(answer, page) if not bad and not failed and len(times) == len(rows) else None
+            )
+            try:
+                state, over = self._moved(reading.state, poll, page, key, kept)
+            except Misread as error:
+                # What came is good all the same.
+                misread.append(error)
+                return
+            polls.save(connection, state, term)
+            outcome.append((state, over, len(new)))
+
+        arrivals = [(row.complaint, row.fingerprint) for row in good if row.complaint]
+        await self._desk.receive_all(arrivals, now, also)
+        if misread:
+            raise misread[0]
+        ((reading.state, over, new),) = outcome
+        if bad:
+            log.warning("poll.rejected", source=source.name, rows=len(bad))
+        return new, over
+
+    async def _ask(self, poll: Poll, params: Mapping[str, str], known: KnownPage | None) -> Answer:
+        headers = {"Accept": "application/json"}
+        if poll.token:
+            secret = self._secrets.get(poll.token, "")
+            if not secret:
+                raise Refused(f"环境变量 {poll.token} 没有设置")
+            headers["Authorization"] = f"Bearer {secret}"
+        if known and known.etag:
+            headers["If-None-Match"] = known.etag
+        elif known and known.modified:
+            headers["If-Modified-Since"] = known.modified
+        task = asyncio.create_task(self._http.get(poll.url, params, headers))
+        self._asking.add(task)
+        try:
+            return await task
+        finally:
+            self._asking.discard(task)
+
+    def _moved(
+        self, state: PollState, poll: Poll, page: Page, key: str, known: KnownPage | None
+    ) -> tuple[PollState, bool]:
+        """Return the state after a page, and whether the round is over."""
+        now = self._now()
+        place, over = after(state.place, page, poll)
+        pages = {other: kept for other, kept in state.pages.items() if other != key}
+        if known:
+            pages[key] = known
+        return (
+            replace(
+                state,
+                place=place,
+                pages=dict(list(pages.items())[-_PAGES_KNOWN:]),
+                next_at=now + pause(0, poll) if over else now,
+                succeeded_at=now,
+                caught_up_at=now if over else state.caught_up_at,
+                error="",
+                failures=0,
+            ),
+            over,
+        )
+
+    async def _failed(
+        self,
+        poll: Poll,
+        reading: _Reading,
+        term: int,
+        error: Unreachable | Refused | Undecodable | Misread,
+    ) -> None:
+        """Keep what went wrong, and when to try again."""
+        now = self._now()
+        state = reading.state
+        failures = state.failures + 1
+        asked = error.wait if isinstance(error, Unreachable) else None
+        wait = pause(failures, poll, asked)
+        # A list that was misread is read again from the mark.
+        place = Place(mark=state.place.mark) if isinstance(error, Misread) else state.place
+        state = replace(
+            state,
+            place=place,
+            next_at=now + wait,
+            failed_at=now,
+            error=str(error),
+            failures=failures,
+        )
+        log.warning(
+            "poll.failed",
+            source=state.source,
+            reason=str(error),
+            failures=failures,
+            wait_s=wait.total_seconds(),
+        )
+        await self._store.run(lambda c: polls.save(c, state, term))
+        reading.state = state
+
+    def _row(self, source: Source, poll: Poll, text: str, now: datetime) -> _Row:
+        """Return a row as a complaint, or as what is wrong with it."""
+        try:
+            payload = row_payload(text)
+        except Undecodable as error:
+            return _Row(text, "", None, problems=(FieldProblem("", error.detail),))
+        moment = _moment(payload.get(poll.changed))
+        number = _number(payload, source, self._adapters[source.adapter])
+        try:
+            complaint = self._adapters[source.adapter].complaint(payload, source)
+            problems = implausible(complaint, now, source)
+        except PayloadRejected as error:
+            return _Row(text, number, moment, problems=error.problems)
+        except Exception as error:  # noqa: BLE001 a row that nobody foresaw harms no other
+            log.error("poll.row_failed", source=source.name, **findable(error))
+            return _Row(text, number, moment, problems=(_UNFORESEEN,))
+        if problems:
+            return _Row(text, number, moment, problems=tuple(problems))
+        return _Row(text, number, moment, complaint, fingerprint(payload))
+
+    async def _try_again(self, source: Source) -> int:
+        """Take what was rejected before and is not any more; return how many rows that were."""
+        poll = source.poll
+        assert poll is not None
+        last = 0
+        total = 0
+        while waiting := await self._store.read(
+            lambda c, after=last: polls.rejected(  # type: ignore[misc]
+                c, source.name, after=after, limit=_TRIED_AGAIN_AT_ONCE
+            )
+        ):
+            last = waiting[-1].id
+            now = self._now()
+            rows = [self._row(source, poll, row.body, now) for row in waiting]
+            good = [row for row in rows if row.complaint]
+
+            def also(
+                connection: sa.Connection,
+                receipts: Sequence[Receipt | Exception],
+                found: Sequence[_Row] = good,
+                at: datetime = now,
+            ) -> None:
+                failed = {row.text for row in _failures(found, receipts)}
+                bodies = [row.text for row in found if row.text not in failed]
+                polls.settle(connection, source.name, [_digest(text) for text in bodies], at)
+
+            arrivals = [(row.complaint, row.fingerprint) for row in good if row.complaint]
+            if arrivals:
+                receipts = await self._desk.receive_all(arrivals, now, also)
+                total += sum(isinstance(receipt, Receipt) for receipt in receipts)
+        if total:
+            log.info("poll.taken_after_all", source=source.name, rows=total)
+        return total
+
+
+_OUR_FAULT = Refused("读取时出错，请联系系统管理员查看日志")
+_UNFORESEEN = FieldProblem("", "受理时出错，请联系系统管理员查看日志")
+
+
+def missing_secrets(sources: Mapping[str, Source], secrets: Mapping[str, str]) -> list[str]:
+    """Return the variables that a list's source names for its token and that are not set."""
+    named = {source.poll.token for source in sources.values() if source.poll}
+    return sorted(name for name in named if name and not secrets.get(name))
+
+
+def _params(place: Place, poll: Poll) -> dict[str, str]:
+    params = {poll.page: str(place.page), poll.size: str(poll.page_size)}
+    start = since(place, poll)
+    if poll.since and start is not None:
+        params[poll.since] = f"{start.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"
+    return params
+
+
+def _known(answer: Answer, page: Page) -> KnownPage | None:
+    etag, modified = answer.headers.get("etag", ""), answer.headers.get("last-modified", "")
+    if not (etag or modified) or len(etag) + len(modified) > 1000:
+        return None
+    return KnownPage(etag, modified, page.count, page.newest, page.digest)
+
+
+def _moment(value: object) -> datetime | None:
+    return parse_moment(value.strip()) if isinstance(value, str) else None
+
+
+def _number(payload: Mapping[str, Any], source: Source, adapter: Adapter) -> str:
+    """Return the number of a row as far as it can be read, to find it again."""
+    written = {canon: name for name, canon in source.field_map.items()}
+    value = payload.get(written.get(adapter.NUMBER, adapter.NUMBER))
+    text = str(value).strip() if isinstance(value, str | int) else ""
+    return text if len(text) <= _NUMBER_CHARS and text.isprintable() else ""
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _failures(rows: Sequence[_Row], receipts: Sequence[Receipt | Exception]) -> list[_Row]:
+    """Return the rows that failed in the desk, as rejected ones."""
+    failed = []
+    for row, receipt in zip(rows, receipts, strict=True):
+        if isinstance(receipt, Exception):
+            log.error("poll.row_failed", source="", **findable(receipt))
+            failed.append(replace(row, complaint=None, problems=(_UNFORESEEN,)))
+    return failed
+
+
+def _rejected(source: Source, row: _Row) -> Rejected:
+    return Rejected(source.name, row.number, _digest(row.text), row.text, row.problems)
