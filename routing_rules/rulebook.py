@@ -5,12 +5,9 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
-import numpy.typing as npt
 
 from routing_rules.clauses import Clause, number, read_clauses
 from routing_rules.gazetteer import DATA, Gazetteer, level, load_gazetteer
@@ -51,7 +48,7 @@ _GATE_KEYS = ("id", "name", "decision", "hotline", "line", "assist", "reason", *
 # not hold up the others. The whole text is stored and shown all the same.
 ROUTED_CHARS = 4_000
 _LOOKED_AT = 16  # rules; those behind them never lead
-_HEARD_AT = 8  # columns of the model; those behind them never lead
+_HEARD_AT = 4  # columns of the model; those behind them never lead
 _UNHEARD = -1.2  # the model's score of a unit it never learnt of
 _ASSIST_MOST = 3  # a clause that names more is everybody's
 ACCUSATION = "accusation"  # the model's decision on a text that accuses a unit
@@ -71,6 +68,8 @@ _ASKS_HERE = re.compile(
 _COMES_HOME = re.compile(
     r"回来|转回|迁回|转移|异地|报销|备案|回老家|回家|返乡|驾驶证|换证|身份证|户口|招商|来投资|落户|转诊|转入"
 )
+_TOO_LITTLE = 8  # known characters and pairs; a text of fewer, and of no rule's word, says nothing
+_UNCLEAR = "诉求内容不明确，需人工联系核实或拆分"
 _NOT_OURS = "不属于政府服务热线受理范围，请通过法定途径或向有关方面反映"
 _NEXT_MATTER = re.compile(
     r"另外(?=我|,|还|想|问|有|你)|还有(?!一个多|几天|多久|没|人|什么|老人|孩子|的)|再一个|再就是|再有|对了"
@@ -135,6 +134,7 @@ class Gate:
     assist: tuple[str, ...]
     reason: str
     signals: Signals
+    local: bool  # of the county's own folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,11 @@ class Rulebook:
             doubted=len(rules),
         )
         self._model = model
-        self._column = {label: place for place, label in enumerate(model.labels)}
+        self._decision = {
+            label.removeprefix(DECISION): place
+            for place, label in enumerate(model.labels)
+            if label.startswith(DECISION)
+        }
         topics = {f"{TOPIC}{rule.code}": place for place, rule in enumerate(rules)}
         # What a column of the model means: a rule's place for a topic, else a line; None leads no one.
         self._means: list[int | str | None] = [
@@ -217,6 +221,8 @@ class Rulebook:
         self._accused = accusation
         # What a rule means in a region never changes: worked out once, when first asked.
         self._here: dict[tuple[int, str], tuple[Unit | None, str, float]] = {}
+        self._grounds: dict[tuple[int, str, str], _Ground] = {}
+        self._preferred = [self._preference(rule) for rule in rules]
         self._landmarks = tuple(landmarks)
         self._names = _UnitNames(table)
         self.clauses = {(clause.region, clause.key): clause for clause in clauses}
@@ -334,6 +340,13 @@ class Rulebook:
                 return self.gates[hit.rule], hit
         return None
 
+    def _gate_says(self, found: tuple[Gate, Hit] | None, weight: float) -> float:
+        """Return the odds that a gate's words give; a county's own row settles it."""
+        if found is None:
+            return 0.0
+        gate, hit = found
+        return weight * math.log1p(hit.score) + (self.tuning.local if gate.local else 0.0)
+
     def _is_over(self, hits: Sequence[Hit]) -> bool:
         """Whether words say that a danger is past or only feared."""
         return any(
@@ -344,8 +357,8 @@ class Rulebook:
         )
 
     def _heard(self, heard: Heard, decision: str) -> float:
-        column = self._column.get(f"{DECISION}{decision}")
-        return float(heard.scores[column]) if column is not None else 0.0
+        column = self._decision.get(decision)
+        return heard.scores.item(column) if column is not None else 0.0
 
     def _emergency(
         self, hits: Sequence[Hit], heard: Heard, region: str, urgency: Urgency
@@ -358,7 +371,7 @@ class Rulebook:
         tuning = self.tuning
         odds = (
             tuning.emergency_bias
-            + tuning.emergency_gate * (math.log1p(found[1].score) if found else 0.0)
+            + self._gate_says(found, tuning.emergency_gate)
             + tuning.emergency_model * self._heard(heard, Decision.EMERGENCY_LINE)
             + tuning.emergency_flag * (urgency == Urgency.EMERGENCY and not self._is_over(hits))
         )
@@ -403,7 +416,7 @@ class Rulebook:
         tuning = self.tuning
         odds = (
             tuning.refuse_bias
-            + tuning.refuse_gate * (math.log1p(found[1].score) if found else 0.0)
+            + self._gate_says(found, tuning.refuse_gate)
             + tuning.refuse_model * self._heard(heard, Decision.NOT_ACCEPTED)
             + tuning.refuse_rule * math.log1p(best)
         )
@@ -443,15 +456,17 @@ class Rulebook:
         """Return why a person must read it, or ""."""
         found = self._best_gate(hits, Decision.MANUAL)
         tuning = self.tuning
+        if len(heard.rows) < _TOO_LITTLE and best < 1.0:
+            return _UNCLEAR
         odds = (
             tuning.unclear_bias
-            + tuning.unclear_gate * (math.log1p(found[1].score) if found else 0.0)
+            + self._gate_says(found, tuning.unclear_gate)
             + tuning.unclear_model * self._heard(heard, Decision.MANUAL)
             + tuning.unclear_rule * math.log1p(best)
         )
         if odds < 0:
             return ""
-        return found[0].reason if found else "诉求内容不明确，需人工联系核实或拆分"
+        return found[0].reason if found else _UNCLEAR
 
     # --- reviews and accusations
 
@@ -531,7 +546,8 @@ class Rulebook:
         """
         towns = self._inside(place, text, region)
         told = self.told(hits, region, towns)
-        sounds = self._sounds(heard, told, region)
+        loud = heard.scores.tolist()
+        sounds = self._sounds(heard, loud, told, region)
         tuning = self.tuning
         ranked = []
         for code in {**told, **sounds}:
@@ -539,8 +555,8 @@ class Rulebook:
             words = scored[0][0] + 0.3 * (scored[1][0] if len(scored) > 1 else 0.0) if scored else 0
             column = sounds.get(code)
             score = tuning.lead_rule * math.log1p(words)
-            score += self._preferred(self.rules[scored[0][1].rule]) if scored else 0.0
-            score += tuning.lead_model * (float(heard.scores[column[0]]) if column else _UNHEARD)
+            score += self._preferred[scored[0][1].rule] if scored else 0.0
+            score += tuning.lead_model * (loud[column[0]] if column else _UNHEARD)
             ranked.append((score, code))
         ranked.sort(key=lambda pair: (-pair[0], pair[1]))
         if not ranked:
@@ -568,7 +584,7 @@ class Rulebook:
                 assist.append(UnitRef(body.code, body.name))
         return candidates, tuple(dict.fromkeys(assist)), confidence
 
-    def _preferred(self, rule: Rule) -> float:
+    def _preference(self, rule: Rule) -> float:
         if rule.unit:
             return self.tuning.ruled
         return 0.0 if rule.file.is_relative_to(DATA) else self.tuning.local
@@ -591,7 +607,7 @@ class Rulebook:
         return told
 
     def _sounds(
-        self, heard: Heard, told: Iterable[str], region: str
+        self, heard: Heard, loud: Sequence[float], told: Iterable[str], region: str
     ) -> dict[str, tuple[int, int | str]]:
         """Return by unit the column of the model that speaks most for it, and what that means.
 
@@ -600,12 +616,13 @@ class Rulebook:
         here = self._sounding.get(region)
         if here is None:
             here = self._sounding[region] = self._sounding_in(region)
-        loudest = here.columns[np.argsort(-heard.scores[here.columns])[:_HEARD_AT]].tolist()
+        order = heard.scores.argsort()[::-1].tolist()
+        loudest = islice((column for column in order if column in here.unit_of), _HEARD_AT)
         found: dict[str, tuple[int, int | str]] = {}
         for code in dict.fromkeys([*told, *(here.unit_of[column] for column in loudest)]):
             columns = here.columns_of.get(code)
             if columns:
-                column = max(columns, key=lambda c: float(heard.scores[c]))
+                column = max(columns, key=loud.__getitem__)
                 found[code] = (column, here.means[column])
         return found
 
@@ -626,7 +643,7 @@ class Rulebook:
                 unit_of[column] = unit.code
                 means_of[column] = means
                 columns_of.setdefault(unit.code, []).append(column)
-        return _Sounding(np.array(sorted(unit_of), dtype=np.intp), unit_of, columns_of, means_of)
+        return _Sounding(unit_of, columns_of, means_of)
 
     def _candidate(
         self,
@@ -732,12 +749,19 @@ class Rulebook:
         return next((unit for unit in units if unit), None)
 
     def _evidence(self, hit: Hit, unit: Unit, region: str) -> Evidence:
-        rule = self.rules[hit.rule]
-        words = "”“".join(hit.terms)
+        key = (hit.rule, unit.code, region)
+        ground = self._grounds.get(key)
+        if ground is None:
+            ground = self._grounds[key] = self._ground(self.rules[hit.rule], unit, region)
+        terms = hit.terms
+        note = f"诉求中的“{'”“'.join(terms)}”{ground.why}"
+        return Evidence(ground.kind, ground.document, ground.items, terms, ground.basis, note)
+
+    def _ground(self, rule: Rule, unit: Unit, region: str) -> "_Ground":
+        """Return why a rule means this unit in a region: from the nearest document that it cites."""
         if rule.unit:
-            note = f"诉求中的“{words}”与裁定“{rule.name}”相同，裁定由{unit.name}负责"
-            kind = EvidenceKind.PRECEDENT
-            return Evidence(kind, rule.document, "", hit.terms, Basis(unit.basis), note)
+            why = f"与裁定“{rule.name}”相同，裁定由{unit.name}负责"
+            return _Ground(EvidenceKind.PRECEDENT, rule.document, "", Basis(unit.basis), why)
         for place in self.gazetteer.parents(region):
             cited = [
                 self.clauses[cite.region, cite.item] for cite in rule.cites if cite.region == place
@@ -754,13 +778,13 @@ class Rulebook:
                 how = f"该项未列此单位，按条线职责由{unit.name}负责"
             else:
                 how = f"{self.gazetteer.name(place)}的文件，本级按条线由{unit.name}负责"
-            note = f"诉求中的“{words}”属“{rule.name}”，见{document}第{items}项，{how}"
+            why = f"属“{rule.name}”，见{document}第{items}项，{how}"
             basis = Basis.DOCUMENT if naming else Basis.LINE
-            return Evidence(EvidenceKind.CLAUSE, document, items, hit.terms, basis, note)
-        note = f"诉求中的“{words}”属“{rule.name}”，按条线职责由{unit.name}负责"
+            return _Ground(EvidenceKind.CLAUSE, document, items, basis, why)
+        why = f"属“{rule.name}”，按条线职责由{unit.name}负责"
         kind = EvidenceKind.PLACE if rule.line == TERRITORY_LINE else EvidenceKind.DUTY
         basis = Basis.DEFAULT if unit.basis == Basis.DEFAULT else Basis.LINE
-        return Evidence(kind, "", "", hit.terms, basis, note)
+        return _Ground(kind, "", "", basis, why)
 
     # --- small change
 
@@ -783,10 +807,19 @@ class Rulebook:
 class _Sounding(NamedTuple):
     """The model's columns in one region: those that lead to a unit, and to which."""
 
-    columns: npt.NDArray[np.intp]
     unit_of: dict[int, str]
     columns_of: dict[str, list[int]]
     means: dict[int, int | str]
+
+
+class _Ground(NamedTuple):
+    """What a rule's evidence for a unit says whatever the words were."""
+
+    kind: EvidenceKind
+    document: str
+    items: str
+    basis: Basis
+    why: str
 
 
 class _Told(NamedTuple):
@@ -1090,4 +1123,5 @@ def _gate(row: Row, concepts: Mapping[str, tuple[str, ...]], lines: set[str]) ->
         tuple(_line(row, "assist", name, lines) for name in row.texts("assist")),
         row.text("reason", "" if emergency else None),
         read_signals(row, concepts),
+        not row.file.is_relative_to(DATA),
     )
