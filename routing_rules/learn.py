@@ -182,7 +182,11 @@ def fit(examples: Sequence[Example], *, penalty: float = 0.5, least: int = 2) ->
         msg = "至少要有两种不同的去向才能学习"
         raise CasesError(msg)
     vectors = TfidfVectorizer(analyzer=grams, binary=True, min_df=least)
-    matrix = vectors.fit_transform([example.text for example in examples])
+    try:
+        matrix = vectors.fit_transform([example.text for example in examples])
+    except ValueError as error:  # no gram stands in as many examples
+        msg = "例子太少，没有反复出现的字词可学"
+        raise CasesError(msg) from error
     machine = LinearSVC(C=penalty, random_state=0)
     machine.fit(
         matrix,

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
@@ -960,7 +960,7 @@ def load(folder: Path | None = None) -> Rulebook:
         gate.code: gate
         for gate in (_gate(r, concepts, lines) for r in files.rows("acceptance.yaml"))
     }
-    model, learnt = _learnt(files)
+    model, learnt = _learnt(files, {*lines, *(f"{TOPIC}{code}" for code in rules)})
     last = files.rows("accusation.yaml")[-1]
     last.only("id", *SIGNAL_KEYS)
     accusation = read_signals(last, concepts)
@@ -987,13 +987,18 @@ def load(folder: Path | None = None) -> Rulebook:
     )
 
 
-def _learnt(files: "_Files") -> tuple[Model, bytes]:
+def _learnt(files: "_Files", answers: Set[str]) -> tuple[Model, bytes]:
     """Return the last model of the folders, and the digest of its file. Raises RuleFileError."""
     path = files("model.npz")[-1]
     try:
-        return load_model(path), hashlib.sha256(path.read_bytes()).digest()
+        model = load_model(path)
     except (OSError, ValueError, KeyError) as failure:
         raise RuleFileError(path, 1, f"不是学习得到的模型：{failure}") from failure
+    decisions = {f"{DECISION}{name}" for name in (*Decision, ACCUSATION)}
+    unknown = [label for label in model.labels if label not in answers | decisions]
+    if unknown:
+        raise RuleFileError(path, 1, f"模型中的去向 {unknown[0]} 不是条线、议题或处理决定")
+    return model, hashlib.sha256(path.read_bytes()).digest()
 
 
 def _content(part: object) -> object:
