@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from adapters.fields import CONTENT_CHARS, NAME_CHARS, NUMBER_CHARS, Fields, parse_moment
+from adapters.fields import CONTENT_CHARS, NAME_CHARS, NUMBER_CHARS, Fields
 from adapters.payload import fingerprint
 from adapters.plausible import CLOCK_SKEW, implausible
 from adapters.sheets import Line, Sheet, open_sheet
@@ -105,6 +105,10 @@ _UNASKED = frozenset(_all("未评价 未回访 无 默认满意 系统默认 未
 _NOTHING = frozenset({"", "-", "--", "—", "——", "/", "无", "空", "null", "NULL", "None", "N/A"})
 _SEPARATORS = re.compile(r"[,，、;；\n]+")
 _DECORATION = re.compile(r"[\s*＊:：]|[（(][^（()）]*[)）]")
+# What a push may write: that is the reader's to judge.
+_PUSHED = re.compile(
+    r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}[T ][0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?:\D.*)?|[0-9]{14}"
+)
 _CHINESE = re.compile(
     r"(?P<y>[0-9]{4})[年./-](?P<m>[0-9]{1,2})[月./-](?P<d>[0-9]{1,2})日?"
     r"(?:[T ]*(?P<h>[0-9]{1,2})[时点:](?P<min>[0-9]{1,2})分?(?::?(?P<s>[0-9]{1,2})秒?)?)?"
@@ -136,6 +140,14 @@ class Faulty:
     row: int
     number: str
     faults: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Which column means which canonical field, also as the source that a push would name so."""
+
+    fields: Mapping[str, str]
+    source: Source
 
 
 class HistoryFile:
@@ -188,7 +200,7 @@ class HistoryFile:
                 },
             ),
         ]
-        self._known: dict[tuple[str, ...], Mapping[str, str]] = {}
+        self._known: dict[tuple[str, ...], _Columns] = {}
         self.sheet: Sheet = open_sheet(path, lambda name: bool(self._field(name)), sheet)
         if self.sheet.columns:
             self._check_columns()
@@ -196,7 +208,7 @@ class HistoryFile:
     @property
     def fields(self) -> Mapping[str, str]:
         """Return the canonical field of each column that is known, in the file's order."""
-        return self._fields(self.sheet.columns)
+        return self._read_as(self.sheet.columns).fields
 
     def label(self, field: str) -> str:
         """Return what a canonical field is called in Chinese."""
@@ -225,11 +237,10 @@ class HistoryFile:
         found = (table.get(spelt(name)) for spelt, table in self._names)
         return next((field for field in found if field), "")
 
-    def _fields(self, columns: Sequence[str]) -> Mapping[str, str]:
-        """Return which column means which field; of several that mean the same the surest one does,
-        and the others are kept beside the complaint."""
-        key = tuple(columns)
-        if key not in self._known:
+    def _read_as(self, columns: tuple[str, ...]) -> "_Columns":
+        """Return what columns mean; of several that mean the same field the surest one does, and
+        the others are kept beside the complaint."""
+        if columns not in self._known:
             if len(self._known) > 1_000:  # lines of NDJSON may name other fields each
                 self._known.clear()
             chosen: dict[str, str] = {}
@@ -240,14 +251,16 @@ class HistoryFile:
                         chosen[column] = field
             if self.sheet.columns:
                 chosen = {c: f for c, f in chosen.items() if f not in _LISTS}
-            self._known[key] = {column: chosen[column] for column in columns if column in chosen}
-        return self._known[key]
+            fields = {column: chosen[column] for column in columns if column in chosen}
+            names = {column: field for column, field in fields.items() if column != field}
+            self._known[columns] = _Columns(fields, replace(self._source, field_map=names))
+        return self._known[columns]
 
     # -- rows ------------------------------------------------------------------------------------
 
     def number(self, line: Line) -> str:
         """Return the source number of a row as it stands there, "" if it has none."""
-        fields = self._fields(tuple(line.cells))
+        fields = self._read_as(tuple(line.cells)).fields
         raw = next((line.cells[c] for c, field in fields.items() if field == self._number), "")
         return str(_plain_cell(raw) or "").strip()[:NUMBER_CHARS]
 
@@ -256,26 +269,24 @@ class HistoryFile:
         number = self.number(line)
         if line.fault:
             return Faulty(line.row, number, (("", line.fault),))
-        fields = self._fields(tuple(line.cells))
+        columns = self._read_as(tuple(line.cells))
+        fields, source = columns.fields, columns.source
         faults: dict[str, str] = {}
         findings: list[str] = []
         cells = {
             column: self._cell(column, fields.get(column, ""), cell, now, faults, findings)
             for column, cell in line.cells.items()
         }
-        ours = {column for column, field in fields.items() if field in FIELDS}
-        names = {c: f for c, f in fields.items() if c != f}
-        source = replace(self._source, field_map=names)
+        # The channel's adapter gets what is the channel's, and what nobody knows.
+        told = {c: cell for c, cell in cells.items() if fields.get(c) not in FIELDS}
+        ours = {c: cell for c, cell in cells.items() if c not in told}
         complaint: Complaint | None = None
         try:
-            told = {column: cell for column, cell in cells.items() if column not in ours}
             complaint = self._adapter.complaint(told, source)
             _note(faults, implausible(complaint, now, source))
         except PayloadRejected as error:
             _note(faults, error.problems)
-        reading = _Reading(
-            Fields({column: cells[column] for column in ours}, source, FIELDS), complaint, now
-        )
+        reading = _Reading(Fields(ours, source, FIELDS), complaint, now)
         try:
             found = reading.history(closed_only=self._closed_only)
         except PayloadRejected as error:
@@ -470,7 +481,7 @@ def _moment(cell: Any, *, begins: bool, now: datetime) -> tuple[Any, bool]:
         text = cell.strip()
         if text in _NOTHING or text.startswith("0000-00-00"):
             return "", False
-        if parse_moment(text):
+        if _PUSHED.fullmatch(text):
             return text, False
         read: datetime | date | None = _written(text)
     elif isinstance(cell, int | float) and not isinstance(cell, bool):

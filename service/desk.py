@@ -7,9 +7,9 @@ How a ticket moves: `receive` makes it from a complaint; an act reads it under a
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,7 +41,7 @@ from service.domain.deadline import parse_limit
 from service.domain.history import IMPORTED, Past, Place, Standing
 from service.domain.lifecycle import ASSISTS, FINISHED, MOVES, Act, State, move
 from service.domain.limits import Timetable
-from service.domain.ports import Router
+from service.domain.ports import Router, Unit
 from service.domain.region import covers
 from service.domain.ticket import Clock, Delivery, Event, Level, MilestoneKind, Recipient, Ticket
 from service.mishaps import findable, outcome
@@ -138,6 +138,8 @@ _NO_SUCH_UNIT = "所写承办单位不在责任单位表中，请核对"
 _NO_SUCH_ASSIST = "所写协办单位有的不在责任单位表中，请核对"
 _NOT_ROUTED = "历史导入，由原系统派单"
 
+# The unit that a name means, written in a region on a day.
+Named = Callable[[str, str, date], Unit | None]
 # What an act makes of a ticket, done by an assisting unit or, for "", by whom it belongs to.
 Change = Callable[[Ticket, str], Ticket]
 # What an act writes besides, from the ticket before and after it; returns more for its event.
@@ -224,7 +226,9 @@ class Desk:
         row each came from. So the tickets themselves are how far an import has come, and whoever is
         interrupted begins anew. What is there already is never changed.
         """
-        made = [self._taken_over(past, at) for past in pasts]
+        # A file writes few names many times.
+        named = cache(self._router.named)
+        made = [self._taken_over(past, at, named) for past in pasts]
 
         def look(connection: sa.Connection) -> list[Taken]:
             source = pasts[0].complaint.source if pasts else ""
@@ -258,46 +262,38 @@ class Desk:
             # One of the numbers was pushed meanwhile: now it is there.
             return await self._store.run(work)
 
-    def _taken_over(self, past: Past, at: datetime) -> Taken:
+    def _taken_over(self, past: Past, at: datetime, named: Named) -> Taken:
         """Return a row with the ticket that it would make."""
-        complaint, told = past.complaint, past.history
+        complaint, told, findings = past.complaint, past.history, past.findings
         is_open = told.standing is Standing.OPEN
-        lead = self._named(told.unit, past, as_written=not is_open)
-        assist = tuple(
-            {
-                ref.unit: ref
-                for name in told.assist
-                if (ref := self._named(name, past, as_written=not is_open))
-                and (lead is None or ref.unit != lead.unit)
-            }.values()
-        )
-        findings = past.findings
+        on = complaint.accepted_at.astimezone(SHANGHAI).date()
+
+        def unit(name: str) -> UnitRef | None:
+            """Return the unit of a name; what is over keeps the name that the unit bore."""
+            found = named(name, complaint.region, on.replace(day=1)) if name else None
+            return UnitRef(found.code, found.name if is_open else name) if found else None
+
+        lead = unit(told.unit)
+        helping = {ref.unit: ref for name in told.assist if (ref := unit(name))}
+        assist = tuple(ref for ref in helping.values() if lead is None or ref.unit != lead.unit)
         if told.unit and lead is None:
             findings = (*findings, _NO_SUCH_UNIT)
-        if len(assist) < len(set(told.assist)):
+        if any(unit(name) is None for name in told.assist):
             findings = (*findings, _NO_SUCH_ASSIST)
-        if is_open and not told.unit:
-            route = self._router.route(complaint)
-        elif is_open and lead is None:
-            advice = self._router.route(complaint)
-            route = replace(
-                advice, decision=Decision.MANUAL, lead=None, assist=(), reason=_NO_SUCH_UNIT
-            )
-        else:
+        if not is_open or lead:
             route = Route(Decision.MANUAL, None, (), 0.0, (), self._router.digest, _NOT_ROUTED)
+        else:
+            route = self._router.route(complaint)
+            if told.unit:
+                # Somebody has it: who, is for a person to find out.
+                route = replace(
+                    route, decision=Decision.MANUAL, lead=None, assist=(), reason=_NO_SUCH_UNIT
+                )
         past = replace(past, findings=findings)
         coordinator = self._router.coordinator(complaint.region).code
         ticket = history.taken_over(past, route, lead, assist, coordinator, at, self._times)
         late = any(m.due_at < at for m in ticket.owed(MilestoneKind.RESOLVE))
         return Taken(past, Fate.TAKEN, findings, ticket, late)
-
-    def _named(self, name: str, past: Past, *, as_written: bool) -> UnitRef | None:
-        """Return the unit of a name in a row, None if the table has none."""
-        if not name:
-            return None
-        region, on = past.complaint.region, past.complaint.accepted_at.astimezone(SHANGHAI).date()
-        unit = self._router.named(name, region, on)
-        return UnitRef(unit.code, name if as_written else unit.name) if unit else None
 
     def _supplement(
         self, connection: sa.Connection, ticket: Ticket, complaint: Complaint, at: datetime
