@@ -232,8 +232,7 @@ class UnitTable:
     def by_name(self, name: str, region: str, on: date | None = None) -> Unit | None:
         """Return the unit that a name means when it is read in a region, or None.
 
-        Written on a day on which another unit bore the name, it means the one that came of that
-        (金融监管局 in 2020 is not the 金融监管局 of today).
+        Written on a day on which another unit bore the name, it means what became of that one.
 
         A name may be full (兴国县市场监督管理局), short with its level (县市场监管局) or
         without (市监局), or one of the past (省工信委), and a part of a unit means the unit
@@ -244,6 +243,8 @@ class UnitTable:
         if not written or is_group(written):
             return None
         places = self._gazetteer.parents(region)
+        if on and (unit := self._of_then(written, places, on)):
+            return unit
         for place in places:
             code = self._aliases.get((place, written))
             if code:
@@ -252,21 +253,17 @@ class UnitTable:
         if code:
             return self._units[code]
         for place, core in self._readings(written, places):
-            unit = self._by_core(place, core, on)
+            unit = self._by_core(place, core)
             if unit:
                 return unit
         return None
 
-    def line_of_name(self, core: str, where: str, on: date | None = None) -> str | None:
+    def line_of_name(self, core: str, where: str) -> str | None:
         """Return the line that a name without its place (市监局, 工信委) means at a level, or None.
 
-        A former name is followed to today's, however often it changed; one that held on the day
-        comes before today's bearer of it.
+        A former name is followed to today's, however often it changed.
         """
         name = plain(core)
-        held = self._former.get((where, name)) if on else None
-        if held and on and held.until and held.since <= f"{on:%Y-%m}" <= held.until:
-            return held.line or self.line_of_name(held.became, where)
         for _ in range(len(self._renames) + 1):
             line = self._cores.get((where, name))
             if line:
@@ -396,7 +393,19 @@ class UnitTable:
             if mention.end < len(written):
                 yield mention.code, written[: mention.start] + written[mention.end :]
 
-    def _by_core(self, region: str, core: str, on: date | None) -> Unit | None:
+    def _of_then(self, written: str, places: Sequence[str], on: date) -> Unit | None:
+        """Return the unit of a former name that held on a day, None if none of them did."""
+        month = f"{on:%Y-%m}"
+        for place, core in self._readings(written, places):
+            found = level(place) if place else None
+            where = found if found in _LEVELS else "county"
+            held = self._former.get((where, core))
+            if held and held.until and held.since <= month <= held.until:
+                line = held.line or self.line_of_name(held.became, where)
+                return self.line_unit(place, line) if line else None
+        return None
+
+    def _by_core(self, region: str, core: str) -> Unit | None:
         if not region:
             return None
         if core in _GOVERNMENT:
@@ -405,7 +414,7 @@ class UnitTable:
         where = found if found in _LEVELS else "county"  # towns and zones write as counties do
         if found == "town" and _TOWN_OFFICE.fullmatch(core):
             return self.territory(region)
-        line = self.line_of_name(core, where, on)
+        line = self.line_of_name(core, where)
         if line:
             return self.line_unit(region, line)
         return (

@@ -211,9 +211,9 @@ class Desk:
         with what there was to look at."""
         found = await self._store.read(lambda c: tickets.known(c, source, set(rows.values())))
         return {
-            known.place.row: known.finding
-            for known in found.values()
-            if known.place and known.place == Place(file, sheet, known.place.row)
+            row: known.finding
+            for row, number in rows.items()
+            if (known := found.get(number)) and known.place == Place(file, sheet, row)
         }
 
     async def take_over(
