@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from datetime import date
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -262,6 +263,10 @@ class Rulebook:
     def coordinator(self, region: str) -> Unit:
         """Return the unit that runs the hotline of a region."""
         return self.table.coordinator(region)
+
+    def named(self, name: str, region: str, on: date) -> Unit | None:
+        """Return the unit that answers today for the one that bore a name on a day, or None."""
+        return self.table.by_name(name, region, on)
 
     @property
     def terms(self) -> tuple[str, ...]:

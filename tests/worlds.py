@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from service.domain.access import Actor, Role
@@ -97,6 +97,10 @@ class ToldRouter:
     def units(self, region: str | None = None) -> Sequence[Unit]:
         """Return the three units."""
         return [MARKET, HOUSING, HOTLINE]
+
+    def named(self, name: str, region: str, on: date) -> Unit | None:
+        """Return the one of the three units that is so called, or None."""
+        return next((unit for unit in self.units() if unit.name == name), None)
 
     def coordinator(self, region: str) -> Unit:
         """Return the hotline's office."""

@@ -230,7 +230,8 @@ def dispatch(
     before = ticket.lead
     policy = policy_of(ticket, times)
     helping = {ref.unit for ref in assist}
-    first = not any(m.kind is MilestoneKind.SIGN for m in ticket.milestones)
+    # An imported ticket that is done again has no clock of the first time.
+    first = not ticket.redo and all(m.kind is not MilestoneKind.SIGN for m in ticket.milestones)
     over = tuple(
         m for m in ticket.open() if (m.unit not in helping if m.assisting else m.kind in _UNIT_OWES)
     )

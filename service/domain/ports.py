@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Protocol
 
 from service.domain.complaint import Complaint, Kind, Route, Urgency
@@ -37,6 +38,11 @@ class Router(Protocol):
 
     def coordinator(self, region: str) -> Unit:
         """Return the unit that runs the hotline of a region: it sorts, calls back and supervises."""
+        ...
+
+    def named(self, name: str, region: str, on: date) -> Unit | None:
+        """Return the unit that answers today for the one that bore a name, written in a region on
+        a day, or None."""
         ...
 
 

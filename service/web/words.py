@@ -121,6 +121,11 @@ _CONTENT: dict[str, str] = {
     "moved": "时限变动",
     "sender_due_at": "来件时限",
     "clock_from": "起算时间",
+    "unit_written": "来件所写单位",
+    "file": "文件摘要",
+    "sheet": "工作表",
+    "row": "行号",
+    "finding": "请核对",
 }
 CLOCKS: dict[str, str] = {Clock.OWN: "本级时限", Clock.SENDER: "来件时限"}
 GRADES = {5: "5 非常满意", 4: "4 满意", 3: "3 基本满意", 2: "2 不满意", 1: "1 非常不满意"}
@@ -182,7 +187,7 @@ def _text(key: str, value: Any, unit_name: UnitName) -> str:
         return "、".join(unit_name(part) if key == "assist" else str(part) for part in value)
     if key == "confidence":
         return f"{value:.0%}"
-    if key == "rulebook":
+    if key in {"rulebook", "file"}:
         return str(value)[:12]
     return str(value)
 
