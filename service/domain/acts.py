@@ -341,18 +341,6 @@ def rule(ticket: Ticket, lead: UnitRef, coordinator: str, at: datetime, times: T
     return replace(dispatch(ticket, lead, (), coordinator, at, times), ruled=lead.unit)
 
 
-def ruling_words(ticket: Ticket) -> tuple[str, ...]:
-    """Return up to four words of the complaint by which the ruling is found again: those that the
-    router noticed, so that they are words of the rules and nobody's name."""
-    noticed = (
-        term
-        for candidate in ticket.route.candidates
-        for evidence in candidate.evidence
-        for term in evidence.terms
-    )
-    return tuple(dict.fromkeys(noticed))[:4]
-
-
 def contact(ticket: Ticket, at: datetime) -> Ticket:
     """Return the ticket after the citizen was first spoken to; later talks change nothing."""
     owed = ticket.owed(MilestoneKind.CONTACT)
@@ -569,7 +557,12 @@ def recalculated(
             first_end = min(ends.due_at, ceiling) if ceiling else ends.due_at
             found = lengthened(
                 calendar,
-                replace(m, original_due_at=first_end, provisional=ends.provisional),
+                replace(
+                    m,
+                    original_due_at=first_end,
+                    provisional=ends.provisional
+                    and not calendar.covers(m.started_at.date(), first_end.date()),
+                ),
             )
         if found is None:
             return m
