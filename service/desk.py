@@ -361,7 +361,12 @@ class Desk:
                 return acts.feed_back(ticket, assisting, order.at)
             return acts.resolve(ticket, self._coordinator(ticket), order.at, self._times)
 
-        return await self._perform(order, Act.RESOLVE, content, resolved)
+        def told(_connection: sa.Connection, before: Ticket, after: Ticket) -> dict[str, Any]:
+            if after.state is not State.RESOLVED:
+                return {}
+            return {"working_s": acts.worked_s(before, order.at, self._times)}
+
+        return await self._perform(order, Act.RESOLVE, content, resolved, told)
 
     async def call_back(
         self, order: Order, *, reached: bool, solved: bool | None, grade: int | None, text: str

@@ -454,6 +454,19 @@ def resolve(ticket: Ticket, coordinator: str, at: datetime, times: Timetable) ->
     return replace(_lapsed(ticket, at), milestones=milestones)
 
 
+def worked_s(ticket: Ticket, at: datetime, times: Timetable) -> int:
+    """Return how many working seconds have gone by since the clock to resolve began, without those in
+    which it stood still (挂起)."""
+    calendar = times.calendar_of(ticket.region)
+    start = min((m.started_at for m in _own(ticket)), default=ticket.received_at)
+    stood = sum(
+        max(0, calendar.working_seconds(max(pause.at, start), pause.ended_at))
+        for pause in ticket.pauses
+        if pause.ended_at
+    )
+    return max(0, calendar.working_seconds(start, at) - stood)
+
+
 def feed_back(ticket: Ticket, assisting: str, at: datetime) -> Ticket:
     """Return the ticket with an assisting unit's part done (反馈); with it the unit has signed."""
     signed = ticket.owed(MilestoneKind.SIGN, by=assisting)
