@@ -20,7 +20,7 @@ from adapters.sources import SourceFileError
 from routing_rules.clocks import ClockFileError, load_timetable, load_year
 from routing_rules.rulebook import load
 from routing_rules.yamlfile import RuleFileError
-from service import cli_rules
+from service import cli_import, cli_learn, cli_rules
 from service.demo import living, prepare
 from service.domain.access import SYSTEM, Actor, Role
 from service.domain.calendar import SHANGHAI, Calendar
@@ -43,7 +43,9 @@ token_app = typer.Typer(no_args_is_help=True, help="Callers' tokens 令牌.")
 calendar_app = typer.Typer(no_args_is_help=True, help="Working days 工作日.")
 app.add_typer(token_app, name="token")
 app.add_typer(cli_rules.app, name="rules")
+app.add_typer(cli_learn.app, name="learn")
 app.add_typer(calendar_app, name="calendar")
+app.command("import")(cli_import.import_history)
 
 
 @app.command()
@@ -221,7 +223,10 @@ def load_calendar_year(
         return
     calendar = load_timetable(overlay).calendar
     typer.echo(f"{table.year} 年{status}安排已写入 {target}，数据到 {calendar.last}")
-    typer.echo("重启服务后生效；此前暂定的到期时间随后重新计算")
+    typer.echo(
+        f"使用此文件夹的服务约 {settings().refresh_seconds:g} 秒内自行取用，不必重启；"
+        "此前暂定的到期时间随后重新计算，每张工单留下记录"
+    )
 
 
 @app.command()

@@ -6,17 +6,18 @@ How a ticket moves: `receive` makes it from a complaint; an act reads it under a
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from functools import cache, partial
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
 
 from service import timekeeping
-from service.domain import acts
+from service.domain import acts, history
 from service.domain.access import (
     ASSIST_ACTS,
     SYSTEM,
@@ -27,18 +28,28 @@ from service.domain.access import (
     sees,
 )
 from service.domain.calendar import SHANGHAI
-from service.domain.complaint import Complaint, Contact, Kind, UnitRef, Urgency, veiled
+from service.domain.complaint import (
+    Complaint,
+    Contact,
+    Decision,
+    Kind,
+    Route,
+    UnitRef,
+    Urgency,
+    veiled,
+)
 from service.domain.deadline import parse_limit
+from service.domain.history import IMPORTED, Past, Place, Standing
 from service.domain.lifecycle import ASSISTS, FINISHED, MOVES, Act, State, move
 from service.domain.limits import Timetable
-from service.domain.ports import Router
+from service.domain.ports import Router, Unit
 from service.domain.region import covers
 from service.domain.ticket import Clock, Delivery, Event, Level, MilestoneKind, Recipient, Ticket
 from service.mishaps import findable, outcome
 from service.store import Store, StoreUnavailable, tickets
 from service.store.figures import UnitLoad, unit_loads
 from service.store.leases import LeaseLost
-from service.store.tickets import Filter, Stale, Which
+from service.store.tickets import Filter, Known, Stale, Which
 from service.timekeeping import Moved
 
 
@@ -76,6 +87,26 @@ class Receipt:
     supplemented: bool = False
 
 
+class Fate(StrEnum):
+    """What becomes of a row of a file."""
+
+    TAKEN = "taken"  # 导入
+    KNOWN = "known"  # 已在库中
+    REFUSED = "refused"  # 退回
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a row: `why` says what a person should know, in Chinese. `ticket` is None if
+    there is none of this row; `is_late` is what the next tick will supervise."""
+
+    past: Past
+    fate: Fate
+    why: tuple[str, ...] = ()
+    ticket: Ticket | None = None
+    is_late: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """Who acts on which version of which ticket, when. `key` is the Idempotency-Key, "" for none,
@@ -99,6 +130,15 @@ class Recalculated:
     moved: Sequence[Moved]
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What settling did to a batch of tickets. `last` is where the next batch goes on, None at the
+    end."""
+
+    last: int | None
+    tickets: int
+
+
 _RECALCULATED_AT_ONCE = 100
 _RACES = 3
 # How long a ticket rests that a job cannot do: what is wrong with it is looked at by a person.
@@ -106,6 +146,12 @@ _SET_ASIDE = timedelta(minutes=10)
 
 log = structlog.get_logger()
 
+_NO_SUCH_UNIT = "所写承办单位不在责任单位表中，请核对"
+_NO_SUCH_ASSIST = "所写协办单位有的不在责任单位表中，请核对"
+_NOT_ROUTED = "历史导入，由原系统派单"
+
+# The unit that a name means, written in a region on a day.
+Named = Callable[[str, str, date], Unit | None]
 # What an act makes of a ticket, done by an assisting unit or, for "", by whom it belongs to.
 Change = Callable[[Ticket, str], Ticket]
 # What an act writes besides, from the ticket before and after it; returns more for its event.
@@ -120,6 +166,25 @@ class Desk:
         self._router = router
         self._times = times
         self._aside: dict[int, datetime] = {}
+
+    @property
+    def router(self) -> Router:
+        """Return who routes now."""
+        return self._router
+
+    @property
+    def times(self) -> Timetable:
+        """Return the calendars, limits and policies by which it decides now."""
+        return self._times
+
+    def go_by(self, router: Router | None = None, times: Timetable | None = None) -> None:
+        """Decide by other rules from now on; what was decided stays.
+
+        An act that is under way may end by either. What it counted by a calendar without the year
+        that has come since is provisional, and found when it is settled again.
+        """
+        self._router = router or self._router
+        self._times = times or self._times
 
     # What comes in
 
@@ -229,6 +294,97 @@ class Desk:
 
         return work
 
+    async def imported(
+        self, source: str, file: str, sheet: str, rows: Mapping[int, str]
+    ) -> dict[int, str]:
+        """Return which rows of a file, given with their source numbers, are tickets already, each
+        with what there was to look at."""
+        found = await self._store.read(lambda c: tickets.known(c, source, set(rows.values())))
+        return {
+            row: known.finding
+            for row, number in rows.items()
+            if (known := found.get(number)) and known.place == Place(file, sheet, row)
+        }
+
+    async def take_over(
+        self, pasts: Sequence[Past], file: str, sheet: str, at: datetime, *, apply: bool
+    ) -> list[Taken]:
+        """Store rows of one source of a file of earlier years, and say of each what became of it;
+        nothing is written unless it is applied.
+
+        All of them or none: tickets, clocks and events are one transaction, and the events say which
+        row each came from. So the tickets themselves are how far an import has come, and whoever is
+        interrupted begins anew. What is there already is never changed.
+        """
+        # A file writes few names many times.
+        named = cache(self._router.named)
+        made = [self._taken_over(past, at, named) for past in pasts]
+
+        def look(connection: sa.Connection) -> list[Taken]:
+            source = pasts[0].complaint.source if pasts else ""
+            there = tickets.known(connection, source, [p.complaint.source_no for p in pasts])
+            first: dict[str, int] = {}
+            return [_fate(taken, file, sheet, there, first) for taken in made]
+
+        def work(connection: sa.Connection) -> list[Taken]:
+            found = look(connection)
+            new = [(n, t.ticket) for n, t in enumerate(found) if t.fate is Fate.TAKEN and t.ticket]
+            days = [(t.region, f"{t.received_at.astimezone(SHANGHAI):%Y%m%d}") for _, t in new]
+            for (n, ticket), no in zip(new, tickets.take_nos(connection, days), strict=True):
+                found[n] = replace(found[n], ticket=replace(ticket, no=no))
+            rows = [(t.ticket, t.past) for t in found if t.fate is Fate.TAKEN and t.ticket]
+            ids = tickets.insert_all(
+                connection, [(t, p.fingerprint) for t, p in rows], at, decision=IMPORTED
+            )
+            told = (
+                (ids[t.no], t.no, t.region, event)
+                for t, p in rows
+                for event in history.events(t, p, Place(file, sheet, p.row), at)
+            )
+            tickets.append_all(connection, list(told))
+            return found
+
+        if not apply:
+            return await self._store.read(look)
+        try:
+            return await self._store.run(work)
+        except tickets.Raced:
+            # One of the numbers was pushed meanwhile: now it is there.
+            return await self._store.run(work)
+
+    def _taken_over(self, past: Past, at: datetime, named: Named) -> Taken:
+        """Return a row with the ticket that it would make."""
+        complaint, told, findings = past.complaint, past.history, past.findings
+        is_open = told.standing is Standing.OPEN
+        on = complaint.accepted_at.astimezone(SHANGHAI).date()
+
+        def unit(name: str) -> UnitRef | None:
+            """Return the unit of a name; what is over keeps the name that the unit bore."""
+            found = named(name, complaint.region, on.replace(day=1)) if name else None
+            return UnitRef(found.code, found.name if is_open else name) if found else None
+
+        lead = unit(told.unit)
+        helping = {ref.unit: ref for name in told.assist if (ref := unit(name))}
+        assist = tuple(ref for ref in helping.values() if lead is None or ref.unit != lead.unit)
+        if told.unit and lead is None:
+            findings = (*findings, _NO_SUCH_UNIT)
+        if any(unit(name) is None for name in told.assist):
+            findings = (*findings, _NO_SUCH_ASSIST)
+        if not is_open or lead:
+            route = Route(Decision.MANUAL, None, (), 0.0, (), self._router.digest, _NOT_ROUTED)
+        else:
+            route = self._router.route(complaint)
+            if told.unit:
+                # Somebody has it: who, is for a person to find out.
+                route = replace(
+                    route, decision=Decision.MANUAL, lead=None, assist=(), reason=_NO_SUCH_UNIT
+                )
+        past = replace(past, findings=findings)
+        coordinator = self._router.coordinator(complaint.region).code
+        ticket = history.taken_over(past, route, lead, assist, coordinator, at, self._times)
+        late = any(m.due_at < at for m in ticket.owed(MilestoneKind.RESOLVE))
+        return Taken(past, Fate.TAKEN, findings, ticket, late)
+
     def _supplement(
         self, connection: sa.Connection, ticket: Ticket, complaint: Complaint, at: datetime
     ) -> Ticket:
@@ -306,7 +462,7 @@ class Desk:
         lead = self._unit("/unit", unit)
 
         def kept(connection: sa.Connection, _before: Ticket, after: Ticket) -> dict[str, Any]:
-            words = acts.ruling_words(after)
+            words = self._router.ruling_words(after.complaint)
             tickets.keep_ruling(connection, after, words, document, reason, order.by.name, order.at)
             return {"words": list(words)}
 
@@ -395,7 +551,12 @@ class Desk:
                 return acts.feed_back(ticket, assisting, order.at)
             return acts.resolve(ticket, self._coordinator(ticket), order.at, self._times)
 
-        return await self._perform(order, Act.RESOLVE, content, resolved)
+        def told(_connection: sa.Connection, before: Ticket, after: Ticket) -> dict[str, Any]:
+            if after.state is not State.RESOLVED:
+                return {}
+            return {"working_s": acts.worked_s(before, order.at, self._times)}
+
+        return await self._perform(order, Act.RESOLVE, content, resolved, told)
 
     async def call_back(
         self, order: Order, *, reached: bool, solved: bool | None, grade: int | None, text: str
@@ -582,38 +743,45 @@ class Desk:
             woken = timekeeping.wake(connection, at, self._times, which)
             return woken + timekeeping.enforce(connection, at, batch, self._router, which)
 
-        return await self._in_batches(
-            "enforce", at, work, lambda c, which: tickets.due_ids(c, at, batch, which)
-        )
-
-    async def settle(self, at: datetime, batch: int = 200) -> int:
-        """Work out a batch of clocks anew that were provisional and whose days are published by
-        now; return how many tickets there were."""
-        return await self._in_batches(
-            "settle",
-            at,
-            lambda which, c: timekeeping.settle(c, at, batch, self._times, self._router, which),
-            lambda c, which: timekeeping.provisional(c, batch, self._times, which),
-        )
-
-    async def _in_batches(
-        self,
-        job: str,
-        at: datetime,
-        work: Callable[[Which, sa.Connection], int],
-        ids: Callable[[sa.Connection, Which], list[int]],
-    ) -> int:
-        """Do a batch of a job in one transaction, or if that fails ticket by ticket; return how many
-        it did. A ticket that fails alone is left for a while, so that it holds up no other."""
         self._aside = {no: until for no, until in self._aside.items() if until > at}
         rest = Which(but=self._aside)
         found = await outcome(self._store.run(partial(work, rest)))
         if isinstance(found, int):
             return found
+        ids = await self._store.read(
+            lambda connection: tickets.due_ids(connection, at, batch, rest)
+        )
+        return await self._one_by_one(
+            "enforce", at, ids, lambda each: partial(work, Which(only=each))
+        )
+
+    async def settle(self, at: datetime, after: int = 0, batch: int = 200) -> Settled:
+        """Work out a batch of clocks anew that were provisional and whose days are published by
+        now, of tickets by id from `after` on; a ticket that fails is told of in the log."""
+        ids = await self._store.read(
+            lambda connection: timekeeping.provisional(connection, after, batch, self._times)
+        )
+
+        def work(some: Sequence[int], connection: sa.Connection) -> int:
+            return timekeeping.settle(connection, some, at, self._times, self._router)
+
+        done = await outcome(self._store.run(partial(work, ids))) if ids else 0
+        if not isinstance(done, int):
+            done = await self._one_by_one("settle", at, ids, lambda each: partial(work, [each]))
+        return Settled(ids[-1] if ids else None, done)
+
+    async def _one_by_one(
+        self,
+        job: str,
+        at: datetime,
+        ids: Sequence[int],
+        work: Callable[[int], Callable[[sa.Connection], int]],
+    ) -> int:
+        """Do a job ticket by ticket, after a batch failed; return how much it did. A ticket that fails
+        alone is left for a while, so that it holds up no other."""
         done = 0
-        for ticket_id in await self._store.read(lambda connection: ids(connection, rest)):
-            one = partial(work, Which(only=ticket_id))
-            found = await outcome(self._store.run(one))
+        for ticket_id in ids:
+            found = await outcome(self._store.run(work(ticket_id)))
             if isinstance(found, int):
                 done += found
                 continue
@@ -770,7 +938,7 @@ def may_read_contact(by: Actor, ticket: Ticket) -> bool:
 # What a ticket must have besides its state for an act to be worth offering.
 _FITS: dict[Act, Callable[[Ticket], bool]] = {
     Act.CLOSE: acts.may_close,
-    Act.REOPEN: lambda t: not t.is_counted_only,
+    Act.REOPEN: lambda t: not t.is_counted_only and t.lead is not None,
     Act.RULE: lambda t: t.sent_back > 0,
     Act.REQUEST_EXTENSION: lambda t: t.pending is None,
     Act.DECIDE_EXTENSION: lambda t: t.pending is not None,
@@ -869,6 +1037,28 @@ def _event(
     if unit is None:
         unit = ticket.lead.unit if ticket.lead else ""
     return Event(str(act), at, by.name, by.role, content, ticket.version, unit)
+
+
+def _fate(
+    taken: Taken, file: str, sheet: str, there: Mapping[str, Known], first: dict[str, int]
+) -> Taken:
+    """Return what becomes of a row, given what is in the store and where its number stood `first`
+    among the rows before it."""
+    past = taken.past
+    number, place = past.complaint.source_no, Place(file, sheet, past.row)
+    known = there.get(number)
+    if known is None:
+        row = first.setdefault(number, past.row)
+        if row == past.row:
+            return taken
+        return Taken(past, Fate.REFUSED, (f"编号与第 {row} 行相同",))
+    if known.place == place:
+        return Taken(past, Fate.KNOWN)
+    if known.place and (known.place.file, known.place.sheet) == (file, sheet):
+        return Taken(past, Fate.REFUSED, (f"编号与第 {known.place.row} 行相同",))
+    if past.fingerprint in known.fingerprints:
+        return Taken(past, Fate.KNOWN)
+    return Taken(past, Fate.REFUSED, (f"库中已有此编号的工单 {known.no}，内容不同，未作改动",))
 
 
 def _plain(value: Any) -> Any:

@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -15,14 +13,17 @@ from service.metrics import Metrics
 from service.mishaps import findable, outcome
 from service.polling import Poller
 from service.store import StoreUnavailable
+from service.wiring import Refresh
 
 _BATCH = 1000
 # Clocks are slewed by milliseconds; what is more than this was set.
 _JUMP_S = 2.0
-# How often the lease of who polls is renewed, and each source looked at whether it is due.
-_POLL_S = 1.0
 
 log = structlog.get_logger()
+
+
+async def _nothing_new() -> bool:
+    return False
 
 
 class Jobs:
@@ -30,6 +31,8 @@ class Jobs:
 
     APScheduler waits for a time on the wall, and would stand still after that was set back: a watch
     on the monotonic clock notices and sets it going again.
+
+    `refresh` brings the rules up to date and tells whether the calendar has changed.
     """
 
     def __init__(
@@ -39,6 +42,9 @@ class Jobs:
         tick_seconds: float,
         metrics: Metrics,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        refresh: Refresh = _nothing_new,
+        refresh_seconds: float = 10.0,
         poller: Poller | None = None,
     ) -> None:
         self._desk = desk
@@ -46,63 +52,54 @@ class Jobs:
         self._tick_s = tick_seconds
         self._metrics = metrics
         self._monotonic = monotonic
+        self._refresh = refresh
         self._poller = poller
-        self._ended = asyncio.Event()
-        self._polling: list[asyncio.Task[None]] = []
         self._seen = (now(), monotonic())
         self._settled = False
+        self._settle_again = False
         self._stopping = False
-        self._working = asyncio.Lock()
+        self._working, self._looking = asyncio.Lock(), asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC)
-        self._enforcing = self._scheduler.add_job(
-            self._tick,
-            "interval",
-            seconds=tick_seconds,
-            id="enforce",
-            coalesce=True,
-            max_instances=1,
-            misfire_grace_time=None,
-        )
+        self._jobs = [
+            self._scheduler.add_job(
+                tick,
+                "interval",
+                seconds=seconds,
+                id=name,
+                coalesce=True,
+                max_instances=1,
+                misfire_grace_time=None,
+            )
+            for name, tick, seconds in (
+                ("enforce", self._tick, tick_seconds),
+                ("refresh", self._look, refresh_seconds),
+            )
+        ]
 
     def start(self) -> None:
         """Begin to tick."""
         self._scheduler.start()
         self._watching = asyncio.create_task(self._watch())
         if self._poller:
-            ticks: list[Callable[[], Awaitable[object]]] = [self._poller.lead]
-            ticks += [partial(self._poller.pull, name) for name in self._poller.sources]
-            for tick in ticks:
-                self._polling.append(asyncio.create_task(self._poll(tick)))
+            self._poller.start()
 
     async def stop(self) -> None:
         """Stop ticking; the transaction that is under way is finished, and none begins after it."""
         self._stopping = True
         if self._watching:
             self._watching.cancel()
-        async with self._working:
+        async with self._working, self._looking:
             self._scheduler.shutdown(wait=False)
-        self._ended.set()
         if self._poller:
             await self._poller.stop()
-        await asyncio.gather(*self._polling)
-
-    async def _poll(self, tick: Callable[[], Awaitable[object]]) -> None:
-        """Do one thing of the poller about every second by the monotonic clock: each source by itself,
-        so that one that is slow keeps no other waiting, and the lease apart from them all."""
-        while not self._ended.is_set():
-            try:
-                await tick()
-            except Exception as error:  # noqa: BLE001 as above
-                log.error("poll.tick_failed", **findable(error))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), _POLL_S)
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._tick_s)
             if self.watch_clock():
-                self._enforcing.modify(next_run_time=datetime.now(UTC))
+                for job in self._jobs:
+                    job.modify(next_run_time=datetime.now(UTC))
 
     async def _tick(self) -> None:
         async with self._working:
@@ -110,6 +107,20 @@ class Jobs:
                 await self.enforce()
             except Exception as error:  # noqa: BLE001 what was not foreseen ends one tick, not all
                 log.error("tick.failed", **findable(error))
+
+    async def _look(self) -> None:
+        """Bring the rules up to date; after a new calendar, what was provisional is worked out, and
+        once more when acts that began by the old one are over."""
+        if self._settle_again:
+            self._settled = self._settle_again = False
+        try:
+            async with self._looking:
+                if not self._stopping and await self._refresh():
+                    self._settled, self._settle_again = False, True
+        except StoreUnavailable as error:
+            log.warning("refresh.store_unavailable", error=str(error))
+        except Exception as error:  # noqa: BLE001 what was not foreseen ends one look, not all
+            log.error("refresh.failed", **findable(error))
 
     def watch_clock(self) -> float:
         """Return by how many seconds the wall clock was set back since the last look, 0 if it was
@@ -129,21 +140,33 @@ class Jobs:
         return back
 
     async def _settle(self) -> None:
-        """Work out, once after a start, what was provisional. What goes wrong with it is no reason
-        for clocks not to run: it is tried again with the next tick."""
+        """Work out what was provisional, after a start and after a new calendar. What goes wrong with
+        it is no reason for clocks not to run: it is tried again with the next tick."""
         if self._settled:
             return
 
         async def settle() -> int:
-            total = 0
-            while done := await self._desk.settle(self._now()):
-                total += done
+            total, after = 0, 0
+            while not self._stopping:
+                batch = await self._desk.settle(self._now(), after)
+                total += batch.tickets
+                if batch.last is None:
+                    break
+                after = batch.last
             return total
 
-        found = await outcome(settle())
-        self._settled = isinstance(found, int)
+        # Before and not after: a calendar that comes meanwhile says that there is more.
+        self._settled = True
+        try:
+            found = await outcome(settle())
+        except StoreUnavailable:
+            self._settled = False
+            raise
         if isinstance(found, Exception):
+            self._settled = False
             log.error("settle.failed", **findable(found))
+        elif found:
+            log.info("settle.done", tickets=found)
 
     async def enforce(self) -> int:
         """Bring every due milestone up to date; return how many there were."""

@@ -56,6 +56,7 @@ ACTS: dict[str, str] = {
     "recalculated": "重算时限",
     "merged_here": "并入",
     "read_contact": "查看联系方式",
+    "imported": "历史导入",
     "queue": "查看队列",
     "overview": "查看总览",
     "sources": "查看来源",

@@ -18,6 +18,7 @@ from service.domain.limits import Timetable
 from service.jobs import Jobs
 from service.metrics import Metrics
 from service.polling import Poller
+from service.refresh import Freshness
 from service.store import open_store
 from service.wiring import Callers, KeptFigures, Wiring
 
@@ -41,32 +42,36 @@ def wire(
     """
     rulebook, times = rules or (load(settings.rules), load_timetable(settings.rules))
     store = open_store(settings.database_url)
+    desk = Desk(store, rulebook, times)
     return Wiring(
-        desk=Desk(store, rulebook, times),
+        desk=desk,
         store=store,
-        router=rulebook,
         gazetteer=rulebook.gazetteer,
-        times=times,
         sources=load_sources(settings.sources),
         adapters={name: adapter(rulebook.gazetteer) for name, adapter in ADAPTERS.items()},
         metrics=Metrics(),
         callers=Callers(store),
         figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
+        refresh=Freshness(store, desk, rulebook, settings.rules).look,
         now=clock,
     )
 
 
 def build(parts: Wiring, settings: Settings) -> FastAPI:
-    """Return the application around these parts. It migrates when it starts, then ticks."""
+    """Return the application around these parts. When it starts it migrates and takes in rulings and
+    calendars, then ticks."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await parts.store.migrate()
+        await parts.refresh()
         jobs = Jobs(
             parts.desk,
             parts.now,
             settings.tick_seconds,
             parts.metrics,
+            refresh=parts.refresh,
+            refresh_seconds=settings.refresh_seconds,
             poller=Poller(
                 parts.desk, parts.store, parts.sources, parts.adapters, parts.now, os.environ
             ),

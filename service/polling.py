@@ -8,11 +8,12 @@ written, whoever reads on; a page that was not is asked for again.
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 import structlog
@@ -32,6 +33,8 @@ from service.store import Store, StoreUnavailable, polls
 from service.store.leases import Candidate, LeaseLost
 from service.store.polls import KnownPage, PollState, Rejected
 
+# How often the lease is renewed, and each source looked at whether it is due.
+_TICK_S = 1.0
 # A round that is longer goes on with the next tick.
 _PAGES_A_TURN = 20
 # The list's first page and its last one are what a quiet round asks for; a few more cost nothing.
@@ -63,6 +66,12 @@ class _Row:
     problems: tuple[FieldProblem, ...] = ()
 
 
+class _Moved(Protocol):
+    """Where a page leads, given which of its rows were new and whether all of it is tickets now."""
+
+    def __call__(self, new: Sequence[_Row], *, whole: bool) -> tuple[PollState, bool]: ...
+
+
 class Poller:
     """Reads the lists of some sources. `secrets` is where the variables that they name are found."""
 
@@ -89,11 +98,25 @@ class Poller:
         self._asking: set[asyncio.Task[Answer]] = set()
         self._busy = {name: asyncio.Lock() for name in self._polled}
         self._stopping = False
+        self._ended = asyncio.Event()
+        self._ticking: list[asyncio.Task[None]] = []
 
-    @property
-    def sources(self) -> Sequence[str]:
-        """Return the names of the sources that are read."""
-        return tuple(self._polled)
+    def start(self) -> None:
+        """Begin. The lease and each source have a loop of their own: one that is slow keeps no other
+        waiting."""
+        ticks: list[Callable[[], Awaitable[object]]] = [self.lead]
+        ticks += [partial(self.pull, name) for name in self._polled]
+        self._ticking = [asyncio.create_task(self._tick(tick)) for tick in ticks]
+
+    async def _tick(self, tick: Callable[[], Awaitable[object]]) -> None:
+        while not self._ended.is_set():
+            try:
+                await tick()
+            except Exception as error:  # noqa: BLE001 what was not foreseen ends one turn, not all
+                log.error("poll.tick_failed", **findable(error))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await self._ended.wait()
 
     async def lead(self) -> bool:
         """Hold the lease or stand for it, about once a second; return whether it is held."""
@@ -133,6 +156,7 @@ class Poller:
         """Leave off: no page is asked for any more, one that came is written, the next replica may
         begin at once."""
         self._stopping = True
+        self._ended.set()
         for task in self._asking:
             task.cancel()
         for busy in self._busy.values():
@@ -140,6 +164,7 @@ class Poller:
                 pass
         with suppress(StoreUnavailable):  # then it ends by itself, three seconds later
             await self._lease.give_up()
+        await asyncio.gather(*self._ticking)
         await self._http.close()
 
     async def _pull(self, source: Source, term: int) -> int:
@@ -201,23 +226,43 @@ class Poller:
             reading.state = state
             return 0, over
         now = self._now()
-        texts = page_rows(answer.body, answer.headers.get("content-type", ""), poll.items)
+        # A long answer takes its time to read; others are served meanwhile.
+        texts = await asyncio.to_thread(
+            page_rows, answer.body, answer.headers.get("content-type", ""), poll.items
+        )
         rows = []
         for text in texts:
             rows.append(self._row(source, poll, text, now))
             await asyncio.sleep(0)
-        good = [row for row in rows if row.complaint is not None]
-        bad = [row for row in rows if row.complaint is None]
-        digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
         times = [row.moment for row in rows if row.moment and row.moment <= now + CLOCK_SKEW]
         newest = max(times, default=None)
-        misread: list[Misread] = []
-        outcome: list[tuple[PollState, bool, int]] = []
+        digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+        def moved(new: Sequence[_Row], *, whole: bool) -> tuple[PollState, bool]:
+            news = min((row.moment for row in new if row.moment), default=None)
+            page = Page(len(rows), newest, digest, news)
+            kept = _known(answer, page) if whole and len(times) == len(rows) else None
+            return self._moved(reading.state, poll, page, key, kept)
+
+        reading.state, over, new = await self._write(source, rows, moved, term, now)
+        return new, over
+
+    async def _write(
+        self, source: Source, rows: Sequence[_Row], moved: _Moved, term: int, now: datetime
+    ) -> tuple[PollState, bool, int]:
+        """Write the tickets of a page and the place it leads to in one transaction; return that, whether
+        the round is over, and how many rows were new.
+
+        Raises Misread if the page leads nowhere; what came is written all the same.
+        """
+        good = [row for row in rows if row.complaint]
+        bad = [row for row in rows if not row.complaint]
+        # Of the transaction that holds: one that is tried again leaves nothing.
+        outcome: list[tuple[PollState, bool, int] | Misread] = []
 
         def also(connection: sa.Connection, receipts: Sequence[Receipt | Exception]) -> None:
-            misread.clear()
             outcome.clear()
-            failed = _failures(good, receipts)
+            failed = _failures(source, good, receipts)
             refused = [*bad, *failed]
             first = polls.reject(connection, [_rejected(source, row) for row in refused], now)
             done = [receipt for receipt in receipts if isinstance(receipt, Receipt)]
@@ -229,28 +274,22 @@ class Poller:
                 for row, receipt in zip(good, receipts, strict=True)
                 if isinstance(receipt, Receipt) and not receipt.duplicate
             ]
-            news = min((row.moment for row in new if row.moment), default=None)
-            page = Page(len(rows), newest, digest, news)
-            kept = (
-                _known(answer, page) if not bad and not failed and len(times) == len(rows) else None
-            )
             try:
-                state, over = self._moved(reading.state, poll, page, key, kept)
+                state, over = moved(new, whole=not refused)
             except Misread as error:
-                # What came is good all the same.
-                misread.append(error)
+                outcome.append(error)
                 return
             polls.save(connection, state, term)
             outcome.append((state, over, len(new)))
 
         arrivals = [(row.complaint, row.fingerprint) for row in good if row.complaint]
         await self._desk.receive_all(arrivals, now, also)
-        if misread:
-            raise misread[0]
-        ((reading.state, over, new),) = outcome
         if bad:
             log.warning("poll.rejected", source=source.name, rows=len(bad))
-        return new, over
+        (found,) = outcome
+        if isinstance(found, Misread):
+            raise found
+        return found
 
     async def _ask(self, poll: Poll, params: Mapping[str, str], known: KnownPage | None) -> Answer:
         headers = {"Accept": "application/json"}
@@ -368,7 +407,7 @@ class Poller:
                 found: Sequence[_Row] = good,
                 at: datetime = now,
             ) -> None:
-                failed = {row.text for row in _failures(found, receipts)}
+                failed = {row.text for row in _failures(source, found, receipts)}
                 bodies = [row.text for row in found if row.text not in failed]
                 polls.settle(connection, source.name, [_digest(text) for text in bodies], at)
 
@@ -422,12 +461,14 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _failures(rows: Sequence[_Row], receipts: Sequence[Receipt | Exception]) -> list[_Row]:
+def _failures(
+    source: Source, rows: Sequence[_Row], receipts: Sequence[Receipt | Exception]
+) -> list[_Row]:
     """Return the rows that failed in the desk, as rejected ones."""
     failed = []
     for row, receipt in zip(rows, receipts, strict=True):
         if isinstance(receipt, Exception):
-            log.error("poll.row_failed", source="", **findable(receipt))
+            log.error("poll.row_failed", source=source.name, **findable(receipt))
             failed.append(replace(row, complaint=None, problems=(_UNFORESEEN,)))
     return failed
 

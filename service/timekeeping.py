@@ -173,30 +173,27 @@ def recalculate(
 
 def settle(
     connection: sa.Connection,
+    ids: Sequence[int],
     at: datetime,
-    batch: int,
     times: Timetable,
     router: Router,
-    which: Which = EVERY,
 ) -> int:
-    """Work out clocks anew that were provisional and whose days are published by now, each by the
-    limit that it has; return how many tickets there were."""
-    ids = provisional(connection, batch, times, which)
+    """Work out the clocks of tickets anew, each by the limit that it has; return how many tickets
+    there were."""
     found = tickets.claim(connection, ids)
     recalculate(connection, found, SYSTEM, at, times, router, limits_too=False)
     return len(found)
 
 
-def provisional(
-    connection: sa.Connection, batch: int, times: Timetable, which: Which = EVERY
-) -> list[int]:
-    """Return the ids of tickets with clocks that `settle` would work out anew."""
+def provisional(connection: sa.Connection, after: int, batch: int, times: Timetable) -> list[int]:
+    """Return the ids, in order from `after` on, of tickets with clocks that were provisional and whose
+    days are published by now."""
     calendar = times.calendar
     first, last = (
         datetime.combine(calendar.first, time(), SHANGHAI),
         datetime.combine(calendar.last, time.max, SHANGHAI),
     )
-    return tickets.provisional_ids(connection, first, last, batch, which)
+    return tickets.provisional_ids(connection, first, last, after, batch)
 
 
 def _plain(change: Moved) -> dict[str, Any]:

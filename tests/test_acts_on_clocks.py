@@ -475,7 +475,8 @@ def test_a_ruling_dispatches_and_is_kept_as_a_precedent(in_store: Run) -> None:
         assert (ticket.lead and ticket.lead.unit, ticket.ruled) == (HOUSING.code, HOUSING.code)
         (ruling,) = await store.read(tickets.rulings)
         assert (ruling.unit, ruling.region, ruling.document) == (HOUSING.code, "360732", "三定方案")
-        assert ruling.words == ("执照",)
+        assert ruling.words == ("排骨", "短斤少两")
+        assert (await last_event(d, ticket))["words"] == ["排骨", "短斤少两"]
 
     in_store(scenario)
 
@@ -737,13 +738,38 @@ def test_a_provisional_due_date_is_worked_out_again_when_its_year_is_there(in_st
         own = clock(ticket, RESOLVE)
         assert own.provisional
         assert own.due_at == at("2027-01-05 17:30")
-        assert await d.settle(at("2026-12-30 09:00")) == 0
+        assert (await d.settle(at("2026-12-30 09:00"))).last is None
         later = Desk(store, ToldRouter(assisted=False), with_year(TIMES))
-        assert await later.settle(at("2026-12-30 09:00")) == 1
+        settled = await later.settle(at("2026-12-30 09:00"))
+        assert (settled.last, settled.tickets) == (ticket.id, 1)
+        assert (await later.settle(at("2026-12-30 09:00"), ticket.id)).last is None
         own = clock(await d.ticket(ticket.no, ADMIN), RESOLVE)
         assert not own.provisional
         assert own.due_at == at("2027-01-11 17:30")
         assert (await d.history(ticket.no, ADMIN))[-1].act == "recalculated"
-        assert await later.settle(at("2026-12-30 09:00")) == 0
+        assert (await later.settle(at("2026-12-30 09:00"))).last is None
+
+    in_store(scenario)
+
+
+def test_what_ends_with_the_lead_this_year_does_not_wait_for_the_next_ones_calendar(
+    in_store: Run,
+) -> None:
+    """An assisting unit's own days reach into next year, the lead's due date does not: no day of
+    next year matters, and settling has nothing to come back to for ever."""
+
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = (await d.receive(complaint(accepted_at=at("2026-12-24 09:12")), "f", NOW)).ticket
+        ticket = await d.dispatch(
+            order(ticket, DISPATCHER, "2026-12-30 09:00"),
+            unit=MARKET.code,
+            assist=[HOUSING.code],
+            reason="请协助",
+        )
+        assert clock(ticket, RESOLVE).due_at == at("2026-12-31 17:30")
+        assert helping(ticket, RESOLVE).due_at == at("2026-12-31 17:30")
+        assert not helping(ticket, RESOLVE).provisional
+        assert (await d.settle(at("2026-12-30 09:00"))).last is None
 
     in_store(scenario)

@@ -121,28 +121,28 @@ class MergedLink(BaseModel):
 class SupervisionOut(BaseModel):
     """A 督办 of the ticket: a person's, or a step that time brought (`auto`)."""
 
-    level: Level
+    level: Annotated[
+        Level | Literal["bulletin"], Field(description="`bulletin` 通报 is brought by time alone")
+    ]
     at: Moment
+    unit: Annotated[str, Field(description="Whose clock ran out; empty for a person's")]
     text: str
     auto: bool
 
     @classmethod
     def of(cls, ticket: Ticket) -> "list[SupervisionOut]":
         """Return every supervision of a ticket, the first one first."""
-        found = [cls(level=s.level, at=s.at, text=s.text, auto=False) for s in ticket.supervision]
-        found += [
-            cls(level=level, at=step.at, text="", auto=True)
-            for milestone in ticket.milestones
-            for step in milestone.course[: milestone.done]
-            if (level := _LEVELS.get(step.measure))
+        return [
+            cls(level=_LEVELS[s.measure], at=s.at, unit=s.unit, text=s.text, auto=not s.by)
+            for s in ticket.supervised
         ]
-        return sorted(found, key=lambda each: each.at)
 
 
-_LEVELS: dict[Measures | None, Level] = {
+_LEVELS: dict[Measures, Level | Literal["bulletin"]] = {
     Measures.SUPERVISE: Level.ORDINARY,
     Measures.YELLOW: Level.YELLOW,
     Measures.RED: Level.RED,
+    Measures.BULLETIN: "bulletin",
 }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, ClassVar, Protocol
 
 from service.domain.complaint import Complaint, Kind, Route, Urgency
@@ -28,6 +28,11 @@ class Router(Protocol):
         """Return where the complaint goes; pure, no I/O."""
         ...
 
+    def ruling_words(self, complaint: Complaint) -> Sequence[str]:
+        """Return the words by which a ruling (裁定) on a complaint is found again, none where there are
+        too few; none of them is a name."""
+        ...
+
     def unit(self, code: str) -> Unit | None:
         """Return the unit with this code, or None."""
         ...
@@ -38,6 +43,11 @@ class Router(Protocol):
 
     def coordinator(self, region: str) -> Unit:
         """Return the unit that runs the hotline of a region: it sorts, calls back and supervises."""
+        ...
+
+    def named(self, name: str, region: str, on: date) -> Unit | None:
+        """Return the unit that answers today for the one that bore a name, written in a region on
+        a day, or None."""
         ...
 
 
@@ -116,12 +126,15 @@ class Adapter(Protocol):
 
     `FIELDS` has the channel's canonical names with their Chinese labels, `NUMBER` that of the source's
     own number, `TIMES` those of the complaint's `accepted_at` and, where the channel has them,
-    `clock_from` and `sender_due_at`.
+    `clock_from` and `sender_due_at`. For files of earlier years `NEEDED` says of which fields one
+    must be a column, and `ALSO` what columns are called besides, separated by spaces.
     """
 
     NUMBER: ClassVar[str]
     FIELDS: ClassVar[Mapping[str, str]]
     TIMES: ClassVar[Mapping[str, str]]
+    NEEDED: ClassVar[Sequence[Sequence[str]]]
+    ALSO: ClassVar[Mapping[str, str]]
 
     def __init__(self, gazetteer: Gazetteer) -> None: ...
 

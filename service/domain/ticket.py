@@ -166,6 +166,26 @@ class Supervision:
     by: str
 
 
+# What each level is among the measures that time brings.
+_LEVEL_IS = {
+    Level.ORDINARY: Measures.SUPERVISE,
+    Level.YELLOW: Measures.YELLOW,
+    Level.RED: Measures.RED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Supervised:
+    """A supervision (督办) of a ticket, whoever or whatever began it. `measure` is no reminder; `unit`
+    is whom it presses, `by` who began it, "" for time."""
+
+    measure: Measures
+    at: datetime
+    unit: str = ""
+    text: str = ""
+    by: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """A complaint that was received, where it stands and what is owed.
@@ -232,6 +252,22 @@ class Ticket:
         )
 
     @property
+    def supervised(self) -> tuple[Supervised, ...]:
+        """Return every supervision (督办) that a person or time began, a bulletin (通报) too, the first
+        one first."""
+        people = [Supervised(_LEVEL_IS[s.level], s.at, "", s.text, s.by) for s in self.supervision]
+        time: dict[tuple[object, ...], Supervised] = {}
+        for m in self.milestones:
+            for step in m.course[: m.done]:
+                if step.measure in {None, Measures.REMIND}:
+                    continue
+                # A clock that was handed on has behind it what came to the unit before.
+                which = (m.kind, m.clock, m.redo, m.unit if m.assisting else "")
+                pressed = Supervised(step.measure, step.at, m.unit)
+                time.setdefault((which, step.measure, step.at), pressed)
+        return tuple(sorted((*people, *time.values()), key=lambda each: each.at))
+
+    @property
     def stage(self) -> Stage:
         """Return the worst stage among what is still owed."""
         order = list(Stage)
@@ -243,7 +279,7 @@ class Event:
     """Something that happened to a ticket; never changed, never deleted.
 
     `act` is an Act's name or one of: received, supplemented, stage, recalculated, merged_here,
-    read_contact. `at` is when it happened: for a stage the time at which it was due;
+    read_contact, imported. `at` is when it happened: for a stage the time at which it was due;
     `content` is what the act carried, JSON-able, without personal data of the citizen other than
     what an official wrote.
     """

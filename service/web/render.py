@@ -34,6 +34,7 @@ _templates.globals.update(
     ROLES=labels.ROLES,
     MILESTONES=labels.MILESTONES,
     STAGES=labels.STAGES,
+    MEASURES=labels.MEASURES,
     OUTCOMES=labels.OUTCOMES,
     DECISIONS=labels.DECISIONS,
     CLOCKS=words.CLOCKS,
