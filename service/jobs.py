@@ -95,6 +95,8 @@ class Jobs:
                     job.modify(next_run_time=datetime.now(UTC))
 
     async def _tick(self) -> None:
+        if self._stopping:
+            return  # whoever waits when the scheduler is shut down is cancelled
         async with self._working:
             try:
                 await self.enforce()
@@ -104,11 +106,13 @@ class Jobs:
     async def _look(self) -> None:
         """Bring the rules up to date; after a new calendar, what was provisional is worked out, and
         once more when acts that began by the old one are over."""
+        if self._stopping:
+            return
         if self._settle_again:
             self._settled = self._settle_again = False
         try:
             async with self._looking:
-                if not self._stopping and await self._refresh():
+                if await self._refresh():
                     self._settled, self._settle_again = False, True
         except StoreUnavailable as error:
             log.warning("refresh.store_unavailable", error=str(error))
