@@ -9,12 +9,13 @@ import sqlalchemy as sa
 
 from service.domain.lifecycle import FINISHED, Act
 from service.domain.region import prefix
-from service.domain.ticket import MilestoneKind, Outcome, Stage
-from service.store.tables import EventRow, MilestoneRow, TicketRow, metadata
+from service.domain.ticket import DeliveryState, MilestoneKind, Outcome, Stage
+from service.store.tables import DeliveryRow, EventRow, MilestoneRow, TicketRow, metadata
 
 _t = metadata.tables[TicketRow.__tablename__].c
 _m = metadata.tables[MilestoneRow.__tablename__].c
 _e = metadata.tables[EventRow.__tablename__].c
+_d = metadata.tables[DeliveryRow.__tablename__].c
 
 # Of each thing that is owed for a ticket one clock counts: the governing one, and of the lead. What
 # an assisting unit does is part of the same thing.
@@ -47,6 +48,8 @@ class Figures:
     callbacks: Sequence[tuple[Labels, int]]
     oldest_overdue: Sequence[tuple[Labels, datetime]]
     next_step: datetime | None
+    deliveries: Sequence[tuple[Labels, int]] = ()
+    oldest_delivery: datetime | None = None
 
 
 def figures(connection: sa.Connection, at: datetime) -> Figures:
@@ -94,6 +97,12 @@ def figures(connection: sa.Connection, at: datetime) -> Figures:
         ],
         next_step=connection.execute(
             sa.select(sa.func.min(_m.next_at)).where(_m.next_at.is_not(None))
+        ).scalar(),
+        deliveries=_count(connection, _d.state),
+        oldest_delivery=connection.execute(
+            sa.select(sa.func.min(_d.created_at)).where(
+                _d.state == sa.literal_column(f"'{DeliveryState.PENDING}'")
+            )
         ).scalar(),
     )
 
