@@ -88,7 +88,9 @@ class Outbound:
                 verify=ssl.create_default_context(),
                 follow_redirects=False,
                 trust_env=False,
-                timeout=self._timeout_s,
+                # TCP and TLS end by themselves before the whole does: cut off from outside in a
+                # handshake, the library leaves the socket open until it is collected.
+                timeout=httpx.Timeout(self._timeout_s, connect=self._timeout_s * 0.45),
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
                 headers={"User-Agent": "banjie", "Content-Type": "application/json"},
             )
