@@ -206,7 +206,7 @@ class DeliveryRow(SQLModel, table=True):
     __tablename__ = "deliveries"
     __table_args__ = (
         # What is to leave, by where it goes to; the few that wait, however many have left.
-        _where("ix_deliveries_destination", ("destination", "next_at"), "state = 'pending'"),
+        _where("ix_deliveries_destination", ("destination", "next_at", "id"), "state = 'pending'"),
         # Whether an earlier one of the same ticket to the same destination still waits.
         sa.Index("ix_deliveries_ticket_id", "ticket_id", "destination", "state", "id"),
         sa.Index("ix_deliveries_state", "state", "id"),

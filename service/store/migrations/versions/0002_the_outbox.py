@@ -34,7 +34,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_deliveries_destination",
         "deliveries",
-        ["destination", "next_at"],
+        ["destination", "next_at", "id"],
         postgresql_where=_PENDING,
         sqlite_where=_PENDING,
     )
