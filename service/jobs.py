@@ -11,6 +11,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from service.desk import Desk
 from service.metrics import Metrics
 from service.mishaps import findable, outcome
+from service.outbox import Outbox
 from service.store import StoreUnavailable
 from service.wiring import Refresh
 
@@ -44,8 +45,10 @@ class Jobs:
         *,
         refresh: Refresh = _nothing_new,
         refresh_seconds: float = 10.0,
+        outbox: Outbox | None = None,
     ) -> None:
         self._desk = desk
+        self._outbox = outbox
         self._now = now
         self._tick_s = tick_seconds
         self._metrics = metrics
@@ -75,8 +78,10 @@ class Jobs:
         ]
 
     def start(self) -> None:
-        """Begin to tick."""
+        """Begin to tick. The outbox has a loop of its own: what is told there waits for nobody."""
         self._scheduler.start()
+        if self._outbox:
+            self._outbox.start(self._tick_s)
         self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -86,6 +91,8 @@ class Jobs:
             self._watching.cancel()
         async with self._working, self._looking:
             self._scheduler.shutdown(wait=False)
+        if self._outbox:
+            await self._outbox.stop()
 
     async def _watch(self) -> None:
         while True:
