@@ -208,9 +208,11 @@ class Matcher:
 
     def places(self, text: str) -> dict[str, list[tuple[int, int]]]:
         """Return where the words stand in a text in `plain` form that some rule listens for."""
+        found = self._found(text, 0)
         return {
             self._terms[term]: [(start, end) for start, end, _ in spans]
-            for term, spans in self._found(text, 0).items()
+            for term in found.terms
+            if (spans := found.spans(term))
         }
 
     def hits(self, text: str, title_chars: int = 0) -> list[Hit]:

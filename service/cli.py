@@ -16,6 +16,7 @@ import typer
 import uvicorn
 import yaml
 
+from adapters.outbound import SecretMissing
 from adapters.sources import SourceFileError
 from routing_rules.clocks import ClockFileError, load_timetable, load_year
 from routing_rules.rulebook import load
@@ -298,6 +299,8 @@ def main() -> None:
         fail(str(error), error.code)
     except (RuleFileError, ClockFileError, SourceFileError) as error:
         fail(f"规则或配置无法加载，已停止：{error}", 1)
+    except SecretMissing as error:
+        fail(f"设置有误：{error}", 2)
     except BadDatabaseUrl as error:
         fail(f"设置有误：BANJIE_DATABASE_URL：{error}", 2)
     except StoreUnavailable as error:
@@ -333,7 +336,8 @@ def _log_as_json(level: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for noisy in ("alembic", "httpx"):
+    # They would tell of every tick and request; what one finds is told by ours.
+    for noisy in ("alembic", "apscheduler", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[

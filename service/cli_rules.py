@@ -18,6 +18,7 @@ from routing_rules.clocks import ClockFileError, load_timetable
 from routing_rules.derive import clause_file, derive, refusal, render
 from routing_rules.evaluate import complaint_from, evaluate
 from routing_rules.readable import Unreadable
+from routing_rules.receivers import load_receivers
 from routing_rules.rulebook import Rulebook, load
 from service.domain.complaint import Route
 from service.domain.region import covers
@@ -65,10 +66,13 @@ def check_rules(as_json: AsJson = False) -> None:
     except ClockFileError as error:
         raise Refused(str(error), 1) from error
     sources = load_sources(settings().sources)
+    receivers: list[str] = []
     proofs: list[Proof] = []
 
     def clocks(book: Rulebook) -> Iterable[checking.Finding]:
         proofs.append(prove(times, _world(book, (source.channel for source in sources.values()))))
+        # Of another file, and known by the same table of units.
+        receivers.extend(load_receivers(book, overlay))
         return proofs[-1].findings
 
     findings = checking.check(overlay, [clocks])
@@ -94,7 +98,7 @@ def check_rules(as_json: AsJson = False) -> None:
         grave = sum(f.grave for f in findings)
         typer.echo(
             f"{len(times.limits.rules)} 条时限（{sum(proof.tried for proof in proofs)} 种组合已逐一核对），"
-            f"日历到 {times.calendar.last}，{len(sources)} 个来源；"
+            f"日历到 {times.calendar.last}，{len(sources)} 个来源，{len(receivers)} 个单位系统；"
             f"{grave} 个错误，{len(findings) - grave} 个提示"
         )
     if any(f.grave for f in findings):

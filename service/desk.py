@@ -18,6 +18,7 @@ import structlog
 
 from service import timekeeping
 from service.domain import acts, history
+from service.domain import delivery as leaving
 from service.domain.access import (
     ASSIST_ACTS,
     SYSTEM,
@@ -44,9 +45,19 @@ from service.domain.lifecycle import ASSISTS, FINISHED, MOVES, Act, State, move
 from service.domain.limits import Timetable
 from service.domain.ports import Router, Unit
 from service.domain.region import covers
-from service.domain.ticket import Clock, Delivery, Event, Level, MilestoneKind, Recipient, Ticket
+from service.domain.ticket import (
+    Clock,
+    Delivery,
+    Event,
+    Level,
+    MilestoneKind,
+    Recipient,
+    Ticket,
+    Word,
+)
 from service.mishaps import findable, outcome
-from service.store import Store, StoreUnavailable, tickets
+from service.store import Store, StoreUnavailable, deliveries, tickets
+from service.store.deliveries import Receivers
 from service.store.figures import UnitLoad, unit_loads
 from service.store.leases import LeaseLost
 from service.store.tickets import Filter, Known, Stale, Which
@@ -161,10 +172,21 @@ Also = Callable[[sa.Connection, Ticket, Ticket], dict[str, Any]]
 class Desk:
     """Every change to a ticket goes through here."""
 
-    def __init__(self, store: Store, router: Router, times: Timetable) -> None:
+    def __init__(
+        self,
+        store: Store,
+        router: Router,
+        times: Timetable,
+        receivers: Receivers | None = None,
+        committed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`receivers` are the outside systems that are told, by destination; `committed` is called
+        after each transaction, for whoever sends what it wrote."""
         self._store = store
         self._router = router
         self._times = times
+        self._receivers = receivers or {}
+        self._committed = committed
         self._aside: dict[int, datetime] = {}
 
     @property
@@ -202,10 +224,12 @@ class Desk:
         # Routed before the transaction: a pure function has no business under a lock.
         receiving = self._receiving(complaint, fingerprint, at, by)
         try:
-            return await self._store.run(receiving)
+            receipt = await self._store.run(receiving)
         except tickets.Raced:
             # The same number came twice at once and the other was first: now it is there.
-            return await self._store.run(receiving)
+            receipt = await self._store.run(receiving)
+        self._committed()
+        return receipt
 
     async def receive_all(
         self,
@@ -247,7 +271,7 @@ class Desk:
         apart = False
         for _ in range(_RACES):
             try:
-                return await self._store.run(partial(page, apart=apart))
+                receipts = await self._store.run(partial(page, apart=apart))
             except tickets.Raced:
                 continue  # another was first with one of them: now it is there
             except (StoreUnavailable, LeaseLost):
@@ -258,6 +282,9 @@ class Desk:
                 # One of them did it, and the others are well.
                 log.error("page.failed", **findable(error))
                 apart = True
+            else:
+                self._committed()
+                return receipts
         raise StoreUnavailable("raced")
 
     def _receiving(
@@ -290,6 +317,7 @@ class Desk:
             if ticket.state is State.DISPATCHED:
                 auto = {"unit": ticket.lead and ticket.lead.unit, "auto": True}
                 tickets.append(connection, ticket, _event(Act.DISPATCH, ticket, SYSTEM, at, auto))
+            self._deliver(connection, ticket, at, *leaving.on_arrival(ticket))
             return Receipt(ticket)
 
         return work
@@ -390,7 +418,7 @@ class Desk:
     ) -> Ticket:
         """Write what a changed body adds, and what it says otherwise than the first one."""
         old = ticket.complaint
-        current = timekeeping.caught_up(connection, ticket, at, self._times, self._router)
+        current = self._caught_up(connection, ticket, at)
         changed_ticket = acts.supplement(current, complaint, at, self._times)
         after = replace(changed_ticket, version=current.version + 1)
         stored = tickets.save(connection, ticket, after)
@@ -410,7 +438,16 @@ class Desk:
             before, now = old.contact.masked(), changed_ticket.complaint.contact.masked()
             changed |= {"contact_before": before.phone, "contact_now": now.phone}
         tickets.append(connection, stored, _event("supplemented", stored, SYSTEM, at, changed))
+        self._tell_units("supplemented", connection, current, stored, {}, at)
+        # Only who sent it knows what it added: a merged ticket's source is not told of another's.
+        own = leaving.for_source(Word.SUPPLEMENTED, leaving.addressee(stored), stored, {})
+        self._deliver(connection, stored, at, own)
         return stored
+
+    def _caught_up(self, connection: sa.Connection, ticket: Ticket, at: datetime) -> Ticket:
+        return timekeeping.caught_up(
+            connection, ticket, at, self._times, self._router, self._receivers
+        )
 
     # What people do
 
@@ -501,7 +538,7 @@ class Desk:
                 owed = after.owed(MilestoneKind.RESOLVE)
                 ends = _plain(next(m.due_at for m in owed if m.clock is Clock.OWN))
                 said["due_at"] = ends
-                word = Delivery("extension", Recipient.CITIZEN, "", {"due_at": ends})
+                word = Delivery(Word.EXTENDED, Recipient.CITIZEN, "", {"due_at": ends})
                 self._deliver(connection, after, order.at, word)
             return said
 
@@ -594,10 +631,11 @@ class Desk:
         def joined(ticket: Ticket, _assisting: str) -> Ticket:
             return acts.merge(ticket, other[0], order.at)
 
-        def tell(connection: sa.Connection, before: Ticket, _after: Ticket) -> dict[str, Any]:
+        def tell(connection: sa.Connection, before: Ticket, after: Ticket) -> dict[str, Any]:
             content = {"from": before.no, "reason": reason}
             event = _event("merged_here", other[0], order.by, order.at, content)
             tickets.append(connection, other[0], event)
+            self._tell_sources(Word.MERGED, connection, after, {}, order.at, stands=other[0])
             return {}
 
         def both(connection: sa.Connection) -> None:
@@ -613,7 +651,7 @@ class Desk:
 
         def tell(connection: sa.Connection, _before: Ticket, after: Ticket) -> dict[str, Any]:
             unit = after.lead.unit if after.lead else self._coordinator(after)
-            word = Delivery("supervision", Recipient.UNIT, unit, {"level": level, "text": text})
+            word = Delivery(Word.SUPERVISION, Recipient.UNIT, unit, {"level": level, "text": text})
             self._deliver(connection, after, order.at, word)
             return {}
 
@@ -682,7 +720,7 @@ class Desk:
             _check_may(order.by, act, ticket)
             if ticket.version != order.version:
                 raise Stale(ticket.version)
-            current = timekeeping.caught_up(connection, ticket, order.at, self._times, self._router)
+            current = self._caught_up(connection, ticket, order.at)
             assisting = _assisting(order.by, act, current)
             state = move(current.state, act, assisting=bool(assisting))
             after = replace(change(current, assisting), state=state, version=current.version + 1)
@@ -691,8 +729,12 @@ class Desk:
             # Whom the act concerns: the unit that had the ticket when it happened.
             had = current.lead or stored.lead
             unit = assisting or (had.unit if had else "")
-            event = _event(act, stored, order.by, order.at, content | more, unit=unit)
+            told = content | more
+            event = _event(act, stored, order.by, order.at, told, unit=unit)
             tickets.append(connection, stored, event)
+            if word := leaving.source_word(act, stored, told):
+                self._tell_sources(word[0], connection, stored, word[1], order.at)
+            self._tell_units(act, connection, current, stored, told, order.at)
             if order.key:
                 tickets.keep_key(
                     connection, order.by.id, order.key, order.request, stored, order.at
@@ -700,14 +742,59 @@ class Desk:
             return stored
 
         try:
-            return await self._store.run(work)
+            after = await self._store.run(work)
         except tickets.Raced:
             raise KeyReused from None
+        self._committed()
+        return after
 
     def _deliver(
-        self, connection: sa.Connection, ticket: Ticket, at: datetime, delivery: Delivery
+        self, connection: sa.Connection, ticket: Ticket, at: datetime, *words: Delivery
     ) -> None:
-        tickets.deliver_all(connection, [(ticket.id, ticket.no, ticket.region, delivery)], at)
+        """Write what is to leave of a ticket. What is owed to somebody is always written; what keeps
+        a system in step only where there is one that wants it (ADR 0014)."""
+        rows = [
+            (ticket.id, ticket.no, ticket.region, word)
+            for word in words
+            if leaving.is_owed(word) or self._wanted(word)
+        ]
+        deliveries.deliver_all(connection, rows, at, self._receivers)
+
+    def _wanted(self, word: Delivery) -> bool:
+        receiver = self._receivers.get(word.destination)
+        return receiver is not None and receiver.wants(word.kind)
+
+    def _tell_sources(
+        self,
+        word: Word,
+        connection: sa.Connection,
+        ticket: Ticket,
+        facts: dict[str, Any],
+        at: datetime,
+        *,
+        stands: Ticket | None = None,
+    ) -> None:
+        """Tell the ticket's source, and those of all that was merged into it, where it `stands`."""
+        if not self._receivers:
+            return
+        to = [leaving.addressee(ticket), *deliveries.addressees(connection, ticket.no)]
+        words = [(a, leaving.for_source(word, a, stands or ticket, facts)) for a in to]
+        rows = [(a.ticket_id, a.no, a.region, told) for a, told in words if self._wanted(told)]
+        deliveries.deliver_all(connection, rows, at, self._receivers)
+
+    def _tell_units(
+        self,
+        act: str,
+        connection: sa.Connection,
+        before: Ticket,
+        after: Ticket,
+        content: dict[str, Any],
+        at: datetime,
+    ) -> None:
+        """Tell the units' own systems."""
+        if self._receivers:
+            words = leaving.for_units(act, before, after, content)
+            self._deliver(connection, after, at, *words)
 
     def _coordinator(self, ticket: Ticket) -> str:
         return self._router.coordinator(ticket.region).code
@@ -741,19 +828,23 @@ class Desk:
 
         def work(which: Which, connection: sa.Connection) -> int:
             woken = timekeeping.wake(connection, at, self._times, which)
-            return woken + timekeeping.enforce(connection, at, batch, self._router, which)
+            return woken + timekeeping.enforce(
+                connection, at, batch, self._router, self._receivers, which
+            )
 
         self._aside = {no: until for no, until in self._aside.items() if until > at}
         rest = Which(but=self._aside)
-        found = await outcome(self._store.run(partial(work, rest)))
-        if isinstance(found, int):
-            return found
-        ids = await self._store.read(
-            lambda connection: tickets.due_ids(connection, at, batch, rest)
-        )
-        return await self._one_by_one(
-            "enforce", at, ids, lambda each: partial(work, Which(only=each))
-        )
+        done = await outcome(self._store.run(partial(work, rest)))
+        if not isinstance(done, int):
+            ids = await self._store.read(
+                lambda connection: tickets.due_ids(connection, at, batch, rest)
+            )
+            done = await self._one_by_one(
+                "enforce", at, ids, lambda each: partial(work, Which(only=each))
+            )
+        if done:
+            self._committed()
+        return done
 
     async def settle(self, at: datetime, after: int = 0, batch: int = 200) -> Settled:
         """Work out a batch of clocks anew that were provisional and whose days are published by
@@ -763,7 +854,9 @@ class Desk:
         )
 
         def work(some: Sequence[int], connection: sa.Connection) -> int:
-            return timekeeping.settle(connection, some, at, self._times, self._router)
+            return timekeeping.settle(
+                connection, some, at, self._times, self._router, self._receivers
+            )
 
         done = await outcome(self._store.run(partial(work, ids))) if ids else 0
         if not isinstance(done, int):
@@ -813,7 +906,14 @@ class Desk:
                 connection, after, _RECALCULATED_AT_ONCE, region=region, lock=True
             )
             moved = timekeeping.recalculate(
-                connection, found, by, at, self._times, self._router, limits_too=True
+                connection,
+                found,
+                by,
+                at,
+                self._times,
+                self._router,
+                self._receivers,
+                limits_too=True,
             )
             return Recalculated(found[-1].id if found else None, len(found), moved)
 

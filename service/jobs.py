@@ -11,6 +11,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from service.desk import Desk
 from service.metrics import Metrics
 from service.mishaps import findable, outcome
+from service.outbox import Outbox
 from service.polling import Poller
 from service.store import StoreUnavailable
 from service.wiring import Refresh
@@ -45,9 +46,11 @@ class Jobs:
         *,
         refresh: Refresh = _nothing_new,
         refresh_seconds: float = 10.0,
+        outbox: Outbox | None = None,
         poller: Poller | None = None,
     ) -> None:
         self._desk = desk
+        self._outbox = outbox
         self._now = now
         self._tick_s = tick_seconds
         self._metrics = metrics
@@ -78,11 +81,13 @@ class Jobs:
         ]
 
     def start(self) -> None:
-        """Begin to tick."""
+        """Begin to tick. The outbox and the poller have loops of their own: none waits for another."""
         self._scheduler.start()
-        self._watching = asyncio.create_task(self._watch())
+        if self._outbox:
+            self._outbox.start(self._tick_s)
         if self._poller:
             self._poller.start()
+        self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
         """Stop ticking; the transaction that is under way is finished, and none begins after it."""
@@ -93,6 +98,8 @@ class Jobs:
             self._scheduler.shutdown(wait=False)
         if self._poller:
             await self._poller.stop()
+        if self._outbox:
+            await self._outbox.stop()
 
     async def _watch(self) -> None:
         while True:
@@ -102,6 +109,8 @@ class Jobs:
                     job.modify(next_run_time=datetime.now(UTC))
 
     async def _tick(self) -> None:
+        if self._stopping:
+            return  # whoever waits when the scheduler is shut down is cancelled
         async with self._working:
             try:
                 await self.enforce()
@@ -111,11 +120,13 @@ class Jobs:
     async def _look(self) -> None:
         """Bring the rules up to date; after a new calendar, what was provisional is worked out, and
         once more when acts that began by the old one are over."""
+        if self._stopping:
+            return
         if self._settle_again:
             self._settled = self._settle_again = False
         try:
             async with self._looking:
-                if not self._stopping and await self._refresh():
+                if await self._refresh():
                     self._settled, self._settle_again = False, True
         except StoreUnavailable as error:
             log.warning("refresh.store_unavailable", error=str(error))

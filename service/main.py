@@ -1,14 +1,18 @@
 """Puts the service together: the one place that names concrete classes and reads the clock."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from fastapi import FastAPI
 
+from adapters.outbound import Outbound
 from adapters.sources import ADAPTERS, load_sources
 from routing_rules.clocks import load_timetable
+from routing_rules.receivers import load_receivers
 from routing_rules.rulebook import Rulebook, load
 from service import api, web
 from service.api.edge import Edge
@@ -17,12 +21,14 @@ from service.desk import Desk
 from service.domain.limits import Timetable
 from service.jobs import Jobs
 from service.metrics import Metrics
+from service.outbox import Outbox
 from service.polling import Poller
 from service.refresh import Freshness
 from service.store import open_store
 from service.wiring import Callers, KeptFigures, Wiring
 
 VERSION = "0.1.0"
+_THREADS = 64
 
 
 def now() -> datetime:
@@ -38,16 +44,25 @@ def wire(
     """Return the parts of a service, rules loaded and nothing connected yet; `rules` are those that
     were loaded before, for whoever wires more than once.
 
-    Raises what the loaders raise: a rule that does not load stops the start.
+    Raises what the loaders raise, and SecretMissing: a rule that does not load stops the start.
     """
     rulebook, times = rules or (load(settings.rules), load_timetable(settings.rules))
+    sources = load_sources(settings.sources)
+    callbacks = (source.callback for source in sources.values() if source.callback)
+    receivers = {
+        **{each.destination: each for each in callbacks},
+        **load_receivers(rulebook, settings.rules),
+    }
+    post = Outbound(receivers, os.environ)
     store = open_store(settings.database_url)
-    desk = Desk(store, rulebook, times)
+    outbox = Outbox(store, receivers, post, clock)
+    desk = Desk(store, rulebook, times, receivers, outbox.wake)
     return Wiring(
         desk=desk,
+        outbox=outbox,
         store=store,
         gazetteer=rulebook.gazetteer,
-        sources=load_sources(settings.sources),
+        sources=sources,
         adapters={name: adapter(rulebook.gazetteer) for name, adapter in ADAPTERS.items()},
         metrics=Metrics(),
         callers=Callers(store),
@@ -65,6 +80,8 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await parts.store.migrate()
         await parts.refresh()
+        # Names are looked up in these; a name server that hangs must not hold up the others.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "waiting"))
         jobs = Jobs(
             parts.desk,
             parts.now,
@@ -72,6 +89,7 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
             parts.metrics,
             refresh=parts.refresh,
             refresh_seconds=settings.refresh_seconds,
+            outbox=parts.outbox,
             poller=Poller(
                 parts.desk, parts.store, parts.sources, parts.adapters, parts.now, os.environ
             ),

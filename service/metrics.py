@@ -13,6 +13,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from service.domain.ticket import DeliveryState
 from service.store.figures import WORKED_S, Figures, Labels
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -158,6 +159,22 @@ def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterab
         "How long the earliest due stage change has been waiting",
         [],
         [((), max(0.0, behind))],
+    )
+    counted = dict.fromkeys(DeliveryState, 0) | {
+        DeliveryState(labels[0]): count for labels, count in figures.deliveries
+    }
+    yield _gauge(
+        "banjie_deliveries",
+        "Deliveries to outside systems (投递), by how far they came",
+        ["state"],
+        [((state,), count) for state, count in counted.items()],
+    )
+    waits = (at - figures.oldest_delivery).total_seconds() if figures.oldest_delivery else 0
+    yield _gauge(
+        "banjie_outbox_oldest_seconds",
+        "How long the oldest delivery that is not settled has been waiting",
+        [],
+        [((), max(0.0, waits))],
     )
 
 

@@ -14,6 +14,7 @@ from service.domain.access import Actor
 from service.domain.limits import Timetable
 from service.domain.ports import Adapter, Gazetteer, Router, Source
 from service.metrics import Metrics
+from service.outbox import Outbox
 from service.store import Store, tokens
 from service.store.figures import Figures, figures
 
@@ -79,6 +80,7 @@ class Wiring:
     """The parts of a running service."""
 
     desk: Desk
+    outbox: Outbox
     store: Store
     gazetteer: Gazetteer
     sources: Mapping[str, Source]

@@ -23,8 +23,10 @@ from service.domain.ticket import (
     Recipient,
     Stage,
     Ticket,
+    Word,
 )
 from service.store import Store, tickets
+from service.store.deliveries import deliveries
 from tests.test_desk import NOW, TIMES, Run, clock, desk, order
 from tests.worlds import (
     ADMIN,
@@ -155,8 +157,8 @@ def test_a_granted_extension_moves_the_due_date_keeps_the_first_and_tells_the_ci
         assert own.original_due_at == at("2026-11-25 17:30")
         assert own.steps[0].at == own.due_at
         assert ticket.extensions[0].decided is Decided.GRANTED
-        sent = await store.read(lambda c: tickets.deliveries(c, ticket))
-        assert [(s.recipient, s.payload) for s in sent if s.kind == "extension"] == [
+        sent = await store.read(lambda c: deliveries(c, ticket))
+        assert [(s.recipient, s.payload) for s in sent if s.kind is Word.EXTENDED] == [
             (Recipient.CITIZEN, {"due_at": "2026-11-30T17:30:00+08:00"})
         ]
         await d.enforce(at("2026-11-25 18:00"))
@@ -564,7 +566,7 @@ def test_a_card_shows_on_the_clock_and_stays_when_time_brings_less(in_store: Run
             if event.act == "stage"
         ]
         assert measures == ["remind", "supervise"]
-        sent = await store.read(lambda c: tickets.deliveries(c, after))
+        sent = await store.read(lambda c: deliveries(c, after))
         assert [(s.kind, s.recipient, s.unit) for s in sent] == [
             ("supervision", Recipient.UNIT, MARKET.code),
             ("stage", Recipient.UNIT, MARKET.code),

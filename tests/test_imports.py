@@ -153,7 +153,7 @@ def test_what_is_over_is_never_warned_of_supervised_delivered_or_late(
         await taken(store, tmp_path / "a.csv", sheet(*rows))
         events = await store.read(lambda c: total(c, "events"))
         assert await desk(store).enforce(at("2030-01-01 00:00")) == 0
-        assert await desk(store).settle(NOW) == 0
+        assert (await desk(store).settle(NOW)).tickets == 0
         assert await store.read(lambda c: (total(c, "events"), total(c, "deliveries"))) == (
             events,
             0,

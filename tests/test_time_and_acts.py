@@ -24,7 +24,8 @@ from service.domain.lifecycle import IllegalMove
 from service.domain.ticket import Ticket
 from service.jobs import Jobs
 from service.metrics import Metrics
-from service.store import Store, StoreUnavailable, open_store, tickets
+from service.store import Store, StoreUnavailable, open_store
+from service.store.deliveries import deliveries
 from tests.process import Server, banjie, environment, free_port
 from tests.test_desk import NOW, TIMES, Run, desk, order
 from tests.test_jobs import Clocks
@@ -120,7 +121,7 @@ async def _lived(store: Store, *, at_once: bool) -> list[Any]:
     for ticket in made:
         after = await d.ticket(ticket.no, ADMIN)
         history = await d.history(ticket.no, ADMIN)
-        sent = await store.read(lambda c, after=after: tickets.deliveries(c, after))  # type: ignore[misc]
+        sent = await store.read(lambda c, after=after: deliveries(c, after))  # type: ignore[misc]
         versions = [event.version for event in history if event.act != "stage"]
         assert sorted(set(versions)) == list(range(1, after.version + 1))
         clocks = sorted(

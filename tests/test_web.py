@@ -12,7 +12,8 @@ import pytest
 
 from service.domain.access import Actor, Role
 from service.domain.complaint import Contact
-from service.store import tickets, tokens
+from service.store import tokens
+from service.store.deliveries import deliveries
 from service.store.tokens import Use
 from service.web.forms import FORMS
 from service.web.sessions import local
@@ -370,7 +371,7 @@ def test_every_step_of_time_is_told_once_on_the_wire_on_the_page_and_to_whom_it_
         while await parts.desk.enforce(parts.now()):
             pass
         found = await parts.desk.ticket(no, CALLERS["admin"])
-        sent = await parts.store.read(lambda c: tickets.deliveries(c, found))
+        sent = await parts.store.read(lambda c: deliveries(c, found))
         return [
             (each.payload["measure"], each.payload["at"][5:16], str(each.recipient))
             for each in sent

@@ -22,15 +22,19 @@ from service.domain.policy import Measures
 from service.domain.ticket import (
     Clock,
     Decided,
+    DeliveryState,
     Event,
     Level,
     Milestone,
     MilestoneKind,
     Outcome,
+    Recipient,
     Stage,
     Ticket,
+    Word,
 )
 from service.orders import PRINTABLE, Code, Given, Line
+from service.store.deliveries import Stored
 
 Moment = Annotated[
     datetime,
@@ -340,6 +344,42 @@ class ContactAnswer(BaseModel):
     """Name and number of a citizen, for one who said why."""
 
     contact: Contact
+
+
+class DeliveryOut(BaseModel):
+    """A delivery (投递), without what it says."""
+
+    id: int
+    message: Annotated[str, Field(description="The `webhook-id` under which it is sent")]
+    ticket_no: str
+    region: str
+    kind: Word
+    recipient: Recipient
+    destination: Annotated[str, Field(description="`source:NAME`, `unit:CODE` or `citizen`")]
+    state: DeliveryState
+    attempts: int
+    reason: Annotated[str, Field(description="Why the last attempt failed, as `http-400`")]
+    created_at: Moment
+    next_at: Moment | None
+    settled_at: Moment | None
+
+    @classmethod
+    def of(cls, stored: Stored) -> "DeliveryOut":
+        """Return the delivery as the wire shows it."""
+        return cls.model_validate(stored, from_attributes=True)
+
+
+class DeliveryAnswer(BaseModel):
+    """One delivery."""
+
+    delivery: DeliveryOut
+
+
+class DeliveryList(BaseModel):
+    """A page of deliveries."""
+
+    items: Sequence[DeliveryOut]
+    next: str | None = None
 
 
 class ProblemOut(BaseModel):

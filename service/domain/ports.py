@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, ClassVar, Protocol
 
 from service.domain.complaint import Complaint, Kind, Route, Urgency
+from service.domain.ticket import Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,69 @@ class Poll:
 
 
 @dataclass(frozen=True, slots=True)
+class Receiver:
+    """An outside system that is told of tickets: the call-back of a source, or a unit's own system.
+
+    `destination` is `source:NAME` or `unit:CODE`. `secret` and `token` name environment variables.
+    `words` is what it wants to be told of, empty for everything; after `hours` a delivery is given
+    up.
+    """
+
+    destination: str
+    url: str
+    secret: str
+    token: str = ""
+    words: frozenset[Word] = frozenset()
+    hours: int = 72
+
+    def wants(self, word: Word) -> bool:
+        """Whether it is to be told of this."""
+        return not self.words or word in self.words
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One attempt to deliver a message, body ready; `message` is the same at every attempt."""
+
+    destination: str
+    message: str
+    at: datetime
+    body: bytes
+
+
+class Unreachable(Exception):
+    """The receiver did not take it now; try again, no sooner than after `wait_s` if it said so.
+
+    `reason` is a word of ours (`timeout`, `http-503`) and nothing that the receiver sent.
+    """
+
+    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.wait_s = wait_s
+
+
+class Refused(Exception):
+    """The receiver will never take it as it is; `reason` as in Unreachable."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Post(Protocol):
+    """Carries letters to receivers."""
+
+    async def send(self, letter: Letter) -> None:
+        """Return when the receiver has taken it; raise Unreachable or Refused."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """One outside system that sends complaints (a row of sources.yaml).
 
@@ -103,6 +167,7 @@ class Source:
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     urgencies: Mapping[str, Urgency] = field(default_factory=dict)
     poll: Poll | None = None
+    callback: Receiver | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -297,18 +297,67 @@ class Event:
 class Recipient(StrEnum):
     """To whom a delivery goes."""
 
+    SOURCE = "source"  # the system that sent the complaint
     UNIT = "unit"
     SUPERVISOR = "supervisor"  # the unit that runs the region's hotline
     CITIZEN = "citizen"
 
 
+class Word(StrEnum):
+    """What a delivery tells of."""
+
+    ACCEPTED = "accepted"  # 受理
+    DISPATCHED = "dispatched"  # 派单: to the source, and to the units that have it now
+    WITHDRAWN = "withdrawn"  # 收回: to a unit that has it no longer
+    EXTENDED = "extended"  # 延期 was granted
+    RESOLVED = "resolved"  # 办结, with the public reply
+    CLOSED = "closed"  # 结案
+    REOPENED = "reopened"  # 重办
+    NOT_ACCEPTED = "not_accepted"  # 不予受理, with the reason
+    REFERRED = "referred"  # 转紧急专线
+    MERGED = "merged"  # 并单
+    SUPPLEMENTED = "supplemented"  # 补充
+    STAGE = "stage"  # 催办 and what follows it
+    SUPERVISION = "supervision"  # 督办 by a person
+
+
+class DeliveryState(StrEnum):
+    """How far a delivery came."""
+
+    PENDING = "pending"  # 待投递
+    DELIVERED = "delivered"  # 已送达
+    DEAD = "dead"  # 投递失败: given up, until a person retries it
+    UNADDRESSED = "unaddressed"  # 无接收方: no system takes it, people do
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """Something that is to leave (投递): written in the transaction that causes it, sent by the
-    outbox. `unit` is the code of the recipient's unit, "" for the citizen, whose name and number
-    are looked up when it is sent and never stand here."""
+    outbox. `unit` is the code of the recipient's unit or `source` the name of a source; both are ""
+    for the citizen, whose name and number never stand here."""
 
-    kind: str
+    kind: Word
     recipient: Recipient
     unit: str
     payload: dict[str, Any]
+    source: str = ""
+
+    @property
+    def destination(self) -> str:
+        """Return the name under which receivers are configured."""
+        if self.recipient is Recipient.CITIZEN:
+            return CITIZEN
+        return of_source(self.source) if self.recipient is Recipient.SOURCE else of_unit(self.unit)
+
+
+CITIZEN = "citizen"
+
+
+def of_source(name: str) -> str:
+    """Return the destination that a source's system is."""
+    return f"source:{name}"
+
+
+def of_unit(code: str) -> str:
+    """Return the destination that a unit's own system is."""
+    return f"unit:{code}"

@@ -10,14 +10,15 @@ import sqlalchemy as sa
 
 from service.domain.lifecycle import FINISHED, Act
 from service.domain.region import prefix
-from service.domain.ticket import MilestoneKind, Outcome, Stage
+from service.domain.ticket import DeliveryState, MilestoneKind, Outcome, Stage
 from service.store import polls
-from service.store.tables import EventRow, MilestoneRow, TicketRow, metadata
+from service.store.tables import DeliveryRow, EventRow, MilestoneRow, TicketRow, metadata
 
 _t = metadata.tables[TicketRow.__tablename__].c
 _m = metadata.tables[MilestoneRow.__tablename__].c
 _events = metadata.tables[EventRow.__tablename__]
 _e = _events.c
+_d = metadata.tables[DeliveryRow.__tablename__].c
 
 # Of each thing that is owed for a ticket one clock counts: the governing one, and of the lead. What
 # an assisting unit does is part of the same thing.
@@ -68,6 +69,8 @@ class Figures:
     extensions: Sequence[tuple[Labels, int]] = ()
     redispatches: Sequence[tuple[Labels, int]] = ()
     worked: Sequence[tuple[Labels, Worked]] = ()
+    deliveries: Sequence[tuple[Labels, int]] = ()
+    oldest_delivery: datetime | None = None
     caught_up: Sequence[tuple[Labels, datetime]] = ()
     rejected: Sequence[tuple[Labels, int]] = ()
 
@@ -132,6 +135,12 @@ def figures(connection: sa.Connection, at: datetime) -> Figures:
         ],
         redispatches=_redispatches(connection, send_backs),
         worked=_worked(connection),
+        deliveries=_count(connection, _d.state),
+        oldest_delivery=connection.execute(
+            sa.select(sa.func.min(_d.created_at)).where(
+                _d.state == sa.literal_column(f"'{DeliveryState.PENDING}'")
+            )
+        ).scalar(),
         caught_up=[
             ((state.source,), state.caught_up_at)
             for state in polls.states(connection)

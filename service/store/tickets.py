@@ -18,14 +18,12 @@ from service.domain.policy import Measures
 from service.domain.region import prefix
 from service.domain.ticket import (
     Clock,
-    Delivery,
     Event,
     Extension,
     Milestone,
     MilestoneKind,
     Outcome,
     Pause,
-    Recipient,
     Stage,
     Step,
     Supervision,
@@ -36,7 +34,6 @@ from service.store.tables import (
     AssistRow,
     BodyRow,
     CounterRow,
-    DeliveryRow,
     EventRow,
     IdempotencyRow,
     MilestoneRow,
@@ -57,7 +54,6 @@ _bodies = metadata.tables[BodyRow.__tablename__]
 _milestones = metadata.tables[MilestoneRow.__tablename__]
 _events = metadata.tables[EventRow.__tablename__]
 _rulings = metadata.tables[RulingRow.__tablename__]
-_deliveries = metadata.tables[DeliveryRow.__tablename__]
 _counters = metadata.tables[CounterRow.__tablename__]
 _keys = metadata.tables[IdempotencyRow.__tablename__]
 
@@ -342,39 +338,6 @@ def append_all(connection: sa.Connection, rows: Sequence[tuple[int, str, str, Ev
             for ticket_id, no, region, event in rows
         ],
     )
-
-
-def deliver_all(
-    connection: sa.Connection, rows: Sequence[tuple[int, str, str, Delivery]], at: datetime
-) -> None:
-    """Write what is to leave, each with its ticket's id, number and region."""
-    insert_rows(
-        connection,
-        _deliveries,
-        [
-            {
-                "ticket_id": ticket_id,
-                "ticket_no": no,
-                "region": region,
-                "kind": delivery.kind,
-                "recipient": delivery.recipient,
-                "unit": delivery.unit,
-                "payload": delivery.payload,
-                "state": "pending",
-                "attempts": 0,
-                "created_at": at,
-                "next_at": at,
-            }
-            for ticket_id, no, region, delivery in rows
-        ],
-    )
-
-
-def deliveries(connection: sa.Connection, ticket: Ticket) -> list[Delivery]:
-    """Return what is to leave or has left of a ticket, in the order it was written."""
-    d = _deliveries.c
-    rows = connection.execute(sa.select(_deliveries).where(d.ticket_id == ticket.id).order_by(d.id))
-    return [Delivery(r.kind, Recipient(r.recipient), r.unit, r.payload) for r in rows]
 
 
 def events(connection: sa.Connection, ticket: Ticket) -> list[Event]:
@@ -667,14 +630,10 @@ def provisional_ids(
     return list(found.scalars())
 
 
-def claim(connection: sa.Connection, ids: Sequence[int]) -> list[Ticket]:
-    """Return tickets by their ids, locked."""
-    rows = connection.execute(
-        sa.select(_tickets)
-        .where(_tickets.c.id.in_(ids))
-        .order_by(_tickets.c.id)
-        .with_for_update(key_share=True)
-    ).all()
+def claim(connection: sa.Connection, ids: Collection[int], *, lock: bool = True) -> list[Ticket]:
+    """Return tickets by their ids, locked unless they are only looked at."""
+    query = sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
+    rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
     return _whole(connection, rows)
 
 
