@@ -1,115 +1,120 @@
-"""The one place where this service asks another for something over HTTP.
+"""HTTP to the outside: the one client, for what is sent and for lists that are read.
 
-Every request has an end (a time for the whole of it, and a size), a redirect leads nowhere but to the
-same host, and what goes wrong is one of two kinds: worth another try, or not.
+It goes to the address that it is given and nowhere else: no redirect, no proxy or password of the
+environment is followed. A request has an end, whatever trickles in.
 """
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import httpx
 
-TOTAL_S = 30.0
-CONNECT_S = 5.0
-MOST_BYTES = 16 * 1024 * 1024
-_REDIRECTS = 3
+from service.domain.ports import Unreachable
 
 
-class Unreachable(Exception):
-    """Nobody answered, or with “not now”: try again. Says why in Chinese; `wait` is how long the other
-    side asked for."""
-
-    def __init__(self, reason: str, wait: timedelta | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.wait = wait
+class SecretMissing(Exception):
+    """An environment variable that a file names is not there or is of no use."""
 
 
-class Refused(Exception):
-    """The other side understood and does not want to, or answers what cannot be used: a person must
-    look. Says why in Chinese."""
+def secret(variables: Mapping[str, str], name: str, asker: str) -> str:
+    """Return what a variable holds, or raise SecretMissing; `asker` says what needs it."""
+    text = variables.get(name, "").strip()
+    if not text:
+        raise SecretMissing(f"环境变量 {name} 没有设置（{asker}需要它）")
+    return text
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+
+def token(variables: Mapping[str, str], name: str, asker: str) -> str:
+    """Return the bearer token that a variable holds, "" if none is named, or raise SecretMissing."""
+    text = secret(variables, name, asker) if name else ""
+    if not (text.isascii() and text.isprintable()):
+        raise SecretMissing(f"环境变量 {name} 不是可用的令牌")
+    return text
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A 200 with its body, or a 304 without one."""
+    """What was answered. `cut` is whether the body is longer than was asked for; names of headers are
+    in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    cut: bool
 
 
-class Http:
-    """A client with bounds. Close it when done."""
+class Client:
+    """Connections that are kept. Each request takes `timeout_s` at most, all in all."""
 
-    def __init__(self, total_s: float = TOTAL_S, most_bytes: int = MOST_BYTES) -> None:
-        self._total_s = total_s
-        self._most_bytes = most_bytes
-        # Unpacked, a small answer may be any size: none is asked for.
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(total_s, connect=CONNECT_S),
-            headers={"Accept-Encoding": "identity", "User-Agent": "banjie"},
-        )
+    def __init__(self, timeout_s: float, headers: Mapping[str, str]) -> None:
+        self._timeout_s = timeout_s
+        self._headers = {"User-Agent": "banjie", **headers}
+        self._client: httpx.AsyncClient | None = None
 
-    async def get(self, url: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
-        """Return the answer to a GET, or raise Unreachable or Refused."""
+    def _connected(self) -> httpx.AsyncClient:
+        if self._client is None:
+            self._client = httpx.AsyncClient(
+                # Trust what the machine trusts: offices have certificate authorities of their own.
+                verify=ssl.create_default_context(),
+                follow_redirects=False,
+                trust_env=False,
+                # TCP and TLS end by themselves before the whole does: cut off from outside in a
+                # handshake, the library leaves the socket open until it is collected.
+                timeout=httpx.Timeout(self._timeout_s, connect=self._timeout_s * 0.45),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
+                headers=self._headers,
+            )
+        return self._client
+
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], most: int, content: bytes = b""
+    ) -> Answer:
+        """Return the answer with up to `most` bytes of its body as they came, or raise Unreachable."""
         try:
-            async with asyncio.timeout(self._total_s):
-                return await self._get(httpx.URL(url).copy_merge_params(params), headers)
-        except TimeoutError:
-            raise Unreachable(f"{self._total_s:g} 秒内没有答复完") from None
-        except httpx.TimeoutException:
-            raise Unreachable("连接或答复超时") from None
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._connected().stream(
+                    method, url, content=content or None, headers=headers
+                ) as answer,
+            ):
+                body = bytearray()
+                async for chunk in answer.aiter_raw():
+                    body += chunk
+                    if len(body) > most:
+                        break
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise Unreachable("timeout") from error
+        except httpx.ConnectError as error:
+            tls = isinstance(_root(error), ssl.SSLError)
+            raise Unreachable("tls" if tls else "no-connection") from error
         except httpx.TransportError as error:
-            raise Unreachable(f"连接失败（{type(error).__name__}）") from None
-        except (httpx.InvalidURL, httpx.DecodingError, ValueError) as error:
-            raise Refused(f"答复不符合 HTTP（{type(error).__name__}）") from None
-
-    async def _get(self, url: httpx.URL, headers: Mapping[str, str]) -> Answer:
-        for _ in range(_REDIRECTS + 1):
-            async with self._client.stream("GET", url, headers=headers) as answer:
-                if not answer.has_redirect_location:
-                    return await self._read(answer)
-                there = url.join(answer.headers["location"])
-                if _origin(there) != _origin(url):
-                    raise Refused("被重定向到另一台主机，没有跟随")
-                url = there
-        raise Refused(f"重定向超过 {_REDIRECTS} 次")
-
-    async def _read(self, answer: httpx.Response) -> Answer:
-        if answer.status_code in {429, 503}:
-            raise Unreachable(f"对方暂时不受理（{answer.status_code}）", _asked(answer))
-        if answer.status_code >= 500 or answer.status_code == 408:
-            raise Unreachable(f"对方出错（{answer.status_code}）")
-        if answer.status_code in {401, 403}:
-            raise Refused(f"对方不认可令牌（{answer.status_code}）")
-        if answer.status_code not in {200, 304}:
-            raise Refused(f"对方拒绝了请求（{answer.status_code}）")
-        if answer.headers.get("content-encoding", "identity") != "identity":
-            raise Refused("对方压缩了答复，而请求不接受压缩")
-        body = bytearray()
-        async for chunk in answer.aiter_raw():
-            body += chunk
-            if len(body) > self._most_bytes:
-                raise Refused(f"答复超过 {self._most_bytes // (1024 * 1024)} MiB")
-        return Answer(answer.status_code, answer.headers, bytes(body))
+            raise Unreachable("broken-off") from error
+        return Answer(answer.status_code, answer.headers, bytes(body[:most]), len(body) > most)
 
     async def close(self) -> None:
         """Let go of every connection."""
-        await self._client.aclose()
+        if self._client:
+            await self._client.aclose()
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
-
-
-def _asked(answer: httpx.Response) -> timedelta | None:
-    """Return how long a Retry-After in seconds asks for; a date is left to our own pace."""
+def wait_s(answer: Answer, at: datetime) -> float | None:
+    """Return the seconds of a Retry-After, None if there is none or it says nothing."""
     said = answer.headers.get("retry-after", "")
-    return timedelta(seconds=int(said)) if said.isdecimal() and len(said) <= 6 else None
+    if said.isascii() and said.isdigit():
+        return float(said[:9])
+    try:
+        until = parsedate_to_datetime(said)
+    except (ValueError, TypeError):
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(0.0, (until - at).total_seconds())
+
+
+def _root(error: BaseException) -> BaseException:
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return error

@@ -1,18 +1,14 @@
-"""HTTP to the outside: the one module that knows httpx. Signed as Standard Webhooks has it."""
+"""What is told to systems outside, over HTTP, signed as Standard Webhooks has it."""
 
-import asyncio
 import base64
 import binascii
 import hashlib
 import hmac
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
-import httpx
-
+from adapters.http import Answer, Client, SecretMissing, secret, token, wait_s
 from service.domain.ports import Letter, Receiver, Refused, Unreachable
 
 TIMEOUT_S = 10.0
@@ -22,10 +18,6 @@ _SECRET_BYTES = 16
 # Answers of 400 to 499 that mean "not now".
 _NOT_NOW = frozenset({408, 409, 425, 429})
 _DIGESTS = {"v1": "sha256", "v1sm3": "sm3"}
-
-
-class SecretMissing(Exception):
-    """An environment variable that a receiver's entry names is not there or is of no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +32,17 @@ def secrets_of(text: str) -> tuple[bytes, ...]:
     other: `whsec_` and base64, or the bytes as they are. Raises ValueError for one too short."""
     found = []
     for word in text.split():
-        secret = word.encode()
+        key = word.encode()
         if word.startswith("whsec_"):
             try:
-                secret = base64.b64decode(word.removeprefix("whsec_"), validate=True)
+                key = base64.b64decode(word.removeprefix("whsec_"), validate=True)
             except binascii.Error as error:
                 msg = "whsec_ 之后应为 base64"
                 raise ValueError(msg) from error
-        if len(secret) < _SECRET_BYTES:
+        if len(key) < _SECRET_BYTES:
             msg = f"密钥至少 {_SECRET_BYTES} 字节"
             raise ValueError(msg)
-        found.append(secret)
+        found.append(key)
     return tuple(found)
 
 
@@ -59,16 +51,15 @@ def signatures(secrets: Sequence[bytes], message: str, timestamp: int, body: byt
     (`v1sm3`) where this machine's OpenSSL has it."""
     signed = f"{message}.{timestamp}.".encode() + body
     return " ".join(
-        f"{version},{base64.b64encode(hmac.digest(secret, signed, digest)).decode()}"
-        for secret in secrets
+        f"{version},{base64.b64encode(hmac.digest(key, signed, digest)).decode()}"
+        for key in secrets
         for version, digest in _DIGESTS.items()
         if digest in hashlib.algorithms_available
     )
 
 
 class Outbound:
-    """A Post over HTTP. Goes to configured addresses alone: no redirect, no proxy or password of the
-    environment is followed."""
+    """A Post over HTTP. Goes to configured addresses alone."""
 
     def __init__(
         self,
@@ -78,23 +69,7 @@ class Outbound:
     ) -> None:
         """Read the secrets; raise SecretMissing for one that cannot be had."""
         self._known = {name: _known(each, variables) for name, each in receivers.items()}
-        self._timeout_s = timeout_s
-        self._client: httpx.AsyncClient | None = None
-
-    def _connected(self) -> httpx.AsyncClient:
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                # Trust what the machine trusts: offices have certificate authorities of their own.
-                verify=ssl.create_default_context(),
-                follow_redirects=False,
-                trust_env=False,
-                # TCP and TLS end by themselves before the whole does: cut off from outside in a
-                # handshake, the library leaves the socket open until it is collected.
-                timeout=httpx.Timeout(self._timeout_s, connect=self._timeout_s * 0.45),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
-                headers={"User-Agent": "banjie", "Content-Type": "application/json"},
-            )
-        return self._client
+        self._client = Client(timeout_s, {"Content-Type": "application/json"})
 
     async def send(self, letter: Letter) -> None:
         """See Post. Takes no longer than the timeout, whatever trickles in."""
@@ -107,73 +82,27 @@ class Outbound:
         }
         if known.token:
             headers["Authorization"] = f"Bearer {known.token}"
-        try:
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._connected().stream(
-                    "POST", known.url, content=letter.body, headers=headers
-                ) as answer,
-            ):
-                taken = 0
-                async for chunk in answer.aiter_raw():
-                    taken += len(chunk)
-                    if taken > _ANSWER_BYTES:
-                        break
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise Unreachable("timeout") from error
-        except httpx.ConnectError as error:
-            tls = isinstance(_root(error), ssl.SSLError)
-            raise Unreachable("tls" if tls else "no-connection") from error
-        except httpx.TransportError as error:
-            raise Unreachable("broken-off") from error
+        answer = await self._client.exchange("POST", known.url, headers, _ANSWER_BYTES, letter.body)
         _judge(answer, letter.at)
 
     async def close(self) -> None:
         """See Post."""
-        if self._client:
-            await self._client.aclose()
+        await self._client.close()
 
 
-def _judge(answer: httpx.Response, at: datetime) -> None:
-    status = answer.status_code
+def _judge(answer: Answer, at: datetime) -> None:
+    status = answer.status
     if 200 <= status < 300:
         return
     if 400 <= status < 500 and status not in _NOT_NOW:
         raise Refused(f"http-{status}")
-    raise Unreachable(f"http-{status}", _wait_s(answer.headers.get("retry-after", ""), at))
-
-
-def _wait_s(retry_after: str, at: datetime) -> float | None:
-    """Return the seconds of a Retry-After, None if there is none or it says nothing."""
-    if retry_after.isascii() and retry_after.isdigit():
-        return float(retry_after[:9])
-    try:
-        until = parsedate_to_datetime(retry_after)
-    except (ValueError, TypeError):
-        return None
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return max(0.0, (until - at).total_seconds())
-
-
-def _root(error: BaseException) -> BaseException:
-    while cause := error.__cause__ or error.__context__:
-        error = cause
-    return error
+    raise Unreachable(f"http-{status}", wait_s(answer, at))
 
 
 def _known(receiver: Receiver, variables: Mapping[str, str]) -> _Known:
-    def variable(name: str) -> str:
-        text = variables.get(name, "").strip()
-        if not text:
-            msg = f"环境变量 {name} 没有设置（{receiver.destination} 的推送需要它）"
-            raise SecretMissing(msg)
-        return text
-
+    asker = f"{receiver.destination} 的推送"
     try:
-        secrets = secrets_of(variable(receiver.secret))
+        secrets = secrets_of(secret(variables, receiver.secret, asker))
     except ValueError as error:
         raise SecretMissing(f"环境变量 {receiver.secret} 无法使用：{error}") from error
-    token = variable(receiver.token) if receiver.token else ""
-    if not (token.isascii() and token.isprintable()):
-        raise SecretMissing(f"环境变量 {receiver.token} 不是可用的令牌")
-    return _Known(receiver.url, secrets, token)
+    return _Known(receiver.url, secrets, token(variables, receiver.token, asker))

@@ -1,9 +1,15 @@
-"""A page of a list becomes its rows, each as the text that it was: one that is wrong harms no other."""
+"""Lists that other systems offer: a page is asked for and becomes its rows, each as the text that it
+was, so that one that is wrong harms no other."""
 
 import json
 import re
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+import httpx
+
+from adapters.http import Answer, Client, token, wait_s
 from adapters.payload import (
     BATCH_ITEMS,
     ITEM_BYTES,
@@ -12,9 +18,78 @@ from adapters.payload import (
     _text,
     decode,
 )
+from service.domain.ports import Refused, Source, Unreachable
 
+TIMEOUT_S = 30.0
+MOST_BYTES = 16 * 1024 * 1024
+_REDIRECTS = 3
 _BROKEN = "\ufffd"
 _INDEX = re.compile(r"0|[1-9][0-9]*")
+
+
+class Lists:
+    """Asks for pages of the lists of sources."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        variables: Mapping[str, str],
+        timeout_s: float = TIMEOUT_S,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
+        """Read the tokens; raise SecretMissing for one that cannot be had."""
+        self._known = {
+            name: (source.poll.url, token(variables, source.poll.token, f"读取 {name} 的列表"))
+            for name, source in sources.items()
+            if source.poll
+        }
+        self._most_bytes = most_bytes
+        # A small answer may be any size once it is unpacked: none that is packed is asked for.
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        self._client = Client(timeout_s, headers)
+
+    async def page(
+        self, source: str, params: Mapping[str, str], etag: str, modified: str, at: datetime
+    ) -> Answer:
+        """Return a page as a 200 with its body, or a 304 where the validators of the last time, "" for
+        none, still hold. Raise Unreachable or Refused."""
+        address, bearer = self._known[source]
+        headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        if etag:
+            headers["If-None-Match"] = etag
+        elif modified:
+            headers["If-Modified-Since"] = modified
+        url = httpx.URL(address).copy_merge_params(dict(params))
+        for _ in range(_REDIRECTS + 1):
+            answer = await self._client.exchange("GET", str(url), headers, self._most_bytes)
+            if answer.status not in {301, 302, 303, 307, 308}:
+                return _page(answer, at)
+            try:
+                there = url.join(answer.headers.get("location", ""))
+            except httpx.InvalidURL:
+                raise Refused("redirected") from None
+            # To another host the token would go with it.
+            if (there.scheme, there.host, there.port) != (url.scheme, url.host, url.port):
+                raise Refused("redirected")
+            url = there
+        raise Refused("redirected")
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        await self._client.close()
+
+
+def _page(answer: Answer, at: datetime) -> Answer:
+    status = answer.status
+    if status in {408, 425, 429} or status >= 500:
+        raise Unreachable(f"http-{status}", wait_s(answer, at))
+    if status not in {200, 304}:
+        raise Refused(f"http-{status}")
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        raise Refused("packed")
+    if answer.cut:
+        raise Refused("too-long")
+    return answer
 
 
 def page_rows(body: bytes, content_type: str, pointer: str) -> list[str]:

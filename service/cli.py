@@ -16,7 +16,7 @@ import typer
 import uvicorn
 import yaml
 
-from adapters.outbound import SecretMissing
+from adapters.http import SecretMissing
 from adapters.sources import SourceFileError
 from routing_rules.clocks import ClockFileError, load_timetable, load_year
 from routing_rules.rulebook import load
@@ -28,7 +28,6 @@ from service.domain.calendar import SHANGHAI, Calendar
 from service.domain.deadline import CountFrom, LimitError, due, parse_limit
 from service.labels import MILESTONES
 from service.main import build, now, wire
-from service.polling import missing_secrets
 from service.store import BadDatabaseUrl, Store, StoreUnavailable, open_store, tokens
 from service.terminal import AsJson, Refused, fail, print_document, settings
 from service.timekeeping import Moved
@@ -61,8 +60,6 @@ def serve(
     listening = _listen(host, port)
     address = f"http://{host}:{listening.getsockname()[1]}"
     parts = wire(configured)
-    if missing := missing_secrets(parts.sources, os.environ):
-        raise Refused(f"sources.yaml 的 poll 要用的环境变量没有设置：{'、'.join(missing)}", 2)
     token = ""
     if demo:
         token = asyncio.run(prepare(parts, address))

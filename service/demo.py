@@ -5,6 +5,7 @@ through `enforce`, so that what the demo shows is what the service does.
 """
 
 import heapq
+import os
 import random
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -22,6 +23,7 @@ from rich.progress import Progress
 from adapters.fakes import Upstream, serving
 from adapters.fakes.invented import REGION
 from adapters.fakes.invented import payload as invented
+from adapters.pages import Lists
 from adapters.payload import fingerprint
 from service.desk import Order
 from service.domain.access import Actor, Role
@@ -29,6 +31,7 @@ from service.domain.calendar import SHANGHAI
 from service.domain.lifecycle import State
 from service.domain.ports import Poll
 from service.domain.ticket import Ticket
+from service.polling import Poller
 from service.store import tickets, tokens
 from service.store.tokens import Use
 from service.wiring import Wiring
@@ -274,7 +277,7 @@ def living(parts: Wiring, address: str, token: str) -> Iterator[Wiring]:
     sources = dict(parts.sources)
     ended = threading.Event()
     with ExitStack() as stack:
-        lists = []
+        fakes = []
         for name in _LISTED:
             source = sources.get(name)
             if source is None or source.poll:
@@ -283,7 +286,7 @@ def living(parts: Wiring, address: str, token: str) -> Iterator[Wiring]:
             url = f"{stack.enter_context(serving(fake))}/list"
             console.print(f"演示来源 {name} 的列表 {url}")
             sources[name] = replace(source, poll=Poll(url, fake.time, every=_POLL_EVERY))
-            lists.append(fake)
+            fakes.append(fake)
         pushing = Upstream(
             _PUSHED, first=_FIRST_NUMBER, now=lambda: parts.now().astimezone(SHANGHAI)
         )
@@ -291,7 +294,7 @@ def living(parts: Wiring, address: str, token: str) -> Iterator[Wiring]:
         def come() -> None:
             with httpx.Client(timeout=10) as client:
                 while not ended.wait(_ROW_EVERY_S):
-                    for fake in lists:
+                    for fake in fakes:
                         fake.put(fake.invent())
                     with suppress(httpx.TransportError):
                         where = f"{address}/v1/intake/{_PUSHED}"
@@ -300,7 +303,9 @@ def living(parts: Wiring, address: str, token: str) -> Iterator[Wiring]:
         coming = threading.Thread(target=come, daemon=True)
         coming.start()
         try:
-            yield replace(parts, sources=sources)
+            lists = Lists(sources, os.environ)
+            poller = Poller(parts.desk, parts.store, sources, parts.adapters, parts.now, lists)
+            yield replace(parts, sources=sources, poller=poller)
         finally:
             ended.set()
             coming.join()

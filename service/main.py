@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from fastapi import FastAPI
 
 from adapters.outbound import Outbound
+from adapters.pages import Lists
 from adapters.sources import ADAPTERS, load_sources
 from routing_rules.clocks import load_timetable
 from routing_rules.receivers import load_receivers
@@ -57,13 +58,15 @@ def wire(
     store = open_store(settings.database_url)
     outbox = Outbox(store, receivers, post, clock)
     desk = Desk(store, rulebook, times, receivers, outbox.wake)
+    adapters = {name: adapter(rulebook.gazetteer) for name, adapter in ADAPTERS.items()}
     return Wiring(
         desk=desk,
         outbox=outbox,
+        poller=Poller(desk, store, sources, adapters, clock, Lists(sources, os.environ)),
         store=store,
         gazetteer=rulebook.gazetteer,
         sources=sources,
-        adapters={name: adapter(rulebook.gazetteer) for name, adapter in ADAPTERS.items()},
+        adapters=adapters,
         metrics=Metrics(),
         callers=Callers(store),
         figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
@@ -90,9 +93,7 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
             refresh=parts.refresh,
             refresh_seconds=settings.refresh_seconds,
             outbox=parts.outbox,
-            poller=Poller(
-                parts.desk, parts.store, parts.sources, parts.adapters, parts.now, os.environ
-            ),
+            poller=parts.poller,
         )
         jobs.start()
         try:

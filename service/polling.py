@@ -11,7 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,15 +19,23 @@ import sqlalchemy as sa
 import structlog
 
 from adapters.fields import parse_moment
-from adapters.http import Answer, Http, Refused, Unreachable
-from adapters.pages import page_rows, row_payload
+from adapters.http import Answer
+from adapters.pages import Lists, page_rows, row_payload
 from adapters.payload import Undecodable, fingerprint
 from adapters.plausible import CLOCK_SKEW, implausible
 from service.desk import Desk, Receipt
 from service.domain.calendar import SHANGHAI
 from service.domain.complaint import Complaint
 from service.domain.polling import Misread, Page, Place, after, interrupted, is_due, pause, since
-from service.domain.ports import Adapter, FieldProblem, PayloadRejected, Poll, Source
+from service.domain.ports import (
+    Adapter,
+    FieldProblem,
+    PayloadRejected,
+    Poll,
+    Refused,
+    Source,
+    Unreachable,
+)
 from service.mishaps import findable
 from service.store import Store, StoreUnavailable, polls
 from service.store.leases import Candidate, LeaseLost
@@ -73,7 +81,7 @@ class _Moved(Protocol):
 
 
 class Poller:
-    """Reads the lists of some sources. `secrets` is where the variables that they name are found."""
+    """Reads the lists of the sources that have one."""
 
     def __init__(
         self,
@@ -82,16 +90,14 @@ class Poller:
         sources: Mapping[str, Source],
         adapters: Mapping[str, Adapter],
         now: Callable[[], datetime],
-        secrets: Mapping[str, str],
-        http: Http | None = None,
+        lists: Lists,
     ) -> None:
         self._desk = desk
         self._store = store
         self._polled = {name: source for name, source in sources.items() if source.poll}
         self._adapters = adapters
         self._now = now
-        self._secrets = secrets
-        self._http = http or Http()
+        self._lists = lists
         self._lease = Candidate(store, "poll")
         self._term: int | None = None
         self._readings: dict[str, _Reading] = {}
@@ -165,7 +171,7 @@ class Poller:
         with suppress(StoreUnavailable):  # then it ends by itself, three seconds later
             await self._lease.give_up()
         await asyncio.gather(*self._ticking)
-        await self._http.close()
+        await self._lists.close()
 
     async def _pull(self, source: Source, term: int) -> int:
         poll = source.poll
@@ -216,10 +222,8 @@ class Poller:
         params = _params(place, poll)
         key = hashlib.sha256(json.dumps(params).encode()).hexdigest()[:16]
         known = reading.state.pages.get(key)
-        answer = await self._ask(poll, params, known)
-        if answer.status == 304:
-            if known is None:
-                raise Refused("对方答复 304，而请求没有附带条件")
+        answer = await self._ask(source, params, known)
+        if answer.status == 304 and known:
             page = Page(known.count, known.newest, known.digest, news=None)
             state, over = self._moved(reading.state, poll, page, key, known)
             await self._store.run(lambda c: polls.save(c, state, term))
@@ -291,23 +295,20 @@ class Poller:
             raise found
         return found
 
-    async def _ask(self, poll: Poll, params: Mapping[str, str], known: KnownPage | None) -> Answer:
-        headers = {"Accept": "application/json"}
-        if poll.token:
-            secret = self._secrets.get(poll.token, "")
-            if not secret:
-                raise Refused(f"环境变量 {poll.token} 没有设置")
-            headers["Authorization"] = f"Bearer {secret}"
-        if known and known.etag:
-            headers["If-None-Match"] = known.etag
-        elif known and known.modified:
-            headers["If-Modified-Since"] = known.modified
-        task = asyncio.create_task(self._http.get(poll.url, params, headers))
+    async def _ask(
+        self, source: Source, params: Mapping[str, str], known: KnownPage | None
+    ) -> Answer:
+        etag, modified = (known.etag, known.modified) if known else ("", "")
+        asked = self._lists.page(source.name, params, etag, modified, self._now())
+        task = asyncio.create_task(asked)
         self._asking.add(task)
         try:
-            return await task
+            answer = await task
         finally:
             self._asking.discard(task)
+        if answer.status == 304 and known is None:
+            raise Refused("http-304")
+        return answer
 
     def _moved(
         self, state: PollState, poll: Poll, page: Page, key: str, known: KnownPage | None
@@ -341,9 +342,11 @@ class Poller:
     ) -> None:
         """Keep what went wrong, and when to try again."""
         now = self._now()
+        reason = _reason(error)
         state = reading.state
         failures = state.failures + 1
-        asked = error.wait if isinstance(error, Unreachable) else None
+        said_s = error.wait_s if isinstance(error, Unreachable) else None
+        asked = timedelta(seconds=said_s) if said_s else None
         wait = pause(failures, poll, asked)
         # A list that was misread is read again from the mark.
         place = Place(mark=state.place.mark) if isinstance(error, Misread) else state.place
@@ -352,13 +355,13 @@ class Poller:
             place=place,
             next_at=now + wait,
             failed_at=now,
-            error=str(error),
+            error=reason,
             failures=failures,
         )
         log.warning(
             "poll.failed",
             source=state.source,
-            reason=str(error),
+            reason=reason,
             failures=failures,
             wait_s=wait.total_seconds(),
         )
@@ -420,14 +423,36 @@ class Poller:
         return total
 
 
-_OUR_FAULT = Refused("读取时出错，请联系系统管理员查看日志")
+_OUR_FAULT = Refused("failed")
 _UNFORESEEN = FieldProblem("", "受理时出错，请联系系统管理员查看日志")
+# Why no page came, by the word for it.
+_REASONS = {
+    "timeout": "没有在时限内答复完",
+    "no-connection": "连接不上",
+    "tls": "TLS 连接失败，请核对证书",
+    "broken-off": "连接中断",
+    "redirected": "被重定向到另一台主机，或重定向过多，没有跟随",
+    "packed": "对方压缩了答复，而请求不接受压缩",
+    "too-long": "答复过大",
+    "http-304": "对方答复 304，而请求没有附带条件",
+    "http-401": "对方不认可令牌（401）",
+    "http-403": "对方不认可令牌（403）",
+    "http-429": "对方暂时不受理（429）",
+    "http-503": "对方暂时不受理（503）",
+    "failed": "读取时出错，请联系系统管理员查看日志",
+}
 
 
-def missing_secrets(sources: Mapping[str, Source], secrets: Mapping[str, str]) -> list[str]:
-    """Return the variables that a list's source names for its token and that are not set."""
-    named = {source.poll.token for source in sources.values() if source.poll}
-    return sorted(name for name in named if name and not secrets.get(name))
+def _reason(error: Unreachable | Refused | Undecodable | Misread) -> str:
+    """Return why a page did not come or cannot be read, in Chinese."""
+    if isinstance(error, Undecodable | Misread):
+        return str(error)
+    status = error.reason.removeprefix("http-")
+    if error.reason in _REASONS:
+        return _REASONS[error.reason]
+    return (
+        f"对方出错（{status}）" if isinstance(error, Unreachable) else f"对方拒绝了请求（{status}）"
+    )
 
 
 def _params(place: Place, poll: Poll) -> dict[str, str]:

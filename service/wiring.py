@@ -15,6 +15,7 @@ from service.domain.limits import Timetable
 from service.domain.ports import Adapter, Gazetteer, Router, Source
 from service.metrics import Metrics
 from service.outbox import Outbox
+from service.polling import Poller
 from service.store import Store, tokens
 from service.store.figures import Figures, figures
 
@@ -81,6 +82,7 @@ class Wiring:
 
     desk: Desk
     outbox: Outbox
+    poller: Poller
     store: Store
     gazetteer: Gazetteer
     sources: Mapping[str, Source]

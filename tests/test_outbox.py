@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from adapters.outbound import Outbound, SecretMissing, secrets_of
+from adapters.http import SecretMissing
+from adapters.outbound import Outbound, secrets_of
 from routing_rules.clocks import load_timetable
 from service.desk import Desk
 from service.domain import ports

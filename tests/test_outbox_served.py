@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.outbound import Outbound, SecretMissing
+from adapters.http import SecretMissing
+from adapters.outbound import Outbound
 from adapters.sources import SourceFileError, load_sources
 from routing_rules.receivers import load_receivers
 from routing_rules.yamlfile import RuleFileError

@@ -15,11 +15,12 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from adapters.fakes import Upstream, serving
-from adapters.http import Http
+from adapters.http import SecretMissing
+from adapters.pages import Lists
 from adapters.sources import load_sources
 from service.domain.calendar import SHANGHAI
 from service.domain.ports import Poll, Source
-from service.polling import Poller, missing_secrets
+from service.polling import Poller
 from service.store import Store, polls
 from service.store.leases import SILENCE_S, Candidate, LeaseLost
 from service.store.polls import PollState
@@ -90,16 +91,10 @@ class Reader:
         self.poller = self.service.run(lambda parts: _poller(parts, self.source))
 
 
-async def _poller(parts: Any, source: Source, secrets: dict[str, str] | None = None) -> Poller:
-    poller = Poller(
-        parts.desk,
-        parts.store,
-        {source.name: source},
-        parts.adapters,
-        parts.now,
-        secrets if secrets is not None else {"LIST_TOKEN": "t0ken"},
-        Http(total_s=2, most_bytes=1024 * 1024),
-    )
+async def _poller(parts: Any, source: Source) -> Poller:
+    sources = {source.name: source}
+    lists = Lists(sources, {"LIST_TOKEN": "t0ken"}, timeout_s=2, most_bytes=1024 * 1024)
+    poller = Poller(parts.desk, parts.store, sources, parts.adapters, parts.now, lists)
     assert await poller.lead()
     return poller
 
@@ -390,13 +385,8 @@ def test_the_wrong_token_is_told_and_none_is_ever_logged(tmp_path: Path) -> None
             reader.pull()
         assert "不认可令牌（401）" in reader.told()["reading"]["error"]
         assert "t0ken" not in json.dumps(logs, default=str)
-        source = reader.source
-        assert missing_secrets({"a": source}, {}) == ["LIST_TOKEN"]
-        old = reader.poller
-        reader.service.run(lambda _: old.stop())
-        reader.poller = reader.service.run(lambda parts: _poller(parts, source, {}))
-        reader.pull()
-        assert "环境变量 LIST_TOKEN 没有设置" in reader.told()["reading"]["error"]
+        with pytest.raises(SecretMissing, match="LIST_TOKEN"):
+            Lists({"a": reader.source}, {"LIST_TOKEN": " "})
 
 
 def test_an_answer_without_end_and_a_packed_one_are_refused(tmp_path: Path) -> None:
@@ -404,7 +394,7 @@ def test_an_answer_without_end_and_a_packed_one_are_refused(tmp_path: Path) -> N
     upstream.put(upstream.invent(NOW, content="长" * 400_000))
     with reading(sqlite(tmp_path), upstream) as reader:
         reader.pull()
-        assert "超过 1 MiB" in reader.told()["reading"]["error"]
+        assert "答复过大" in reader.told()["reading"]["error"]
 
 
 def test_a_redirect_on_the_same_host_is_followed(tmp_path: Path) -> None:

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
 from service.api.callers import Caller
+from service.api.cursors import cursor_of, read_cursor
 from service.api.problems import UnknownSource
 from service.api.schemas import LineProblem, Moment
-from service.domain.access import Actor, Forbidden, Role
+from service.api.tickets import Asked, PageSize
+from service.domain.access import check_asked
 from service.domain.ports import Source
 from service.store import polls
 from service.wiring import Parts
 
 router = APIRouter(prefix="/v1/sources", tags=["sources"])
-
-_MAY_SEE = frozenset({Role.DISPATCHER, Role.SUPERVISOR, Role.AUDITOR, Role.ADMIN})
 
 
 class ReadingOut(BaseModel):
@@ -73,7 +73,7 @@ class RejectedList(BaseModel):
 @router.get("", summary="How the sources stand")
 async def sources(app: Parts, by: Caller) -> SourceList:
     """List every source, with how the reading of its list stands where it offers one."""
-    _check(by)
+    check_asked(by, "sources")
     now = app.now()
     states, counts = await app.store.read(
         lambda c: ({s.source: s for s in polls.states(c)}, polls.rejected_counts(c))
@@ -91,14 +91,14 @@ async def rejected(
     source: Annotated[str, Path(max_length=64)],
     app: Parts,
     by: Caller,
-    cursor: Annotated[str, Query(max_length=20, pattern=r"^[0-9]*$")] = "",
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Asked = "",
+    limit: PageSize = 50,
 ) -> RejectedList:
     """List the rows that wait until they, or what reads them, are mended."""
-    _check(by)
+    check_asked(by, "sources")
     if source not in app.sources:
         raise UnknownSource(source)
-    after = min(int(cursor or "0"), 2**62)
+    after = read_cursor(cursor)
     rows = await app.store.read(lambda c: polls.rejected(c, source, after=after, limit=limit + 1))
     shown = rows[:limit]
     return RejectedList(
@@ -112,13 +112,8 @@ async def rejected(
             for row in shown
             if row.first_at and row.last_at
         ],
-        next=str(shown[-1].id) if len(rows) > limit else None,
+        next=cursor_of(shown[-1].id) if len(rows) > limit else None,
     )
-
-
-def _check(by: Actor) -> None:
-    if by.role not in _MAY_SEE:
-        raise Forbidden(by.role, "sources")
 
 
 def _source(
