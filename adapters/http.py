@@ -74,12 +74,12 @@ class Client:
         self, method: str, url: str, headers: Mapping[str, str], most: int, content: bytes = b""
     ) -> Answer:
         """Return the answer with up to `most` bytes of its body as they came, or raise Unreachable."""
+        # Before the time runs: the first one reads the machine's certificates.
+        client = self._connected()
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._connected().stream(
-                    method, url, content=content or None, headers=headers
-                ) as answer,
+                client.stream(method, url, content=content or None, headers=headers) as answer,
             ):
                 body = bytearray()
                 async for chunk in answer.aiter_raw():

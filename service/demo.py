@@ -38,6 +38,12 @@ from service.wiring import Wiring
 
 DAYS = 60
 _TICKETS_A_DAY = 6
+# Which shipped source sends what each adapter reads.
+_SENDERS = {
+    "hotline_12345": "hotline-12345",
+    "wenzheng_jiangxi": "wenzheng-jiangxi",
+    "haochaping": "haochaping",
+}
 _LINK_LIFE = timedelta(hours=12)
 _TOKEN_LIFE = timedelta(days=30)
 
@@ -104,10 +110,10 @@ class Simulation:
             for _ in range(round(rng.uniform(0.6, 1.4) * _TICKETS_A_DAY * busy)):
                 at = midnight + timedelta(minutes=int(rng.triangular(7 * 60, 23 * 60, 10 * 60)))
                 if start <= at <= self._now:
-                    yield (
-                        at,
-                        *invented(rng, at, next(number), due_on=self._calendar.nth_working_day),
+                    adapter, payload = invented(
+                        rng, at, next(number), due_on=self._calendar.nth_working_day
                     )
+                    yield at, _SENDERS[adapter], payload
 
     def _arrival(
         self, source_name: str, payload: dict[str, Any]

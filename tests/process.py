@@ -89,3 +89,24 @@ def serving(env: dict[str, str], folder: Path, *options: str) -> Iterator[Server
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def fake_upstream(channel: str, *options: str, rows: int, **variables: str) -> Iterator[str]:
+    """Run a channel's fake as a process with so many rows in its list; yield its address."""
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "adapters.fakes", "--channel", channel, "--port", str(port)),
+            *("--rows", str(rows), "--every", "0", *options),
+        ],
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip().removesuffix("/list")
+    finally:
+        process.kill()
+        process.communicate()

@@ -12,15 +12,15 @@ from datetime import datetime, timedelta
 
 import httpx
 
-from adapters.fakes.invented import CHANNELS
 from adapters.fakes.upstream import Upstream, serving
+from adapters.sources import load_sources
 from service.domain.calendar import SHANGHAI
 
 
 def main() -> None:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m adapters.fakes", description=__doc__)
-    parser.add_argument("--channel", choices=CHANNELS, required=True)
+    parser.add_argument("--channel", choices=[*load_sources()], required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9001)
     parser.add_argument("--rows", type=int, default=20, help="rows in the list at first")

@@ -1,4 +1,4 @@
-"""Invented complaints as each channel sends them. No person, number or case in them is real."""
+"""Invented complaints as each adapter reads them. No person, number or case in them is real."""
 
 import random
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 REGION = "360732"
-CHANNELS = ("hotline-12345", "wenzheng-jiangxi", "haochaping")
-_SHARES = (80, 8, 12)
+# How often each is drawn.
+_SHARES = {"hotline_12345": 80, "wenzheng_jiangxi": 8, "haochaping": 12}
 
 # Kind, urgency, title, content, place. All of it is invented.
 _HOTLINE: list[tuple[str, str, str, str, str]] = [
@@ -236,29 +236,33 @@ def payload(
     rng: random.Random,
     at: datetime,
     number: int,
-    channel: str = "",
+    adapter: str = "",
     due_on: Callable[[date, int], date] = _week,
 ) -> tuple[str, dict[str, Any]]:
-    """Return a channel, drawn unless it is given, and what it sends at `at`, a time in Shanghai.
+    """Return the name of an adapter, drawn unless it is given, and a payload for it of `at`, a time in
+    Shanghai.
 
-    `due_on` says when so many working days after a day are over.
+    `due_on` says when so many working days after a day are over. Raises KeyError for an adapter that
+    nothing is invented for.
     """
     written = f"{at:%Y-%m-%d %H:%M:%S}"
     named = rng.random() < 0.85
     name = f"{rng.choice(_FAMILY_NAMES)}某" if named else ""
     phone = f"138000{rng.randrange(100_000):05}" if named else ""
     place = {"areaCode": REGION, "areaName": "兴国县"}
-    channel = channel or rng.choices(CHANNELS, _SHARES)[0]
-    if channel == "hotline-12345":
-        return channel, _hotline(rng, at, number, due_on) | {
+    adapter = adapter or rng.choices([*_SHARES], [*_SHARES.values()])[0]
+    if adapter not in _SHARES:
+        raise KeyError(adapter)
+    if adapter == "hotline_12345":
+        return adapter, _hotline(rng, at, number, due_on) | {
             "contactName": name,
             "contactPhone": phone,
             "anonymous": not named,
             **place,
         }
-    if channel == "wenzheng-jiangxi":
+    if adapter == "wenzheng_jiangxi":
         title, content = rng.choice(_FORUM)
-        return channel, {
+        return adapter, {
             "receiptno": f"WZ-{at:%Y}-{number:06}",
             "title": title,
             "content": content,
@@ -270,7 +274,7 @@ def payload(
         }
     unit, task, words = rng.choice(_REVIEWS)
     rating = rng.choices((1, 2, 3, 4, 5), (8, 12, 10, 20, 50))[0]
-    return channel, {
+    return adapter, {
         "evaluateId": f"HCP{at:%Y%m%d}-{number:05}",
         "proDepart": unit,
         "taskName": task,

@@ -29,9 +29,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from adapters.fakes import webhooks
-from adapters.fakes.invented import payload
+from adapters.fakes.invented import REGION, payload
 from adapters.sources import ADAPTERS, load_sources
 from service.domain.calendar import SHANGHAI
+from service.domain.region import covers
 
 _PAGE_MOST = 1_000
 
@@ -66,7 +67,7 @@ class Received:
 
 @dataclass
 class Upstream:
-    """The upstream of a source. Times of rows are its own clock's, `now` in Shanghai.
+    """The upstream of a shipped source. Times of rows are its own clock's, `now` in Shanghai.
 
     `token` is asked for where a list is read, `secret` signs pushes and verifies call-backs.
     """
@@ -84,7 +85,8 @@ class Upstream:
     asked: list[dict[str, str]] = field(default_factory=list)  # parameters, and the status answered
 
     def __post_init__(self) -> None:
-        adapter = ADAPTERS[load_sources()[self.channel].adapter]
+        self._source = load_sources()[self.channel]
+        adapter = ADAPTERS[self._source.adapter]
         self.number, self.time = adapter.NUMBER, adapter.TIMES["accepted_at"]
         self._rng = random.Random(self.seed)  # noqa: S311 invents complaints
         self._count = self.first - 1
@@ -95,9 +97,11 @@ class Upstream:
     def invent(self, at: datetime | None = None, **changes: Any) -> dict[str, Any]:
         """Return an invented row of this channel, received at `at`; it is not in the list yet."""
         self._count += 1
-        _, row = payload(
-            self._rng, (at or self.now()).astimezone(SHANGHAI), self._count, self.channel
-        )
+        when = (at or self.now()).astimezone(SHANGHAI)
+        _, row = payload(self._rng, when, self._count, self._source.adapter)
+        if not covers(self._source.region, REGION):
+            # A channel of another place: its tickets lie where its source does.
+            row |= {"areaCode": None, "areaName": None}
         return row | changes
 
     def put(self, *rows: Mapping[str, Any]) -> None:
