@@ -22,20 +22,26 @@ from service.wiring import Parts, Wiring
 log = structlog.get_logger()
 router = APIRouter(prefix="/v1/intake", tags=["intake"])
 
+_OBJECT = {"schema": {"type": "object"}}
 _NATIVE = {
     "requestBody": {
         "required": True,
         "description": "The source's own format, UTF-8 or GB18030",
-        "content": {"application/json": {"schema": {"type": "object"}}},
+        "content": {
+            "application/json": _OBJECT,
+            "application/xml": _OBJECT,
+            "application/x-www-form-urlencoded": _OBJECT,
+        },
     }
 }
 _NATIVE_BATCH = {
     "requestBody": {
         "required": True,
-        "description": "Up to 1,000 payloads, as an array or one a line",
+        "description": "Up to 1,000 payloads: an array, one a line, or the elements below an XML root",
         "content": {
             "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
             "application/x-ndjson": {"schema": {"type": "string"}},
+            "application/xml": {"schema": {"type": "array", "items": {"type": "object"}}},
         },
     }
 }

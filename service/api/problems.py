@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from adapters.payload import Undecodable
+from adapters.payload import Undecodable, WrongMedia
 from service.desk import CallBackOwed, KeyReused, UnknownTicket, UnknownUnit
 from service.domain.access import Forbidden
 from service.domain.acts import RuleForbids
@@ -62,6 +62,13 @@ def _not_allowed(error: IllegalMove) -> str:
 
 PROBLEMS: dict[type[Exception], Problem] = {
     Undecodable: Problem(400, "undecodable", "报文无法解码", str),
+    WrongMedia: Problem(
+        415,
+        "media-type",
+        "不支持的报文类型",
+        str,
+        headers={"Accept": "application/json, application/xml, application/x-www-form-urlencoded"},
+    ),
     PayloadRejected: Problem(
         422,
         "payload",
