@@ -133,7 +133,7 @@ class Desk:
             raise Forbidden(by.role, "intake")
         # Routed before the transaction: a pure function has no business under a lock.
         route = self._router.route(complaint)
-        coordinator = self._router.coordinator(complaint.region).code
+        coordinator = self._router.coordinator(complaint.region, complaint.coordinator).code
 
         def work(connection: sa.Connection) -> Receipt:
             known = tickets.find(connection, complaint.source, complaint.source_no)
@@ -487,7 +487,7 @@ class Desk:
         tickets.deliver_all(connection, [(ticket.id, ticket.no, ticket.region, delivery)], at)
 
     def _coordinator(self, ticket: Ticket) -> str:
-        return self._router.coordinator(ticket.region).code
+        return self._router.coordinator(ticket.region, ticket.complaint.coordinator).code
 
     async def read_contact(self, no: str, by: Actor, at: datetime, *, reason: str) -> Contact:
         """Return a citizen's name and number, and write down who read them and why.

@@ -98,6 +98,6 @@ class ToldRouter:
         """Return the three units."""
         return [MARKET, HOUSING, HOTLINE]
 
-    def coordinator(self, region: str) -> Unit:
+    def coordinator(self, region: str, named: str = "") -> Unit:
         """Return the hotline's office."""
         return HOTLINE
