@@ -34,8 +34,9 @@ from service.domain.ports import Router
 from service.domain.region import covers
 from service.domain.ticket import Clock, Delivery, Event, Level, MilestoneKind, Recipient, Ticket
 from service.mishaps import findable, outcome
-from service.store import Store, tickets
+from service.store import Store, messages, tickets
 from service.store.figures import UnitLoad, unit_loads
+from service.store.messages import Message
 from service.store.tickets import Filter, Stale, Which
 from service.timekeeping import Moved
 
@@ -121,13 +122,19 @@ class Desk:
     # What comes in
 
     async def receive(
-        self, complaint: Complaint, fingerprint: str, at: datetime, by: Actor = SYSTEM
+        self,
+        complaint: Complaint,
+        fingerprint: str,
+        at: datetime,
+        by: Actor = SYSTEM,
+        message: Message | None = None,
     ) -> Receipt:
         """Store a complaint and say what became of it.
 
         The same source number again is the same ticket: the same body is a duplicate and changes
         nothing, another one is a supplement (补充) with an event of its own. Raises Forbidden for a
-        sender whose region the complaint, or the ticket it belongs to, does not lie in.
+        sender whose region the complaint, or the ticket it belongs to, does not lie in, and
+        MessageReused for a signed push whose id came before with another body.
         """
         if not covers(by.region, complaint.region):
             raise Forbidden(by.role, "intake")
@@ -136,6 +143,8 @@ class Desk:
         coordinator = self._router.coordinator(complaint.region, complaint.coordinator).code
 
         def work(connection: sa.Connection) -> Receipt:
+            if message:
+                messages.keep(connection, message, at)
             known = tickets.find(connection, complaint.source, complaint.source_no)
             if known is not None:
                 if not _sees(by, known):

@@ -1,12 +1,13 @@
 """Puts the service together: the one place that names concrete classes and reads the clock."""
 
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from fastapi import FastAPI
 
-from adapters.sources import ADAPTERS, load_sources
+from adapters.sources import ADAPTERS, read_sources
 from routing_rules.clocks import load_timetable
 from routing_rules.rulebook import Rulebook, load
 from service import api, web
@@ -16,8 +17,9 @@ from service.desk import Desk
 from service.domain.limits import Timetable
 from service.jobs import Jobs
 from service.metrics import Metrics
+from service.source_check import require, signing_keys
 from service.store import open_store
-from service.wiring import Callers, KeptFigures, Wiring
+from service.wiring import Callers, Inflow, KeptFigures, Wiring
 
 VERSION = "0.1.0"
 
@@ -31,13 +33,15 @@ def wire(
     settings: Settings,
     clock: Callable[[], datetime] = now,
     rules: tuple[Rulebook, Timetable] | None = None,
+    environ: Mapping[str, str] = os.environ,
 ) -> Wiring:
     """Return the parts of a service, rules loaded and nothing connected yet; `rules` are those that
-    were loaded before, for whoever wires more than once.
+    were loaded before, for whoever wires more than once, `environ` holds the secrets.
 
     Raises what the loaders raise: a rule that does not load stops the start.
     """
     rulebook, times = rules or (load(settings.rules), load_timetable(settings.rules))
+    sources = require(read_sources(settings.sources), rulebook, rulebook.gazetteer)
     store = open_store(settings.database_url)
     return Wiring(
         desk=Desk(store, rulebook, times),
@@ -45,11 +49,13 @@ def wire(
         router=rulebook,
         gazetteer=rulebook.gazetteer,
         times=times,
-        sources=load_sources(settings.sources),
+        sources=sources,
+        keys={name: signing_keys(source, environ) for name, source in sources.items()},
         adapters={name: adapter(rulebook.gazetteer) for name, adapter in ADAPTERS.items()},
         metrics=Metrics(),
         callers=Callers(store),
         figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
+        inflow=Inflow(settings.intake_in_flight),
         now=clock,
     )
 

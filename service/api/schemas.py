@@ -287,6 +287,17 @@ class BatchAnswer(BaseModel):
     next: None = None
 
 
+class BatchStopped(BaseModel):
+    """A problem (RFC 9457) that tells of each line of a batch what became of it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: Sequence[LineProblem]
+    items: Sequence[BatchLine]
+
+
 class TicketList(BaseModel):
     """A page of tickets."""
 

@@ -276,4 +276,16 @@ class IdempotencyRow(SQLModel, table=True):
     at: datetime = _at()
 
 
+class MessageRow(SQLModel, table=True):
+    """A signed push by the id that its sender gave it: the same id is the same body, or refused."""
+
+    __tablename__ = "messages"
+    __table_args__ = (sa.Index("ix_messages_at", "at"),)
+
+    source: str = Field(max_length=64, primary_key=True)
+    id: str = Field(max_length=200, primary_key=True)
+    digest: str = Field(max_length=64)  # SHA-256 of the body
+    at: datetime = _at()
+
+
 metadata = SQLModel.metadata
