@@ -164,6 +164,8 @@ class Desk:
                 "reason": route.reason,
                 "hotline": route.hotline,
             }
+            if complaint.findings:
+                content["findings"] = list(complaint.findings)
             tickets.append(connection, ticket, _event("received", ticket, SYSTEM, at, content))
             if ticket.state is State.DISPATCHED:
                 auto = {"unit": ticket.lead and ticket.lead.unit, "auto": True}

@@ -200,6 +200,9 @@ class TicketOut(BaseModel):
     attachments: Sequence[Attachment]
     review: Review | None
     redo: int
+    findings: Annotated[
+        Sequence[str], Field(description="What could not be read for sure when it came in")
+    ]
     acts: Annotated[Sequence[Act], Field(description="What the state allows now")]
 
     @classmethod
@@ -243,6 +246,7 @@ class TicketOut(BaseModel):
             attachments=complaint.attachments,
             review=complaint.review,
             redo=ticket.redo,
+            findings=complaint.findings,
             acts=allowed(ticket.state),
         )
 

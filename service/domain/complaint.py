@@ -149,6 +149,12 @@ class Complaint:
     coordinator: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)  # the source's other fields, as text
 
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Return what an adapter could not read for sure, in sentences for whoever sorts it."""
+        said = self.extra.get("finding", "")
+        return tuple(said.split("；")) if said else ()
+
 
 @dataclass(frozen=True, slots=True)
 class UnitRef:

@@ -96,6 +96,7 @@ _CONTENT: dict[str, str] = {
     "solved": "是否解决",
     "grade": "满意度",
     "hotline": "紧急专线",
+    "findings": "请核对",
     "confidence": "把握",
     "milestone": "事项",
     "clock": "时钟",
