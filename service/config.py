@@ -34,6 +34,12 @@ class Settings(BaseSettings):
         le=100_000,
         description="How many pushes are worked on at once; more are answered with 503.",
     )
+    refresh_seconds: float = Field(
+        10.0,
+        gt=0,
+        le=3600,
+        description="How often new rulings and calendar files are looked for.",
+    )
     figures_seconds: float = Field(
         10.0,
         ge=0,

@@ -11,7 +11,9 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from service.desk import Desk
 from service.metrics import Metrics
 from service.mishaps import findable, outcome
+from service.outbox import Outbox
 from service.store import StoreUnavailable
+from service.wiring import Refresh
 
 _BATCH = 1000
 # Clocks are slewed by milliseconds; what is more than this was set.
@@ -20,11 +22,17 @@ _JUMP_S = 2.0
 log = structlog.get_logger()
 
 
+async def _nothing_new() -> bool:
+    return False
+
+
 class Jobs:
     """Ticks that look for due work; each finds nothing when another replica was first.
 
     APScheduler waits for a time on the wall, and would stand still after that was set back: a watch
     on the monotonic clock notices and sets it going again.
+
+    `refresh` brings the rules up to date and tells whether the calendar has changed.
     """
 
     def __init__(
@@ -34,31 +42,46 @@ class Jobs:
         tick_seconds: float,
         metrics: Metrics,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        refresh: Refresh = _nothing_new,
+        refresh_seconds: float = 10.0,
+        outbox: Outbox | None = None,
     ) -> None:
         self._desk = desk
+        self._outbox = outbox
         self._now = now
         self._tick_s = tick_seconds
         self._metrics = metrics
         self._monotonic = monotonic
+        self._refresh = refresh
         self._seen = (now(), monotonic())
         self._settled = False
+        self._settle_again = False
         self._stopping = False
-        self._working = asyncio.Lock()
+        self._working, self._looking = asyncio.Lock(), asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC)
-        self._enforcing = self._scheduler.add_job(
-            self._tick,
-            "interval",
-            seconds=tick_seconds,
-            id="enforce",
-            coalesce=True,
-            max_instances=1,
-            misfire_grace_time=None,
-        )
+        self._jobs = [
+            self._scheduler.add_job(
+                tick,
+                "interval",
+                seconds=seconds,
+                id=name,
+                coalesce=True,
+                max_instances=1,
+                misfire_grace_time=None,
+            )
+            for name, tick, seconds in (
+                ("enforce", self._tick, tick_seconds),
+                ("refresh", self._look, refresh_seconds),
+            )
+        ]
 
     def start(self) -> None:
-        """Begin to tick."""
+        """Begin to tick. The outbox has a loop of its own: what is told there waits for nobody."""
         self._scheduler.start()
+        if self._outbox:
+            self._outbox.start(self._tick_s)
         self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -66,21 +89,42 @@ class Jobs:
         self._stopping = True
         if self._watching:
             self._watching.cancel()
-        async with self._working:
+        async with self._working, self._looking:
             self._scheduler.shutdown(wait=False)
+        if self._outbox:
+            await self._outbox.stop()
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._tick_s)
             if self.watch_clock():
-                self._enforcing.modify(next_run_time=datetime.now(UTC))
+                for job in self._jobs:
+                    job.modify(next_run_time=datetime.now(UTC))
 
     async def _tick(self) -> None:
+        if self._stopping:
+            return  # whoever waits when the scheduler is shut down is cancelled
         async with self._working:
             try:
                 await self.enforce()
             except Exception as error:  # noqa: BLE001 what was not foreseen ends one tick, not all
                 log.error("tick.failed", **findable(error))
+
+    async def _look(self) -> None:
+        """Bring the rules up to date; after a new calendar, what was provisional is worked out, and
+        once more when acts that began by the old one are over."""
+        if self._stopping:
+            return
+        if self._settle_again:
+            self._settled = self._settle_again = False
+        try:
+            async with self._looking:
+                if await self._refresh():
+                    self._settled, self._settle_again = False, True
+        except StoreUnavailable as error:
+            log.warning("refresh.store_unavailable", error=str(error))
+        except Exception as error:  # noqa: BLE001 what was not foreseen ends one look, not all
+            log.error("refresh.failed", **findable(error))
 
     def watch_clock(self) -> float:
         """Return by how many seconds the wall clock was set back since the last look, 0 if it was
@@ -100,21 +144,33 @@ class Jobs:
         return back
 
     async def _settle(self) -> None:
-        """Work out, once after a start, what was provisional. What goes wrong with it is no reason
-        for clocks not to run: it is tried again with the next tick."""
+        """Work out what was provisional, after a start and after a new calendar. What goes wrong with
+        it is no reason for clocks not to run: it is tried again with the next tick."""
         if self._settled:
             return
 
         async def settle() -> int:
-            total = 0
-            while done := await self._desk.settle(self._now()):
-                total += done
+            total, after = 0, 0
+            while not self._stopping:
+                batch = await self._desk.settle(self._now(), after)
+                total += batch.tickets
+                if batch.last is None:
+                    break
+                after = batch.last
             return total
 
-        found = await outcome(settle())
-        self._settled = isinstance(found, int)
+        # Before and not after: a calendar that comes meanwhile says that there is more.
+        self._settled = True
+        try:
+            found = await outcome(settle())
+        except StoreUnavailable:
+            self._settled = False
+            raise
         if isinstance(found, Exception):
+            self._settled = False
             log.error("settle.failed", **findable(found))
+        elif found:
+            log.info("settle.done", tickets=found)
 
     async def enforce(self) -> int:
         """Bring every due milestone up to date; return how many there were."""

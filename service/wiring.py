@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,8 +16,12 @@ from service.domain.flow import Bucket, Rate, take
 from service.domain.limits import Timetable
 from service.domain.ports import Adapter, Gazetteer, Router, Source
 from service.metrics import Metrics
+from service.outbox import Outbox
 from service.store import Store, tokens
 from service.store.figures import Figures, figures
+
+# Brings the rules of a running service up to date; True if clocks are to be worked out anew.
+Refresh = Callable[[], Awaitable[bool]]
 
 # A revoked token works so much longer; every request is spared a query.
 _KEPT = timedelta(seconds=5)
@@ -120,10 +124,9 @@ class Wiring:
     """The parts of a running service."""
 
     desk: Desk
+    outbox: Outbox
     store: Store
-    router: Router
     gazetteer: Gazetteer
-    times: Timetable
     sources: Mapping[str, Source]
     keys: Mapping[str, tuple[bytes, ...]]  # of the signatures, by source
     adapters: Mapping[str, Adapter]
@@ -131,7 +134,18 @@ class Wiring:
     callers: Callers
     figures: KeptFigures
     inflow: Inflow
+    refresh: Refresh
     now: Callable[[], datetime]
+
+    @property
+    def router(self) -> Router:
+        """Return who routes now; rulings change it."""
+        return self.desk.router
+
+    @property
+    def times(self) -> Timetable:
+        """Return the calendars, limits and policies of now; a year that is loaded changes them."""
+        return self.desk.times
 
 
 def wiring(request: Request) -> Wiring:

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
 from service.domain.complaint import Complaint, Kind, Route, Urgency
 from service.domain.flow import Rate
+from service.domain.ticket import Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,11 @@ class Router(Protocol):
         """Return where the complaint goes; pure, no I/O."""
         ...
 
+    def ruling_words(self, complaint: Complaint) -> Sequence[str]:
+        """Return the words by which a ruling (裁定) on a complaint is found again, none where there are
+        too few; none of them is a name."""
+        ...
+
     def unit(self, code: str) -> Unit | None:
         """Return the unit with this code, or None."""
         ...
@@ -40,6 +47,11 @@ class Router(Protocol):
     def coordinator(self, region: str, named: str = "") -> Unit:
         """Return the unit that sorts, calls back and supervises in a region: the one that a channel
         names by its line or its own code, or else the one that runs the hotline."""
+        ...
+
+    def named(self, name: str, region: str, on: date) -> Unit | None:
+        """Return the unit that answers today for the one that bore a name, written in a region on
+        a day, or None."""
         ...
 
 
@@ -78,6 +90,69 @@ class Clocks:
 
 
 @dataclass(frozen=True, slots=True)
+class Receiver:
+    """An outside system that is told of tickets: the call-back of a source, or a unit's own system.
+
+    `destination` is `source:NAME` or `unit:CODE`. `secret` and `token` name environment variables.
+    `words` is what it wants to be told of, empty for everything; after `hours` a delivery is given
+    up.
+    """
+
+    destination: str
+    url: str
+    secret: str
+    token: str = ""
+    words: frozenset[Word] = frozenset()
+    hours: int = 72
+
+    def wants(self, word: Word) -> bool:
+        """Whether it is to be told of this."""
+        return not self.words or word in self.words
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One attempt to deliver a message, body ready; `message` is the same at every attempt."""
+
+    destination: str
+    message: str
+    at: datetime
+    body: bytes
+
+
+class Unreachable(Exception):
+    """The receiver did not take it now; try again, no sooner than after `wait_s` if it said so.
+
+    `reason` is a word of ours (`timeout`, `http-503`) and nothing that the receiver sent.
+    """
+
+    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.wait_s = wait_s
+
+
+class Refused(Exception):
+    """The receiver will never take it as it is; `reason` as in Unreachable."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Post(Protocol):
+    """Carries letters to receivers."""
+
+    async def send(self, letter: Letter) -> None:
+        """Return when the receiver has taken it; raise Unreachable or Refused."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """One outside system that sends complaints (a row of sources.yaml).
 
@@ -104,6 +179,7 @@ class Source:
     rate: Rate | None = None
     auth: Auth = Auth.TOKEN
     secrets: tuple[str, ...] = ()
+    callback: Receiver | None = None
 
 
 @dataclass(frozen=True, slots=True)
