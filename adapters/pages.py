@@ -10,14 +10,8 @@ from typing import Any
 import httpx
 
 from adapters.http import Answer, Client, token, wait_s
-from adapters.payload import (
-    BATCH_ITEMS,
-    ITEM_BYTES,
-    Undecodable,
-    _declared,
-    _text,
-    decode,
-)
+from adapters.payload import read_object
+from adapters.wire_text import BATCH_ITEMS, ITEM_BYTES, TOO_LARGE, Undecodable, declared, text_of
 from service.domain.ports import Refused, Source, Unreachable
 
 TIMEOUT_S = 30.0
@@ -99,7 +93,7 @@ def page_rows(body: bytes, content_type: str, pointer: str) -> list[str]:
     its row. Raise Undecodable if there is no such array.
     """
     try:
-        text = _text(body, _declared(content_type))
+        text = text_of(body, declared(content_type))
     except Undecodable:
         # One row that is damaged is that row's fault alone; what is no text at all is no JSON either.
         text = body.decode("utf-8", "replace")
@@ -129,8 +123,8 @@ def row_payload(text: str) -> dict[str, Any]:
     if _BROKEN in text:
         raise Undecodable("含有残缺的字符")
     if len(text.encode()) > ITEM_BYTES:
-        raise Undecodable("一条超过 1 MiB")
-    return decode(text.encode(), "application/json; charset=utf-8")
+        raise Undecodable(TOO_LARGE)
+    return read_object(text)
 
 
 class _Object:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 import structlog
 
-from adapters.fields import parse_moment
+from adapters.fields import parse_moment, value_at
 from adapters.http import Answer
 from adapters.pages import Lists, page_rows, row_payload
 from adapters.payload import Undecodable, fingerprint
@@ -374,11 +374,11 @@ class Poller:
             payload = row_payload(text)
         except Undecodable as error:
             return _Row(text, "", None, problems=(FieldProblem("", error.detail),))
-        moment = _moment(payload.get(poll.changed))
+        moment = _moment(value_at(payload, poll.changed))
         number = _number(payload, source, self._adapters[source.adapter])
         try:
             complaint = self._adapters[source.adapter].complaint(payload, source)
-            problems = implausible(complaint, now, source)
+            problems = implausible(complaint, now, source, payload)
         except PayloadRejected as error:
             return _Row(text, number, moment, problems=error.problems)
         except Exception as error:  # noqa: BLE001 a row that nobody foresaw harms no other
@@ -477,7 +477,7 @@ def _moment(value: object) -> datetime | None:
 def _number(payload: Mapping[str, Any], source: Source, adapter: Adapter) -> str:
     """Return the number of a row as far as it can be read, to find it again."""
     written = {canon: name for name, canon in source.field_map.items()}
-    value = payload.get(written.get(adapter.NUMBER, adapter.NUMBER))
+    value = value_at(payload, written.get(adapter.NUMBER, adapter.NUMBER))
     text = str(value).strip() if isinstance(value, str | int) else ""
     return text if len(text) <= _NUMBER_CHARS and text.isprintable() else ""
 

@@ -3,7 +3,7 @@ CHANNELS; what a channel has besides goes into its tables."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,19 @@ class Channel:
     )  # asked for besides number, time and region; none is prose
     limits: Mapping[str, int] = field(default_factory=dict)
     wrong: Mapping[str, object] = field(default_factory=dict)  # a wrong type or value a field
+    samples: str = ""  # the channel whose payloads it is tried with, if it has none of its own
 
     @property
     def source(self) -> Source:
         return SOURCES[self.name]
 
-    def sample(self, index: int = 0) -> dict[str, Any]:
-        text = (SAMPLES / f"{self.name}.json").read_text(encoding="utf-8")
-        found: dict[str, Any] = json.loads(text)[index]
+    def payloads(self) -> list[dict[str, Any]]:
+        text = (SAMPLES / f"{self.samples or self.name}.json").read_text(encoding="utf-8")
+        found: list[dict[str, Any]] = json.loads(text)
         return found
+
+    def sample(self, index: int = 0) -> dict[str, Any]:
+        return self.payloads()[index]
 
     def read(self, payload: Mapping[str, Any], source: Source | None = None) -> Complaint:
         adapter = ADAPTERS[self.source.adapter](MemoryGazetteer())
@@ -84,7 +88,7 @@ HOTLINE = Channel(
         "confidential": 2,
         "replyDeadline": "2026-11-25",
         "relatedNo": 1.5,
-        "attachments": "1.jpg",
+        "attachments": 7,
     },
 )
 WENZHENG = Channel(
@@ -146,8 +150,22 @@ HAOCHAPING = Channel(
         "contactPhone": 1.5,
     },
 )
+MAILBOX = replace(HOTLINE, name="governor-mailbox", samples=HOTLINE.name)
+SUGGESTED = replace(HOTLINE, name="supervisor-suggestion", samples=HOTLINE.name)
+EXPOSED = replace(
+    WENZHENG,
+    name="tv-exposure",
+    samples=WENZHENG.name,
+    wrong={name: value for name, value in WENZHENG.wrong.items() if name != "superviseTime"},
+)
 CHANNELS = [
     HOTLINE,
     WENZHENG,
     HAOCHAPING,
+    replace(WENZHENG, name="wenzheng-ganzhou", samples=WENZHENG.name),
+    MAILBOX,
+    replace(HOTLINE, name="shishi-yiren", samples=HOTLINE.name),
+    replace(HOTLINE, name="youqiu-biying", samples=HOTLINE.name),
+    SUGGESTED,
+    EXPOSED,
 ]

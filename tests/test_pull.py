@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
@@ -24,7 +25,7 @@ from service.polling import Poller
 from service.store import Store, polls
 from service.store.leases import SILENCE_S, Candidate, LeaseLost
 from service.store.polls import PollState
-from tests.process import Server, banjie, environment, free_port
+from tests.process import Server, banjie, environment, fake_upstream, free_port
 from tests.served import Served, served, sqlite
 from tests.worlds import at
 
@@ -298,6 +299,24 @@ def test_what_was_rejected_is_taken_after_the_configuration_was_mended(database_
         assert reader.told()["rejected"] == 0
 
 
+def test_rows_that_hold_their_fields_in_objects_are_read_by_paths(database_url: str) -> None:
+    upstream = Upstream(CHANNEL, "t0ken")
+    numbers = grown(upstream, 14)
+    for row in upstream.rows.values():
+        row["gd"] = {name: row.pop(name) for name in ("receiptno", "posttime", "areaName")}
+    bad = upstream.rows[numbers[3]]["gd"]
+    bad["areaName"] = "某某县"
+    upstream._when = lambda row: row["gd"]["posttime"]  # type: ignore[method-assign]
+    names = {f"gd.{name}": name for name in ("receiptno", "posttime", "areaName")}
+    with reading(database_url, upstream) as reader:
+        reader.renewed(replace(reader.source, field_map=names), changed="gd.posttime")
+        assert reader.pull() == 14
+        assert reader.numbers() == sorted(set(numbers) - {numbers[3]})
+        (row,) = reader.rejected()
+        assert (row["source_no"], row["errors"][0]["pointer"]) == (numbers[3], "/gd/areaName")
+        assert reader.pull() == 0
+
+
 def test_a_row_that_only_the_desk_fails_on_is_kept_apart(database_url: str) -> None:
     upstream = Upstream(CHANNEL, "t0ken")
     numbers = grown(upstream, 8)
@@ -328,7 +347,7 @@ def test_a_row_that_only_the_desk_fails_on_is_kept_apart(database_url: str) -> N
         ({"status": 500}, "对方出错（500）"),
         ({"status": 429}, "暂时不受理（429）"),
         ({"status": 404}, "拒绝了请求（404）"),
-        ({"slow_s": 3}, "没有答复完"),
+        ({"slow_s": 3}, "没有在时限内"),
         ({"garbage": "html"}, "不是合法的 JSON"),
         ({"garbage": "cut"}, "不是合法的 JSON"),
         ({"garbage": "bytes"}, "JSON"),
@@ -537,10 +556,8 @@ def until(wanted: Callable[[], bool], seconds: float = 60) -> float:
 def test_a_reader_killed_mid_page_is_followed_without_loss_or_repetition(
     database_url: str, tmp_path: Path
 ) -> None:
-    upstream = Upstream(CHANNEL, "t0ken")
-    recent(upstream, 120)
-    upstream.faults.duplicate = True
-    with serving(upstream) as address:
+    with fake_upstream(CHANNEL, rows=120, FAKE_TOKEN="t0ken") as address:
+        httpx.post(f"{address}/faults", json={"duplicate": True})
         env = environment(
             database_url,
             BANJIE_SOURCES=str(sources_yaml(tmp_path, address)),
@@ -548,13 +565,15 @@ def test_a_reader_killed_mid_page_is_followed_without_loss_or_repetition(
         )
         assert banjie("migrate", env=env).returncode == 0
         port = free_port()
+        late = Upstream(CHANNEL, first=1_000)
         for part in (0.2, 0.5):
             server = Server(env, port, tmp_path / "server.log")
             before = stored(database_url)[0]
             until(lambda mark=part * 120, least=before: stored(database_url)[0] > max(mark, least))  # type: ignore[misc]
             server.kill()
             assert stored(database_url)[0] < 120
-            upstream.put(upstream.invent(datetime.now(SHANGHAI) - timedelta(minutes=20)))
+            row = late.invent(datetime.now(SHANGHAI) - timedelta(minutes=20))
+            httpx.post(f"{address}/rows", json=row)
         server = Server(env, port, tmp_path / "server.log")
         try:
             until(lambda: stored(database_url)[0] == 122)

@@ -1,215 +1,404 @@
-"""A hotline that repeats, changes and cuts its pushes, and a server that is killed meanwhile: what was
-answered is there, once."""
+"""Pushes over HTTP: signatures, repeats of them, older formats, and too much at once."""
 
-import asyncio
 import json
-import os
-import random
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import re
+import socketserver
+import threading
+from base64 import b64encode
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from service.store import open_store
-from tests.process import Server, banjie, environment, free_port
+from adapters.signature import keys, sign
+from service.api.problems import MEDIA_TYPE
+from service.store.tables import metadata
+from tests.served import Served, served
+from tests.worlds import at
 
-LONG = os.environ.get("BANJIE_LONG") == "1"
-PUSHES = 50_000 if LONG else 500
-KILLS = 10 if LONG else 2
-SENDERS = 16
-REPEATS = 0.30
-CHANGES = 0.05
-CUTS = (
-    0.03  # of all pushes, the sender hangs up on: before the end of its body, or before the answer
-)
-
-
-@dataclass
-class Sender:
-    """A sender that pushes until it is answered, as a hotline does. Every number is its own, so that
-    what it sent last is what it knows."""
-
-    name: str
-    port: int
-    token: str
-    rng: random.Random
-    versions: dict[str, int] = field(default_factory=dict)
-    tickets: dict[str, str] = field(default_factory=dict)
-    said: Counter[str] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
-    _line: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-
-    async def push(self) -> None:
-        """Push once: something new, a repeat, or a changed body; again until there is an answer."""
-        number, version = self._next()
-        status, body = 503, b""
-        while status == 503:  # the database is not there yet
-            try:
-                status, body = await self._post(_payload(number, version))
-            except (OSError, EOFError):
-                self._hang_up()
-            if status == 503:
-                await asyncio.sleep(0.05)
-        if status not in {200, 201}:
-            self.wrong.append(f"{number} {status} {body[:200]!r}")
-            return
-        answer = json.loads(body)
-        word = "duplicate" if answer["duplicate"] else "supplemented"
-        self.said["new" if status == 201 else word] += 1
-        before = self.tickets.setdefault(number, answer["ticket"]["no"])
-        if before != answer["ticket"]["no"]:
-            self.wrong.append(f"{number} became {before} and {answer['ticket']['no']}")
-
-    def _next(self) -> tuple[str, int]:
-        kind = self.rng.random()
-        if self.versions and kind < REPEATS + CHANGES:
-            number = self.rng.choice(list(self.versions))
-            if kind < CHANGES:
-                self.versions[number] += 1
-                return number, self.versions[number]
-            return number, self.rng.randint(1, self.versions[number])
-        number = f"{self.name}-{len(self.versions) + 1:06}"
-        self.versions[number] = 1
-        return number, 1
-
-    async def _post(self, payload: dict[str, Any]) -> tuple[int, bytes]:
-        if self._line is None:
-            self._line = await asyncio.open_connection("127.0.0.1", self.port)
-        reader, writer = self._line
-        body = json.dumps(payload, ensure_ascii=False).encode()
-        head = (
-            "POST /v1/intake/hotline-12345 HTTP/1.1\r\nHost: banjie\r\n"
-            f"Authorization: Bearer {self.token}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        ).encode()
-        cut = self.rng.random()
-        if cut < CUTS / 2:
-            writer.write(head + body[: self.rng.randrange(len(body))])
-            await writer.drain()
-            raise EOFError
-        writer.write(head + body)
-        await writer.drain()
-        if cut < CUTS:
-            await asyncio.sleep(self.rng.uniform(0, 0.05))
-            raise EOFError
-        answer = await reader.readuntil(b"\r\n\r\n")
-        status, _, lines = answer.partition(b"\r\n")
-        lengths = [
-            int(line.split(b":")[1])
-            for line in lines.split(b"\r\n")
-            if line.lower().startswith(b"content-length:")
-        ]
-        return int(status.split()[1]), await reader.readexactly(lengths[0])
-
-    def _hang_up(self) -> None:
-        if self._line is not None:
-            self.said["lines lost"] += 1
-            self._line[1].transport.abort()
-            self._line = None
-
-    async def run(self, pushes: int) -> None:
-        for _ in range(pushes):
-            await self.push()
-        self._hang_up()
+NEW = "whsec_" + b64encode(b"the new secret of this city").decode()
+OLD = "whsec_" + b64encode(b"the old secret of this city").decode()
+SOURCES = """\
+signed:
+  adapter: hotline_12345
+  channel: hotline-12345
+  label: 只收签名的来源
+  region: "360732"
+  secrets: [CITY_SECRET, CITY_SECRET_OLD]
+  auth: signature
+either:
+  adapter: hotline_12345
+  channel: hotline-12345
+  label: 都收的来源
+  region: "360732"
+  secrets: [CITY_SECRET]
+  field_map: {gd.bh: workOrderNo, gd.sj: acceptTime, gd.nr: content}
+hotline-12345:
+  adapter: hotline_12345
+  channel: hotline-12345
+  label: 只收令牌的来源
+  region: "360732"
+  rate_limit: {per_minute: 60, burst: 1000}
+unset:
+  adapter: hotline_12345
+  channel: hotline-12345
+  label: 密钥没有设置
+  secrets: [NOT_SET_ANYWHERE]
+"""
+_numbers = iter(range(1, 100_000))
 
 
-def _payload(number: str, version: int) -> dict[str, Any]:
-    more = f"，第 {version} 次来电补充" if version > 1 else ""
+def payload(**changes: Any) -> dict[str, Any]:
     return {
-        "workOrderNo": number,
-        "acceptTime": "2026-11-18 09:12:33",
-        "appealTypeName": "投诉",
-        "urgency": "一般",
+        "workOrderNo": f"P{next(_numbers):06}",
+        "acceptTime": "2026-11-20 09:12:33",
+        "appealTypeName": "求助",
         "title": "路灯不亮",
-        "content": f"街上的路灯坏了好几天没人修{more}",
-        "areaCode": "360732",
-        "contactPhone": "13800000002",
+        "content": "高兴镇圩上的路灯坏了快半个月",
+        **changes,
     }
 
 
-@pytest.mark.timeout(3600)
-def test_whatever_was_answered_is_there_once_with_each_supplement_once(
-    database_url: str, tmp_path: Path
-) -> None:
-    env = environment(database_url)
-    made = banjie(
-        *("token", "create", "--role", "source", "--name", "热线", "--source", "hotline-12345"),
-        env=env,
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CITY_SECRET", NEW)
+        patch.setenv("CITY_SECRET_OLD", OLD)
+        folder = tmp_path_factory.mktemp("pushes")
+        (folder / "sources.yaml").write_text(SOURCES, "utf-8")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def service(city: Path) -> Iterator[Served]:
+    with served(f"sqlite:///{city}/pushes.db", sources=city / "sources.yaml") as running:
+        yield running
+
+
+@pytest.fixture
+def both(city: Path, database_url: str) -> Iterator[Served]:
+    with served(database_url, sources=city / "sources.yaml") as running:
+        yield running
+
+
+def signed(
+    service: Served,
+    body: bytes | dict[str, Any],
+    path: str = "signed",
+    *,
+    secret: str = NEW,
+    number: str = "",
+    version: str = "v1",
+    timestamp: int | None = None,
+    headers: dict[str, str] | None = None,
+) -> Any:
+    """Return the answer to a signed push."""
+    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+    number = number or f"msg_{next(_numbers)}"
+    stamp = str(timestamp or int(service.clock.time.timestamp()))
+    made = sign(version, keys(secret)[0], number, stamp, sent)
+    return service.client.post(
+        f"/v1/intake/{path}",
+        content=sent,
+        headers={
+            "Content-Type": "application/json",
+            "webhook-id": number,
+            "webhook-timestamp": stamp,
+            "webhook-signature": f"{version},{made}",
+        }
+        | (headers or {}),
     )
-    token = made.stdout.strip()
-    port = free_port()
-    senders = [Sender(f"P{n:02}", port, token, random.Random(f"{n}")) for n in range(SENDERS)]
-    rng = random.Random(5)
-
-    def answered() -> int:
-        return sum(sum(sender.said[word] for word in _ANSWERS) for sender in senders)
-
-    async def scenario() -> int:
-        server = await asyncio.to_thread(Server, env, port, tmp_path / "server.log")
-        killed = 0
-        try:
-            work = asyncio.gather(*(sender.run(PUSHES // SENDERS) for sender in senders))
-            for n in range(1, KILLS + 1):
-                # In the middle of the work, wherever that is just then.
-                mark = (n - rng.random() * 0.8) * PUSHES / (KILLS + 1)
-                while answered() < mark and not work.done():  # noqa: ASYNC110 many count
-                    await asyncio.sleep(0.005)
-                if work.done():
-                    break
-                server.kill()
-                killed += 1
-                server = await asyncio.to_thread(Server, env, port, tmp_path / "server.log")
-            await work
-        finally:
-            server.kill()
-        return killed
-
-    assert asyncio.run(scenario()) == KILLS
-    assert [line for sender in senders for line in sender.wrong] == []
-
-    versions = {number: most for sender in senders for number, most in sender.versions.items()}
-    promised = {number: no for sender in senders for number, no in sender.tickets.items()}
-    assert set(promised) == set(versions), "every push was answered in the end"
-    stored = asyncio.run(_stored(database_url))
-    assert {row.source_no: row.no for row in stored} == promised
-    assert len(stored) == len(versions), "a number is there twice"
-    for row in stored:
-        most = versions[row.source_no]
-        assert (row.received, row.supplemented, row.bodies) == (1, most - 1, most), row.source_no
-        assert (row.version, row.dispatched, row.milestones) == (most, 1, 3), row.source_no
-    numbers = sorted(int(row.no.rsplit("-", 1)[1]) for row in stored)
-    days = Counter(row.no.rsplit("-", 1)[0] for row in stored)
-    if len(days) == 1:  # not over midnight
-        assert numbers == list(range(1, len(stored) + 1)), "numbers have gaps"
-    said = sum((sender.said for sender in senders), Counter[str]())
-    print(f"{len(stored)} tickets, killed {KILLS} times, {dict(said)}")  # noqa: T201
 
 
-_ANSWERS = ("new", "duplicate", "supplemented")
+def refused(answer: Any, status: int, name: str) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == MEDIA_TYPE
+    problem: dict[str, Any] = answer.json()
+    assert problem["type"] == f"urn:banjie:problem:{name}"
+    assert re.search("[\u4e00-\u9fff]", problem["title"])
+    return problem
 
 
-async def _stored(url: str) -> Sequence[sa.Row[Any]]:
-    store = open_store(url)
-    try:
-        return await store.read(
-            lambda connection: connection.execute(
-                sa.text(
-                    """
-                    SELECT t.source_no, t.no, t.version,
-                        (SELECT count(*) FROM bodies b WHERE b.ticket_id = t.id) AS bodies,
-                        (SELECT count(*) FROM milestones m WHERE m.ticket_id = t.id) AS milestones,
-                        sum(CASE WHEN e.act = 'received' THEN 1 ELSE 0 END) AS received,
-                        sum(CASE WHEN e.act = 'dispatch' THEN 1 ELSE 0 END) AS dispatched,
-                        sum(CASE WHEN e.act = 'supplemented' THEN 1 ELSE 0 END) AS supplemented
-                    FROM tickets t JOIN events e ON e.ticket_id = t.id
-                    GROUP BY t.id, t.source_no, t.no, t.version
-                    """
-                )
-            ).all()
+def count(service: Served, table: str = "tickets") -> int:
+    query = sa.select(sa.func.count()).select_from(metadata.tables[table])
+    found: int = service.run(lambda parts: parts.store.read(lambda c: c.execute(query).scalar()))
+    return found
+
+
+# Signatures
+
+
+@pytest.mark.parametrize("version", ["v1", "v1sm3"])
+@pytest.mark.parametrize("secret", [NEW, OLD])
+def test_a_signed_push_needs_no_token(service: Served, version: str, secret: str) -> None:
+    answer = signed(service, payload(), version=version, secret=secret)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["ticket"]["source"] == "signed"
+
+
+def test_a_push_that_is_not_signed_as_it_must_be_is_refused(service: Served) -> None:
+    before = count(service)
+    now = int(service.clock.time.timestamp())
+    other = "whsec_" + b64encode(b"somebody else's secret").decode()
+    cases = {
+        "签名不符": signed(service, payload(), secret=other),
+        "超过 5 分钟": signed(service, payload(), timestamp=now - 301),
+        "晚 301 秒": signed(service, payload(), timestamp=now + 301),
+        "缺少请求头 webhook-id": signed(service, payload(), headers={"webhook-id": ""}),
+    }
+    for word, answer in cases.items():
+        assert word in refused(answer, 401, "signature")["detail"]
+        assert answer.headers["www-authenticate"] == "Bearer"
+    plain = service.post("/v1/intake/signed", payload())
+    assert "只接受签名" in refused(plain, 401, "signature")["detail"]
+    unset = signed(service, payload(), "unset")
+    assert "尚未设置" in refused(unset, 401, "signature")["detail"]
+    token_only = signed(service, payload(), "hotline-12345")
+    assert "令牌" in refused(token_only, 401, "signature")["detail"]
+    refused(signed(service, payload(), "nowhere"), 404, "unknown-source")
+    assert count(service) == before
+
+
+def test_a_wrong_signature_is_never_passed_over_for_a_token(service: Served) -> None:
+    nested = {"gd": {"bh": "E-1", "sj": "2026-11-20 09:00", "nr": "路灯坏了"}}
+    assert service.post("/v1/intake/either", nested).status_code == 201
+    both = service.headers("admin")
+    assert signed(service, nested, "either", headers=both).status_code == 200
+    refused(signed(service, nested, "either", secret=OLD, headers=both), 401, "signature")
+    refused(service.client.post("/v1/intake/either", json=nested), 401, "unauthenticated")
+
+
+def test_the_same_push_again_is_a_duplicate_and_another_body_is_refused(both: Served) -> None:
+    one = payload()
+    assert signed(both, one, number="msg_1").status_code == 201
+    again = signed(both, one, number="msg_1")
+    assert (again.status_code, again.json()["duplicate"]) == (200, True)
+    other = signed(both, one | {"title": "换了内容"}, number="msg_1")
+    refused(other, 409, "webhook-reused")
+    refused(signed(both, payload(), number="msg_1"), 409, "webhook-reused")
+    assert count(both) == 1
+    # Another source has numbers of its own.
+    nested = {"gd": {"bh": "E-1", "sj": "2026-11-20 09:00", "nr": "路灯坏了"}}
+    assert signed(both, nested, "either", number="msg_1").status_code == 201
+
+
+def test_what_was_refused_may_come_again_mended_under_its_id(both: Served) -> None:
+    refused(signed(both, payload(acceptTime="昨天"), number="msg_2"), 422, "payload")
+    assert count(both, "messages") == 0
+    assert signed(both, payload(), number="msg_2").status_code == 201
+
+
+def test_a_signed_batch_is_one_push(both: Served) -> None:
+    lines = [payload(), payload(acceptTime="昨天"), payload()]
+    body = json.dumps(lines).encode()
+    answers = [signed(both, body, "signed/batch", number="msg_3").json()["items"] for _ in "ab"]
+    assert [[item["status"] for item in items] for items in answers] == [
+        [201, 422, 201],
+        [200, 422, 200],
+    ]
+    assert count(both, "messages") == 1
+    more = json.dumps([payload()]).encode()
+    refused(signed(both, more, "signed/batch", number="msg_3"), 409, "webhook-reused")
+    assert count(both) == 2
+
+
+def test_ids_of_long_ago_are_forgotten(both: Served) -> None:
+    for _ in range(3):
+        assert signed(both, payload()).status_code == 201
+    both.clock.time = at("2026-11-29 09:00")
+    for _ in range(2):
+        assert signed(both, payload()).status_code == 201
+    assert count(both, "messages") == 2
+
+
+# Formats
+
+
+def xml(fields: dict[str, Any]) -> str:
+    return "<gd>" + "".join(f"<{name}>{text}</{name}>" for name, text in fields.items()) + "</gd>"
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "gb18030"])
+@pytest.mark.parametrize("declared", [True, False])
+def test_one_matter_is_one_ticket_in_whatever_form_it_comes(
+    service: Served, charset: str, declared: bool
+) -> None:
+    one = payload()
+    also = f"; charset={charset}" if declared else ""
+    bodies = {
+        f"application/json{also}": json.dumps(one, ensure_ascii=False).encode(charset),
+        f"application/xml{also}": xml(one).encode(charset),
+        f"application/x-www-form-urlencoded{also}": urlencode(one, encoding=charset).encode(),
+    }
+    answers = [
+        service.client.post(
+            "/v1/intake/hotline-12345",
+            content=body,
+            headers=service.headers("admin", Content_Type=content_type),
         )
-    finally:
-        await store.close()
+        for content_type, body in bodies.items()
+    ]
+    assert [answer.status_code for answer in answers] == [201, 200, 200]
+    assert [answer.json()["duplicate"] for answer in answers] == [False, True, True]
+    assert answers[0].json()["ticket"]["content"] == one["content"]
+
+
+def test_a_batch_may_be_xml(service: Served) -> None:
+    body = f"<l>{xml(payload())}<gd>x</gd>{xml(payload(acceptTime='昨天'))}{xml(payload())}</l>"
+    answer = service.client.post(
+        "/v1/intake/hotline-12345/batch",
+        content=body.encode(),
+        headers=service.headers("admin", Content_Type="text/xml"),
+    )
+    assert [item["status"] for item in answer.json()["items"]] == [201, 400, 422, 201]
+
+
+TYPES = {
+    "application/json": b'{"a": 1}',
+    "application/xml": b"<a><b>1</b></a>",
+    "application/x-www-form-urlencoded": b"a=1&b=2",
+}
+
+
+@pytest.mark.parametrize("said", TYPES)
+@pytest.mark.parametrize("sent", TYPES)
+def test_a_body_is_what_its_content_type_says(service: Served, said: str, sent: str) -> None:
+    headers = service.headers("admin", Content_Type=said)
+    answer = service.client.post("/v1/intake/hotline-12345", content=TYPES[sent], headers=headers)
+    if said == sent:
+        refused(answer, 422, "payload")
+    else:
+        assert "Content-Type" in refused(answer, 400, "undecodable")["detail"]
+
+
+def test_another_content_type_is_told_which_are_read(service: Served) -> None:
+    headers = service.headers("admin", Content_Type="text/plain")
+    answer = service.client.post("/v1/intake/hotline-12345", content=b"{}", headers=headers)
+    assert "application/json" in refused(answer, 415, "media-type")["detail"]
+    assert "application/xml" in answer.headers["accept"]
+
+
+def test_links_of_attachments_are_text_wherever_they_point(service: Served) -> None:
+    """A link to the inside of an office is kept as it came, and nobody ever knocks."""
+    knocked = threading.Event()
+
+    class Inside(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            knocked.set()
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Inside) as inside:
+        threading.Thread(target=inside.serve_forever, daemon=True).start()
+        links = [
+            f"http://127.0.0.1:{inside.server_address[1]}/secret",
+            f"http://localhost:{inside.server_address[1]}/secret",
+            "http://169.254.169.254/latest/meta-data/",
+            "http://[::1]:22/",
+            "https://10.0.0.8/1.jpg",
+        ]
+        files = [{"name": "1.jpg", "url": link} for link in links]
+        answer = service.post("/v1/intake/hotline-12345", payload(attachments=files))
+        assert answer.status_code == 201, answer.text
+        ticket = answer.json()["ticket"]
+        for path in (f"/v1/tickets/{ticket['no']}", f"/v1/tickets/{ticket['no']}/events"):
+            assert service.get(path).status_code == 200
+        inside.shutdown()
+    assert [file["url"] for file in ticket["attachments"]] == links
+    assert not knocked.is_set()
+
+
+# Too much
+
+
+def test_a_source_that_sends_too_fast_is_told_when_to_go_on(city: Path, tmp_path: Path) -> None:
+    slow = SOURCES.replace("burst: 1000", "burst: 2")
+    (tmp_path / "sources.yaml").write_text(slow, "utf-8")
+    with served(f"sqlite:///{tmp_path}/b.db", sources=tmp_path / "sources.yaml") as service:
+        path = "/v1/intake/hotline-12345"
+        stranger = service.client.post(path, json=payload())
+        refused(stranger, 401, "unauthenticated")
+        assert [service.post(path, payload()).status_code for _ in "ab"] == [201, 201]
+        answer = service.post(path, payload())
+        assert "每分钟 60 件" in refused(answer, 429, "rate-limited")["detail"]
+        assert answer.headers["retry-after"] == "1"
+        # Others are not slowed down by it.
+        assert signed(service, payload()).status_code == 201
+        service.clock.time = at("2026-11-21 09:00:02")
+        assert service.post(f"{path}/batch", [payload(), payload()]).status_code == 200
+        answer = service.post(f"{path}/batch", [payload(), payload()])
+        refused(answer, 429, "rate-limited")
+        assert count(service) == 5
+
+
+def test_a_service_with_its_hands_full_says_so(city: Path, tmp_path: Path) -> None:
+    sources = city / "sources.yaml"
+    with served(f"sqlite:///{tmp_path}/b.db", sources=sources, intake_in_flight=1) as service:
+        with service.parts.inflow.place():
+            answer = service.post("/v1/intake/hotline-12345", payload())
+        refused(answer, 503, "overloaded")
+        assert answer.headers["retry-after"] == "1"
+        assert service.post("/v1/intake/hotline-12345", payload()).status_code == 201
+        refused(service.post("/v1/intake/hotline-12345", {}), 422, "payload")
+        assert service.post("/v1/intake/hotline-12345", payload()).status_code == 201
+
+
+def test_of_many_pushes_at_once_each_is_stored_or_told_to_come_again(
+    city: Path, tmp_path: Path
+) -> None:
+    sources = city / "sources.yaml"
+    with served(f"sqlite:///{tmp_path}/b.db", sources=sources, intake_in_flight=4) as service:
+        statuses: list[int] = []
+
+        def push() -> None:
+            statuses.append(service.post("/v1/intake/hotline-12345", payload()).status_code)
+
+        threads = [threading.Thread(target=push) for _ in range(24)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(statuses) <= {201, 503}
+        assert statuses.count(201) == count(service)
+
+
+# Anything
+
+
+BODIES = (
+    st.binary(max_size=80)
+    | st.sampled_from([*TYPES.values(), b"", b"[" * 2000, b"<a>" * 2000])
+    | st.builds(
+        lambda changes: json.dumps(payload() | changes).encode(),
+        st.dictionaries(
+            st.sampled_from([*payload(), "areaCode", "attachments", "x"]),
+            st.none() | st.text(max_size=5) | st.integers() | st.lists(st.integers(), max_size=2),
+            max_size=3,
+        ),
+    )
+)
+MEDIA = st.sampled_from(
+    [*TYPES, "", "text/xml; charset=gbk", "application/json; charset=x"]
+) | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(body=BODIES, content_type=MEDIA, batch=st.booleans(), is_signed=st.booleans())
+def test_no_bytes_get_anything_but_an_answer_or_a_problem(
+    service: Served, body: bytes, content_type: str, batch: bool, is_signed: bool
+) -> None:
+    service.clock.time = at("2026-11-21 09:00")
+    service.parts.inflow._buckets.clear()
+    path = ("signed" if is_signed else "hotline-12345") + ("/batch" if batch else "")
+    if is_signed:
+        answer = signed(service, body, path, headers={"Content-Type": content_type})
+    else:
+        headers = {**service.headers("admin"), "Content-Type": content_type}
+        answer = service.client.post(f"/v1/intake/{path}", content=body, headers=headers)
+    assert answer.status_code in {200, 201, 400, 415, 422}, answer.text
+    if answer.status_code >= 400:
+        assert answer.headers["content-type"] == MEDIA_TYPE
+        assert re.search("[\u4e00-\u9fff]", answer.json()["detail"])
