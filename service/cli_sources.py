@@ -129,9 +129,9 @@ def _print(file: SourceFile, told: list[dict[str, Any]], findings: list[Finding]
         )
         typer.echo(f"  来件时限 {limit}，起算 {starts}")
         if source.poll:
-            poll = source.poll
+            every, overlap = one["poll"]["every_seconds"], one["poll"]["overlap_seconds"]
             typer.echo(
-                f"  列表 {poll.url}，每 {poll.every}，按 {poll.changed}，回读 {poll.overlap}"
+                f"  列表 {source.poll.url}，每 {every} 秒，按 {source.poll.changed}，回读 {overlap} 秒"
             )
         if source.callback:
             typer.echo(f"  回告 {source.callback.url}")
