@@ -2,13 +2,12 @@
 
 import base64
 import binascii
-import hashlib
-import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from adapters.http import Answer, Client, SecretMissing, secret, token, wait_s
+from adapters.signature import sign, sm3_available
 from service.domain.ports import Letter, Receiver, Refused, Unreachable
 
 TIMEOUT_S = 10.0
@@ -17,7 +16,6 @@ _ANSWER_BYTES = 64 * 1024
 _SECRET_BYTES = 16
 # Answers of 400 to 499 that mean "not now".
 _NOT_NOW = frozenset({408, 409, 425, 429})
-_DIGESTS = {"v1": "sha256", "v1sm3": "sm3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +47,11 @@ def secrets_of(text: str) -> tuple[bytes, ...]:
 def signatures(secrets: Sequence[bytes], message: str, timestamp: int, body: bytes) -> str:
     """Return the value of `webhook-signature`: for each secret HMAC-SHA256 (`v1`), and HMAC-SM3
     (`v1sm3`) where this machine's OpenSSL has it."""
-    signed = f"{message}.{timestamp}.".encode() + body
     return " ".join(
-        f"{version},{base64.b64encode(hmac.digest(key, signed, digest)).decode()}"
+        f"{version},{sign(version, key, message, str(timestamp), body)}"
         for key in secrets
-        for version, digest in _DIGESTS.items()
-        if digest in hashlib.algorithms_available
+        for version in ("v1", "v1sm3")
+        if version == "v1" or sm3_available()
     )
 
 

@@ -3,18 +3,22 @@
 import asyncio
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
 
-from adapters.fakes import MemoryGazetteer, Upstream, serving, webhooks
+from adapters.fakes import Faults, MemoryGazetteer, Upstream, serving, webhooks
 from adapters.outbound import Outbound
 from adapters.plausible import implausible
 from adapters.sources import ADAPTERS, load_sources
 from service.domain.calendar import SHANGHAI
 from service.domain.ports import Letter, Receiver, Refused
-from tests.process import fake_upstream
+from tests import process
+from tests.process import environment, fake_upstream
+from tests.served import sqlite
 
 SECRET = "whsec_" + "bmljaHQtZWluLWVjaHRlci1zY2hsdWVzc2Vs"
 
@@ -87,3 +91,28 @@ def test_a_signature_holds_for_its_body_its_time_and_its_key(version: str) -> No
     assert webhooks.fault(SECRET, given, b"[]", now)
     assert webhooks.fault("other", given, b"{}", now)
     assert webhooks.fault(SECRET, {}, b"{}", now)
+
+
+def test_a_fake_pushes_what_is_signed_and_what_goes_wrong_on_the_way(tmp_path: Path) -> None:
+    (tmp_path / "sources.yaml").write_text(
+        "hotline-12345: {adapter: hotline_12345, channel: hotline-12345, label: 热线,"
+        " auth: signature, secrets: [FAKE_SIGNS]}\n",
+        "utf-8",
+    )
+    env = environment(
+        sqlite(tmp_path), BANJIE_SOURCES=str(tmp_path / "sources.yaml"), FAKE_SIGNS=SECRET
+    )
+    upstream = Upstream("hotline-12345", secret=SECRET)
+    with process.serving(env, tmp_path) as server, httpx.Client() as client:
+        intake = f"{server.address}/v1/intake/hotline-12345"
+
+        def push(count: int = 1, **faults: object) -> list[int]:
+            upstream.faults = replace(Faults(), **faults)  # type: ignore[arg-type]
+            rows = [upstream.invent() for _ in range(count)]
+            return [answer.status_code for answer in upstream.push(client, rows, intake)]
+
+        assert push() == [201]
+        assert push(wrong_signature=True) == [401]
+        assert push(garbage="cut") == [400]
+        assert push(duplicate=True) == [201, 200]
+        assert sorted(push(3, duplicate=True, out_of_order=True)) == [200] * 3 + [201] * 3
