@@ -148,6 +148,12 @@ def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterab
         [(labels, max(0.0, (at - done).total_seconds())) for labels, done in figures.caught_up],
     )
     yield _gauge(
+        "banjie_source_failures",
+        "How often reading the list of a source has failed in a row",
+        ["source"],
+        figures.poll_failures,
+    )
+    yield _gauge(
         "banjie_source_rejected_rows",
         "Rows of a source's list that could not become tickets and wait",
         ["source"],

@@ -372,6 +372,8 @@ def test_what_fails_is_told_and_tried_again_later(
         assert len(upstream.asked) == asked, "not asked again at once"
         reader.pull()
         assert reader.told()["reading"]["failures"] == 2
+        metrics = reader.service.client.get("/metrics").text
+        assert f'banjie_source_failures{{source="{CHANNEL}"}} 2.0' in metrics
         upstream.faults = type(upstream.faults)()
         assert reader.pull() == 30
         told = reader.told()["reading"]

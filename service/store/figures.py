@@ -72,6 +72,7 @@ class Figures:
     deliveries: Sequence[tuple[Labels, int]] = ()
     oldest_delivery: datetime | None = None
     caught_up: Sequence[tuple[Labels, datetime]] = ()
+    poll_failures: Sequence[tuple[Labels, int]] = ()
     rejected: Sequence[tuple[Labels, int]] = ()
 
 
@@ -79,6 +80,7 @@ def figures(connection: sa.Connection, at: datetime) -> Figures:
     """Return what /metrics shows of the tickets as of `at`."""
     counted_open = _m.outcome.is_(None) & _COUNTS
     send_backs = _send_backs(connection)
+    read = polls.states(connection)
     return Figures(
         received=_count(connection, _t.region, _t.channel, _t.received_kind, _t.decision),
         open=_count(connection, _t.region, _t.lead_unit, _t.state, where=_t.state.not_in(FINISHED)),
@@ -141,11 +143,8 @@ def figures(connection: sa.Connection, at: datetime) -> Figures:
                 _d.state == sa.literal_column(f"'{DeliveryState.PENDING}'")
             )
         ).scalar(),
-        caught_up=[
-            ((state.source,), state.caught_up_at)
-            for state in polls.states(connection)
-            if state.caught_up_at
-        ],
+        caught_up=[((s.source,), s.caught_up_at) for s in read if s.caught_up_at],
+        poll_failures=[((s.source,), s.failures) for s in read],
         rejected=[((source,), n) for source, n in polls.rejected_counts(connection).items()],
     )
 
