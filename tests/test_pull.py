@@ -636,7 +636,11 @@ def leads(log: Path) -> bool:
 def test_a_token_s_variable_that_is_not_set_stops_the_start(tmp_path: Path) -> None:
     path = sources_yaml(tmp_path, "http://127.0.0.1:1")
     ended = banjie(
-        "serve", "--port", "0", env=environment(sqlite(tmp_path), BANJIE_SOURCES=str(path))
+        "serve",
+        "--port",
+        "0",
+        env=environment(sqlite(tmp_path), BANJIE_SOURCES=str(path)),
+        timeout_s=240,
     )
     assert ended.returncode == 2
     assert "LIST_TOKEN" in ended.stderr
