@@ -289,10 +289,16 @@ class Simulation:
             step = heapq.heappop(self._steps)
             while next_tick <= step.at:
                 await self._desk.enforce(next_tick, 10_000)
+                await self._look(next_tick)
                 next_tick += timedelta(hours=2)
             await step.run(step.at)
             progress(step.at)
         await self._desk.enforce(self._now, 10_000)
+        await self._look(self._now)
+
+    async def _look(self, at: datetime) -> None:
+        while await self._parts.matching.look(at):
+            pass
 
     def _plan(self, at: datetime, run: Callable[[datetime], Awaitable[None]]) -> None:
         heapq.heappush(self._steps, _Step(at, next(self._order), run))

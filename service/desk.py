@@ -27,9 +27,11 @@ from service.domain.access import (
 )
 from service.domain.calendar import SHANGHAI
 from service.domain.complaint import Complaint, Contact, Kind, UnitRef, Urgency, veiled
+from service.domain.confidence import withheld
 from service.domain.deadline import parse_limit
 from service.domain.lifecycle import ASSISTS, FINISHED, MOVES, Act, State, move
 from service.domain.limits import Timetable
+from service.domain.personal import OF_THE_PERSON, Sort, masked
 from service.domain.ports import Router
 from service.domain.region import covers
 from service.domain.ticket import Clock, Delivery, Event, Level, MilestoneKind, Recipient, Ticket
@@ -595,7 +597,7 @@ class Desk:
         """Return a ticket, or raise UnknownTicket."""
 
         def work(connection: sa.Connection) -> Ticket:
-            return _shown(by, _visible(connection, no, by))
+            return shown(by, _visible(connection, no, by))
 
         return await self._store.read(work)
 
@@ -603,15 +605,15 @@ class Desk:
         """Return a ticket's events, oldest first, or raise UnknownTicket."""
 
         def work(connection: sa.Connection) -> list[Event]:
-            found = tickets.events(connection, _visible(connection, no, by))
-            return [_event_shown(by, event) for event in found]
+            ticket = _visible(connection, no, by)
+            return [_event_shown(by, ticket, each) for each in tickets.events(connection, ticket)]
 
         return await self._store.read(work)
 
     async def page(self, by: Actor, wanted: Filter) -> list[Ticket]:
         """Return a page of the tickets that the caller may see, newest first unless asked otherwise."""
         found = await self._store.read(lambda connection: tickets.page(connection, by, wanted))
-        return [_shown(by, ticket) for ticket in found]
+        return [shown(by, ticket) for ticket in found]
 
     async def sorting(self, by: Actor, wanted: Filter) -> tuple[list[Ticket], dict[int, Event]]:
         """Return a page of what waits for manual sorting, oldest first, and by ticket id the sending back
@@ -624,8 +626,8 @@ class Desk:
             found = tickets.page(connection, by, waiting)
             back = tickets.latest(connection, found, Act.SEND_BACK)
             return (
-                [_shown(by, ticket) for ticket in found],
-                {ticket_id: _event_shown(by, event) for ticket_id, event in back.items()},
+                [shown(by, ticket) for ticket in found],
+                {t.id: _event_shown(by, t, back[t.id]) for t in found if t.id in back},
             )
 
         return await self._store.read(work)
@@ -641,7 +643,7 @@ class Desk:
         found = await self._store.read(
             lambda connection: tickets.queue(connection, by, unit, limit, state=state, stage=stage)
         )
-        return [_shown(by, ticket) for ticket in found]
+        return [shown(by, ticket) for ticket in found]
 
     async def loads(
         self, by: Actor, at: datetime, since: datetime, until: datetime
@@ -669,10 +671,10 @@ def offered(by: Actor, ticket: Ticket) -> tuple[Act, ...]:
 def may_read_contact(by: Actor, ticket: Ticket) -> bool:
     """Whether `read_contact` would answer this caller.
 
-    Who asked for confidence (保密) is called by the coordinator alone, and a unit has no call to
-    ring anybody about what is over.
+    From whom it is kept who complained has no number to call: the coordinator rings. A unit has no
+    call to ring anybody about what is over either.
     """
-    if by.role is Role.HANDLER and (ticket.complaint.confidential or ticket.state in FINISHED):
+    if by.role is Role.HANDLER and (is_withheld(by, ticket) or ticket.state in FINISHED):
         return False
     return _may(by, _calling(by), ticket)
 
@@ -742,21 +744,53 @@ def _sees(by: Actor, ticket: Ticket) -> bool:
     return sees(by, region=ticket.region, units=units, source=ticket.complaint.source)
 
 
-def _shown(by: Actor, ticket: Ticket) -> Ticket:
-    """Return the ticket as a role sees it: numbers in free text are hidden from an auditor."""
-    if by.role is not Role.AUDITOR:
-        return ticket
+def is_withheld(by: Actor, ticket: Ticket) -> bool:
+    """Whether it is kept from the caller's units who complained (保密, 匿名, 举报)."""
+    if by.role is not Role.HANDLER:
+        return False
+    refs = (*((ticket.lead,) if ticket.lead else ()), *ticket.assist)
+    return withheld(ticket.complaint, [ref.name for ref in refs if ref.unit in by.units])
+
+
+def shown(by: Actor, ticket: Ticket) -> Ticket:
+    """Return the ticket as a role sees it.
+
+    All personal data in free text is masked for an auditor. A unit from which it is kept who
+    complained sees no name and no number, and none in the text but plates, which may be the matter.
+    """
     told = ticket.complaint
-    hidden = replace(
-        told, title=veiled(told.title), content=veiled(told.content), place=veiled(told.place)
-    )
+    if by.role is Role.AUDITOR:
+        hidden = replace(
+            told, title=veiled(told.title), content=veiled(told.content), place=veiled(told.place)
+        )
+    elif is_withheld(by, ticket):
+        hidden = replace(
+            told,
+            title=masked(told.title, OF_THE_PERSON),
+            content=masked(told.content, OF_THE_PERSON),
+            place=masked(told.place, OF_THE_PERSON),
+            contact=Contact(),
+            extra={},
+        )
+    else:
+        return ticket
     return replace(ticket, complaint=hidden)
 
 
-def _event_shown(by: Actor, event: Event) -> Event:
-    if by.role is not Role.AUDITOR:
+_OF_THE_CITIZEN = frozenset({"contact_before", "contact_now"})
+
+
+def _event_shown(by: Actor, ticket: Ticket, event: Event) -> Event:
+    """Return an event as a role sees it, like its ticket."""
+    kept = is_withheld(by, ticket)
+    if by.role is not Role.AUDITOR and not kept:
         return event
-    content = {k: veiled(v) if isinstance(v, str) else v for k, v in event.content.items()}
+    sorts = OF_THE_PERSON if kept else frozenset(Sort)
+    content = {
+        name: masked(value, sorts) if isinstance(value, str) else value
+        for name, value in event.content.items()
+        if not (kept and name in _OF_THE_CITIZEN)
+    }
     return replace(event, content=content)
 
 

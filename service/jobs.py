@@ -9,6 +9,7 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from service.desk import Desk
+from service.matching import Matching
 from service.metrics import Metrics
 from service.mishaps import findable, outcome
 from service.store import StoreUnavailable
@@ -34,8 +35,10 @@ class Jobs:
         tick_seconds: float,
         metrics: Metrics,
         monotonic: Callable[[], float] = time.monotonic,
+        matching: Matching | None = None,
     ) -> None:
         self._desk = desk
+        self._matching = matching
         self._now = now
         self._tick_s = tick_seconds
         self._metrics = metrics
@@ -44,6 +47,7 @@ class Jobs:
         self._settled = False
         self._stopping = False
         self._working = asyncio.Lock()
+        self._looking = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._enforcing = self._scheduler.add_job(
@@ -51,6 +55,16 @@ class Jobs:
             "interval",
             seconds=tick_seconds,
             id="enforce",
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
+        # Beside the clocks: a backlog of what is to be compared holds up none of them.
+        self._scheduler.add_job(
+            self._look,
+            "interval",
+            seconds=tick_seconds,
+            id="look",
             coalesce=True,
             max_instances=1,
             misfire_grace_time=None,
@@ -66,7 +80,7 @@ class Jobs:
         self._stopping = True
         if self._watching:
             self._watching.cancel()
-        async with self._working:
+        async with self._working, self._looking:
             self._scheduler.shutdown(wait=False)
 
     async def _watch(self) -> None:
@@ -81,6 +95,26 @@ class Jobs:
                 await self.enforce()
             except Exception as error:  # noqa: BLE001 what was not foreseen ends one tick, not all
                 log.error("tick.failed", **findable(error))
+
+    async def _look(self) -> None:
+        async with self._looking:
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001 what was not foreseen ends one tick, not all
+                log.error("look.failed", **findable(error))
+
+    async def look(self) -> int:
+        """Look for others like what came in; return how many tickets there were."""
+        total = 0
+        try:
+            while self._matching and not self._stopping:
+                done = await self._matching.look(self._now())
+                total += done
+                if not done:
+                    break
+        except StoreUnavailable as error:
+            log.warning("look.store_unavailable", error=str(error))
+        return total
 
     def watch_clock(self) -> float:
         """Return by how many seconds the wall clock was set back since the last look, 0 if it was

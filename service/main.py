@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from adapters.sources import ADAPTERS, load_sources
 from routing_rules.clocks import load_timetable
+from routing_rules.likeness import load_likeness
 from routing_rules.rulebook import Rulebook, load
 from service import api, web
 from service.api.edge import Edge
@@ -15,6 +16,7 @@ from service.config import Settings
 from service.desk import Desk
 from service.domain.limits import Timetable
 from service.jobs import Jobs
+from service.matching import Matching
 from service.metrics import Metrics
 from service.store import open_store
 from service.wiring import Callers, KeptFigures, Wiring
@@ -38,6 +40,7 @@ def wire(
     Raises what the loaders raise: a rule that does not load stops the start.
     """
     rulebook, times = rules or (load(settings.rules), load_timetable(settings.rules))
+    likeness, sources = load_likeness(settings.rules), load_sources(settings.sources)
     store = open_store(settings.database_url)
     return Wiring(
         desk=Desk(store, rulebook, times),
@@ -45,8 +48,9 @@ def wire(
         router=rulebook,
         gazetteer=rulebook.gazetteer,
         times=times,
-        sources=load_sources(settings.sources),
+        sources=sources,
         adapters={name: adapter(rulebook.gazetteer) for name, adapter in ADAPTERS.items()},
+        matching=Matching(store, likeness, sources),
         metrics=Metrics(),
         callers=Callers(store),
         figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
@@ -60,7 +64,13 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await parts.store.migrate()
-        jobs = Jobs(parts.desk, parts.now, settings.tick_seconds, parts.metrics)
+        jobs = Jobs(
+            parts.desk,
+            parts.now,
+            settings.tick_seconds,
+            parts.metrics,
+            matching=parts.matching,
+        )
         jobs.start()
         try:
             yield

@@ -13,6 +13,7 @@ from service.desk import Desk
 from service.domain.access import Actor
 from service.domain.limits import Timetable
 from service.domain.ports import Adapter, Gazetteer, Router, Source
+from service.matching import Matching
 from service.metrics import Metrics
 from service.store import Store, tokens
 from service.store.figures import Figures, figures
@@ -82,6 +83,7 @@ class Wiring:
     times: Timetable
     sources: Mapping[str, Source]
     adapters: Mapping[str, Adapter]
+    matching: Matching
     metrics: Metrics
     callers: Callers
     figures: KeptFigures

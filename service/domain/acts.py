@@ -34,6 +34,7 @@ from service.domain.complaint import (
     UnitRef,
     Urgency,
 )
+from service.domain.confidence import withheld
 from service.domain.deadline import Limit, due, parse_limit
 from service.domain.lifecycle import Act, IllegalMove, State
 from service.domain.limits import Starts, Timetable, lengthened
@@ -252,7 +253,7 @@ def dispatch(
         rest = _each(kept, lambda m: ended(m, Outcome.WITHDRAWN), held)
         milestones = (*rest, *_resolve_clocks(ticket, lead.unit, times, dispatched_at=at))
     # Whom a unit may not ring it need not ring: the coordinator speaks to who asked for confidence.
-    may_ring = ticket.complaint.contact.phone and not ticket.complaint.confidential
+    may_ring = ticket.complaint.contact.phone and not withheld(ticket.complaint, [lead.name])
     owes = _UNIT_OWES if may_ring else (MilestoneKind.SIGN,)
     started = [
         made(ticket, kind, lead.unit, _start(ticket, kind, times, at) if first else at, times)

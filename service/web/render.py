@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
 from service import labels
+from service.domain.personal import parts
 from service.web import words
 
 _STATIC = {
@@ -36,13 +37,15 @@ _templates.globals.update(
     STAGES=labels.STAGES,
     OUTCOMES=labels.OUTCOMES,
     DECISIONS=labels.DECISIONS,
+    RELATIONS=labels.RELATIONS,
+    PERSONAL=labels.PERSONAL,
     CLOCKS=words.CLOCKS,
     event_name=words.event_name,
     next_owed=words.next_owed,
     share=words.share,
     static=lambda name: f"/desk/static/{name}?v={_DIGEST}",
 )
-_templates.filters.update(moment=words.moment, brief=words.brief)
+_templates.filters.update(moment=words.moment, brief=words.brief, parts=parts)
 
 router = APIRouter()
 

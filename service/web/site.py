@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.desk import UnknownTicket
 from service.domain.access import Forbidden
 from service.store import StoreUnavailable
-from service.web import overview, queue, render, search, sessions, sorting, ticket
+from service.web import groups, overview, queue, render, search, sessions, sorting, ticket
 from service.web.refusals import Refusal, refusal
 from service.web.render import page
 from service.web.sessions import ForeignForm, Form, own_page, sent, sign_in_first
@@ -89,7 +89,7 @@ def site() -> FastAPI:
             Exception: _refused,
         },
     )
-    for part in (render, sessions, queue, ticket, sorting, search, overview):
+    for part in (render, sessions, queue, ticket, sorting, search, overview, groups):
         pages.include_router(part.router)
     return pages
 
