@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import enforce, routing, working_days
+from bench import enforce, matching, routing, working_days
 
 WRITTEN = Path(__file__).parent.parent / "artefacts" / "bench.json"
 
@@ -42,6 +42,7 @@ def main() -> int:
     measurements: dict[str, Callable[[], dict[str, Any]]] = {
         "routing": routing.run,
         "working_days": working_days.run,
+        "matching": matching.run,
         "enforce": lambda: enforce.run(asked.open),
     }
     results: dict[str, dict[str, Any]] = {}

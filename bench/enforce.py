@@ -35,7 +35,8 @@ AT = datetime(2026, 11, 18, 2, 0, tzinfo=UTC)
 
 
 @contextmanager
-def _postgres() -> Iterator[str]:
+def postgres() -> Iterator[str]:
+    """Yield the address of an empty database: one that is named, or one started from the wheel."""
     given = os.environ.get("BANJIE_BENCH_DATABASE_URL")
     if given:
         yield given
@@ -210,7 +211,7 @@ async def _measure(url: str, open_milestones: int) -> dict[str, Any]:
 
 def run(open_milestones: int = OPEN) -> dict[str, Any]:
     """Measure, and return the figures; a tenth of the milestones fall due together."""
-    with _postgres() as url:
+    with postgres() as url:
         return asyncio.run(_measure(url, open_milestones))
 
 
