@@ -48,6 +48,24 @@ class Haochaping:
         }
     )
     TIMES: ClassVar[Mapping[str, str]] = MappingProxyType({"accepted_at": "assessTime"})
+    NEEDED: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("evaluateId",),
+        ("assessTime",),
+        ("areaCode", "areaName"),
+        ("satisfaction",),
+        ("deptCode", "proDepart"),
+    )
+    ALSO: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "evaluateId": "评价流水号 编号",
+            "areaName": "所属区域 所属地区",
+            "proDepart": "被评价单位 评价部门 办理部门",
+            "satisfaction": "评价等级 评价分值",
+            "writingEvaluation": "评价内容 评价意见",
+            "userName": "办事人 评价人姓名",
+            "contactPhone": "手机号码 手机号 电话",
+        }
+    )
 
     def __init__(self, gazetteer: Gazetteer) -> None:
         self._gazetteer = gazetteer

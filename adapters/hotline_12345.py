@@ -45,6 +45,31 @@ class Hotline12345:
     TIMES: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"accepted_at": "acceptTime", "sender_due_at": "replyDeadline"}
     )
+    NEEDED: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("workOrderNo",),
+        ("acceptTime",),
+        ("areaCode", "areaName"),
+        ("title", "content"),
+    )
+    ALSO: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "workOrderNo": "工单号 工单编码 工单流水号 流水号 受理编号 诉求编号 业务编号 案件编号 编号",
+            "title": "诉求标题 诉求主题 事项标题 标题 主题",
+            "content": "诉求描述 诉求详情 问题描述 来电内容 反映内容 工单内容 主要内容 内容",
+            "acceptTime": "来电时间 来件时间 登记时间 诉求时间 提交时间 创建时间 受理日期 来电日期 登记日期",
+            "areaCode": "行政区划代码 区划代码 区域代码",
+            "areaName": "所属区域 所属地区 所属区县 所属县区 事发区域 诉求地区 行政区划 区县 县区 区域",
+            "address": "诉求详细地址 事件发生地 事发地点 发生地址 发生地点 详细地址 地址",
+            "appealTypeName": "工单类型 业务类型 诉求性质 工单类别 类型",
+            "urgency": "缓急程度 紧急级别",
+            "category": "问题分类 事项分类",
+            "contactName": "求助人员 来电人 来电人姓名 诉求人 诉求人姓名 反映人 联系人姓名 姓名",
+            "contactPhone": "求助号码 来电号码 来电电话 诉求人电话 联系方式 联系号码 手机号码 手机号 电话",
+            "replyDeadline": "要求办结时间 应办结时间 规定办结时间 办理期限 处理期限 截止时间 到期时间",
+            "relatedNo": "关联工单",
+            "source": "诉求来源 工单来源 受理渠道 来源渠道 来源",
+        }
+    )
 
     def __init__(self, gazetteer: Gazetteer) -> None:
         self._gazetteer = gazetteer

@@ -114,17 +114,23 @@ def _text(body: bytes, codec: str | None) -> str:
     except UnicodeDecodeError:
         if codec is not None:
             raise Undecodable(f"内容不是所声明的字符集 {codec.upper()}") from None
-    # A character cut in two leaves UTF-8 that GB18030 reads as other characters. In real GB18030
-    # hardly a byte pair is valid UTF-8, in damaged UTF-8 nearly every sequence is.
-    mended = body.decode("utf-8", "replace")
-    broken = mended.count("\ufffd")
-    whole = sum(not char.isascii() for char in mended) - broken
-    if whole > broken:
+    if is_damaged_utf8(body):
         raise Undecodable("内容是 UTF-8，但有残缺的字符，请检查是否按字节截断了文字")
     try:
         return body.decode("gb18030")
     except UnicodeDecodeError:
         raise Undecodable("内容既不是 UTF-8 也不是 GB18030") from None
+
+
+def is_damaged_utf8(body: bytes) -> bool:
+    """Whether bytes that are not UTF-8 were meant as such.
+
+    A character cut in two leaves UTF-8 that GB18030 reads as other characters. In real GB18030
+    hardly a byte pair is valid UTF-8, in damaged UTF-8 nearly every sequence is.
+    """
+    mended = body.decode("utf-8", "replace")
+    broken = mended.count("\ufffd")
+    return sum(not char.isascii() for char in mended) > 2 * broken
 
 
 def _read(text: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from service.domain.ports import FieldProblem, Source
 
 # The calendar begins with 2000, and reckons back from a time as well as on from it.
 _EARLIEST = datetime(2001, 1, 1, tzinfo=SHANGHAI)
-_CLOCK_SKEW = timedelta(minutes=5)
+CLOCK_SKEW = timedelta(minutes=5)
 _LONGEST_LIMIT = timedelta(days=3653)  # ten years
 
 
@@ -24,11 +24,11 @@ def implausible(complaint: Complaint, now: datetime, source: Source) -> list[Fie
     problems = []
     due_at = complaint.sender_due_at
     limit_is_past = (
-        due_at is not None and _EARLIEST <= due_at < complaint.accepted_at <= now + _CLOCK_SKEW
+        due_at is not None and _EARLIEST <= due_at < complaint.accepted_at <= now + CLOCK_SKEW
     )
     for attribute, canon in ADAPTERS[source.adapter].TIMES.items():
         moment: datetime | None = getattr(complaint, attribute)
-        latest = now + (_LONGEST_LIMIT if attribute == "sender_due_at" else _CLOCK_SKEW)
+        latest = now + (_LONGEST_LIMIT if attribute == "sender_due_at" else CLOCK_SKEW)
         label = ADAPTERS[source.adapter].FIELDS[canon]
         if attribute == "sender_due_at" and limit_is_past:
             detail = f"{label}早于受理时间"

@@ -13,7 +13,9 @@ from adapters.haochaping import Haochaping
 from adapters.hotline_12345 import Hotline12345
 from adapters.wenzheng_jiangxi import WenzhengJiangxi
 from service.domain.complaint import Kind, Urgency
-from service.domain.ports import Source
+from service.domain.delivery import RECEIVER_KEYS, BadReceiver, receiver
+from service.domain.ports import Receiver, Source
+from service.domain.ticket import of_source
 
 ADAPTERS: Mapping[str, type[Hotline12345 | WenzhengJiangxi | Haochaping]] = MappingProxyType(
     {
@@ -28,7 +30,7 @@ _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _REGION = re.compile(r"[0-9]{6}")
 _REQUIRED = ("adapter", "channel", "label")
 _TEXTS = (*_REQUIRED, "region")
-_KEYS = (*_TEXTS, "field_map", "kinds", "urgencies")
+_KEYS = (*_TEXTS, "field_map", "kinds", "urgencies", "callback")
 
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -80,7 +82,25 @@ def _source(file: "_File", name: yaml.Node, node: yaml.Node) -> Source:
         field_map=_field_map(file, entries, ADAPTERS[texts["adapter"]].FIELDS),
         kinds=_words(file, entries, "kinds", Kind),
         urgencies=_words(file, entries, "urgencies", Urgency),
+        callback=_callback(file, name.value, entries["callback"][1])
+        if "callback" in entries
+        else None,
     )
+
+
+def _callback(file: "_File", source: str, node: yaml.Node) -> Receiver:
+    """Return the system that is told what became of a source's tickets."""
+    entries = file.entries(node)
+    for key, (key_node, _) in entries.items():
+        if key not in RECEIVER_KEYS:
+            raise file.error(key_node, f"不认识的键 {key}，可用的是 {' '.join(RECEIVER_KEYS)}")
+    texts = {key: file.text(value) for key, (_, value) in entries.items() if key != "events"}
+    events = file.texts(entries["events"][1]) if "events" in entries else []
+    try:
+        return receiver(of_source(source), texts, events)
+    except BadReceiver as error:
+        where = entries[error.key][1] if error.key in entries else node
+        raise file.error(where, f"callback：{error.reason}") from error
 
 
 def _field_map(
@@ -141,6 +161,11 @@ class _File:
         if not isinstance(node, yaml.ScalarNode):
             raise self.error(node, "应为文字")
         return str(node.value).strip()
+
+    def texts(self, node: yaml.Node) -> list[str]:
+        if not isinstance(node, yaml.SequenceNode):
+            raise self.error(node, "应为列表")
+        return [self.text(part) for part in node.value]
 
     def entries(self, node: yaml.Node) -> _Entries:
         if not isinstance(node, yaml.MappingNode):

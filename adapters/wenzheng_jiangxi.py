@@ -44,6 +44,24 @@ class WenzhengJiangxi:
             "sender_due_at": "processtime",
         }
     )
+    NEEDED: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("receiptno",),
+        ("posttime",),
+        ("areaCode", "areaName"),
+        ("title", "content"),
+    )
+    ALSO: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "receiptno": "留言编号 帖子编号 工单编号 编号",
+            "title": "留言标题 帖子标题 主题",
+            "content": "帖子内容 诉求内容 内容",
+            "nickname": "昵称 留言人 发帖人",
+            "posttime": "留言时间 提交时间 发布时间",
+            "areaName": "所属区域 留言地区 区县",
+            "contactPhone": "手机号码 手机号 电话 联系方式",
+            "appealTypeName": "留言类型 类型",
+        }
+    )
 
     def __init__(self, gazetteer: Gazetteer) -> None:
         self._gazetteer = gazetteer

@@ -36,7 +36,7 @@ AT = datetime(2026, 11, 18, 2, 0, tzinfo=UTC)
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """Yield the address of an empty database: one that is named, or one started from the wheel."""
+    """Give the address of an empty PostgreSQL: one that is named, or one started from the wheel."""
     given = os.environ.get("BANJIE_BENCH_DATABASE_URL")
     if given:
         yield given

@@ -148,6 +148,12 @@ def load_calendar(
         raise ClockFileError(msg) from error
 
 
+def load_country(overlay: Path | None = None) -> Calendar:
+    """Return the calendar of the shipped years and those of an overlay, or raise ClockFileError."""
+    over = overlay / "calendars" if overlay else None
+    return load_calendar(over=over if over and over.is_dir() else None)
+
+
 def year_table(path: Path) -> YearTable:
     """Return the year a calendar file describes, or raise ClockFileError."""
     try:

@@ -15,6 +15,7 @@ from routing_rules.calendars import (
     RegionCode,
     Text,
     load_calendar,
+    load_country,
     load_local,
     load_year,
     rows,
@@ -45,6 +46,7 @@ from service.domain.ticket import MilestoneKind
 __all__ = [
     "ClockFileError",
     "load_calendar",
+    "load_country",
     "load_limits",
     "load_policies",
     "load_timetable",
@@ -278,14 +280,13 @@ def load_timetable(overlay: Path | None = None) -> Timetable:
     In the overlay a limits.yaml, policies.yaml or office_hours.yaml replaces ours, a closures.yaml
     adds to ours, and a file in calendars/ adds its year or replaces ours of the same year.
     """
-    over = overlay / "calendars" if overlay and (overlay / "calendars").is_dir() else None
     limits = _laid_over("limits.yaml", overlay)
     policies = _laid_over("policies.yaml", overlay)
     closures = [DATA / "closures.yaml"]
     if overlay and (overlay / "closures.yaml").is_file():
         closures.append(overlay / "closures.yaml")
     country, local = load_local(
-        load_calendar(over=over), _laid_over("office_hours.yaml", overlay), *closures
+        load_country(overlay), _laid_over("office_hours.yaml", overlay), *closures
     )
     return Timetable(
         country,

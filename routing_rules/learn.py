@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import add
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,14 +22,13 @@ import numpy.typing as npt
 from routing_rules.text import plain
 
 DECISION = "decision:"  # begins the label of a text that goes to no unit: `decision:manual`
-_SAID = re.compile(r"[^\u4e00-\u9fffa-z0-9]+")
+_NOT_SAID = re.compile(r"[^\u4e00-\u9fffa-z0-9]")
 # A house or street named after a trade says where somebody is, not what the matter is.
 _WHERE = re.compile(
     r"(?:税务|教育|电力|供电|公安|派出所|城管|法院|检察院?|工商|银行|医院|卫生|民政|水利|交通|国土|住建|财政|粮食|供销|邮政"
     r"|电信|移动|烟草|人社|劳动|司法|信访|环保|农业|林业|畜牧|气象|消防队?|学校)局?"
     r"(?=宾馆|酒店|花园|小区|新村|大厦|公寓|宿舍|家属院|[东南西北]?路|大道|街|巷|对面|旁边|后面|背后|门口|隔壁|附近|斜对面)"
 )
-_RUNS = (1, 2)
 _LEVELS = 127  # a weight is kept in one signed byte
 
 
@@ -44,20 +44,58 @@ class CasesError(ValueError):
     """A file of cases that cannot be learnt from; the message says why, in Chinese."""
 
 
-def grams(text: str) -> set[str]:
-    """Return the single characters and pairs of neighbours of a text in `plain` form."""
-    parts = _SAID.sub(" ", _WHERE.sub(" ", text)).split()
-    found: set[str] = set()
-    for part in parts:
-        for length in _RUNS:
-            found.update([part[i : i + length] for i in range(len(part) - length + 1)])
-    return found
+def grams(text: str) -> list[str]:
+    """Return the single characters and pairs of neighbours of a text in `plain` form, sorted."""
+    text = _WHERE.sub(" ", text)
+    found = {*text, *map(add, text, text[1:])}
+    return sorted(gram for gram in found if not _NOT_SAID.search(gram))
+
+
+class _Vocabulary:
+    """Finds the rows of a text's grams with a few array operations: a look-up of each in a dict
+    of all would cost more than all else that the model does.
+
+    A character is a number from 1, one that the vocabulary lacks is 0. A gram's key is its first
+    character's number times `_base` plus its last one's; a single character has no first. What
+    no gram can begin or end with, a mark, is so in no key.
+    """
+
+    _LAST = 0x9FFF
+
+    def __init__(self, vocabulary: Mapping[str, int]) -> None:
+        characters = sorted(set("".join(vocabulary)))
+        self._base = len(characters) + 1
+        number = {character: place for place, character in enumerate(characters, 1)}
+        self._number = np.zeros(self._LAST + 2, np.int32)
+        for character, place in number.items():
+            self._number[ord(character)] = place
+        keys = [
+            (number[gram[0]] * self._base if len(gram) > 1 else 0) + number[gram[-1]]
+            for gram in vocabulary
+        ]
+        order = np.argsort(keys)
+        self._keys = np.array(keys, np.int32)[order]
+        self._row = np.fromiter(vocabulary.values(), np.intp)[order]
+
+    def rows(self, text: str) -> npt.NDArray[np.intp]:
+        """Return the rows of the grams of a text, each once, in an order that is always the same."""
+        codes = np.frombuffer(_WHERE.sub(" ", text).encode("utf-32-le"), np.uint32)
+        one = self._number.take(codes, mode="clip")
+        keys = np.concatenate((one, one[:-1] * self._base + one[1:]))
+        keys.sort()
+        places = self._keys.searchsorted(keys)
+        known = self._keys.take(places, mode="clip") == keys
+        known[1:] &= keys[1:] != keys[:-1]
+        rows: npt.NDArray[np.intp] = self._row.take(places[known])
+        return rows
 
 
 class Heard(NamedTuple):
-    """A text as a model heard it: the rows of the grams it knows, and the score of each label."""
+    """A text as a model heard it: the rows of the grams it knows, their weights, and the score of
+    each label."""
 
-    rows: list[int]
+    rows: npt.NDArray[np.intp]
+    weights: npt.NDArray[np.int8]
     scores: npt.NDArray[np.float32]
 
 
@@ -74,30 +112,33 @@ class Model:
     rarity: npt.NDArray[np.float32]
 
     @cached_property
+    def _index(self) -> _Vocabulary:
+        return _Vocabulary(self.vocabulary)
+
+    @cached_property
     def _grams(self) -> tuple[str, ...]:
         return tuple(self.vocabulary)
 
     def hear(self, text: str) -> "Heard":
         """Return what the model makes of a text in `plain` form."""
-        known = self.vocabulary
-        # Sorted: the same text gives the same words, whatever order a set has in this process.
-        rows = sorted([known[gram] for gram in grams(text) if gram in known])
-        if not rows:
-            return Heard(rows, self.bias)
-        rarity = self.rarity[rows]
+        rows = self._index.rows(text)
+        if not len(rows):
+            return Heard(rows, self.weights[:0], self.bias)
+        rarity = self.rarity.take(rows)
         length = math.sqrt(float(rarity @ rarity))
-        total = self.weights[rows].sum(axis=0, dtype=np.int32)
-        return Heard(rows, total * (self.scale / np.float32(length)) + self.bias)
+        weights = self.weights.take(rows, axis=0)
+        total = weights.sum(axis=0, dtype=np.int32)
+        return Heard(rows, weights, total * (self.scale / np.float32(length)) + self.bias)
 
     def reasons(self, heard: "Heard", column: int, most: int = 4) -> tuple[str, ...]:
-        """Return the words heard that spoke most for a label, each once."""
-        weights = self.weights[heard.rows, column]
+        """Return the pairs of characters heard that spoke most for a label."""
+        weights = heard.weights[:, column]
         words: list[str] = []
-        for place in np.argsort(-weights.astype(np.int16), kind="stable")[: 8 * most].tolist():
+        for place in np.argsort(weights, kind="stable")[::-1][: 4 * most].tolist():
             gram = self._grams[heard.rows[place]]
             if weights[place] <= 0 or len(words) == most:
                 break
-            if len(gram) > 1 and not any(gram in word or word in gram for word in words):
+            if len(gram) > 1:
                 words.append(gram)
         return tuple(words)
 
@@ -140,8 +181,12 @@ def fit(examples: Sequence[Example], *, penalty: float = 0.5, least: int = 2) ->
     if len({example.label for example in examples}) < 2:
         msg = "至少要有两种不同的去向才能学习"
         raise CasesError(msg)
-    vectors = TfidfVectorizer(analyzer=_sorted_grams, binary=True, min_df=least)
-    matrix = vectors.fit_transform([example.text for example in examples])
+    vectors = TfidfVectorizer(analyzer=grams, binary=True, min_df=least)
+    try:
+        matrix = vectors.fit_transform([example.text for example in examples])
+    except ValueError as error:  # no gram stands in as many examples
+        msg = "例子太少，没有反复出现的字词可学"
+        raise CasesError(msg) from error
     machine = LinearSVC(C=penalty, random_state=0)
     machine.fit(
         matrix,
@@ -149,10 +194,6 @@ def fit(examples: Sequence[Example], *, penalty: float = 0.5, least: int = 2) ->
         sample_weight=[example.weight for example in examples],
     )
     return _compact(vectors, machine)
-
-
-def _sorted_grams(text: str) -> list[str]:
-    return sorted(grams(text))
 
 
 def _compact(vectors: Any, machine: Any) -> Model:

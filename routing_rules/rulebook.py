@@ -3,14 +3,12 @@
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from datetime import date
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
-import numpy.typing as npt
 
 from routing_rules.clauses import Clause, number, read_clauses
 from routing_rules.gazetteer import DATA, Gazetteer, level, load_gazetteer
@@ -51,9 +49,10 @@ _GATE_KEYS = ("id", "name", "decision", "hotline", "line", "assist", "reason", *
 # not hold up the others. The whole text is stored and shown all the same.
 ROUTED_CHARS = 4_000
 _LOOKED_AT = 16  # rules; those behind them never lead
-_HEARD_AT = 8  # columns of the model; those behind them never lead
+_HEARD_AT = 4  # columns of the model; those behind them never lead
 _UNHEARD = -1.2  # the model's score of a unit it never learnt of
 _ASSIST_MOST = 3  # a clause that names more is everybody's
+_RULED_BY = 3  # words of a ruling: two catch what is not meant, four hardly anything again
 ACCUSATION = "accusation"  # the model's decision on a text that accuses a unit
 TOPIC = "topic:"  # begins the model's label of a topic of the documents
 TERRITORY_LINE = "territory"  # stands for a line where the place decides (属地)
@@ -71,6 +70,8 @@ _ASKS_HERE = re.compile(
 _COMES_HOME = re.compile(
     r"回来|转回|迁回|转移|异地|报销|备案|回老家|回家|返乡|驾驶证|换证|身份证|户口|招商|来投资|落户|转诊|转入"
 )
+_TOO_LITTLE = 8  # known characters and pairs; a text of fewer, and of no rule's word, says nothing
+_UNCLEAR = "诉求内容不明确，需人工联系核实或拆分"
 _NOT_OURS = "不属于政府服务热线受理范围，请通过法定途径或向有关方面反映"
 _NEXT_MATTER = re.compile(
     r"另外(?=我|,|还|想|问|有|你)|还有(?!一个多|几天|多久|没|人|什么|老人|孩子|的)|再一个|再就是|再有|对了"
@@ -135,6 +136,7 @@ class Gate:
     assist: tuple[str, ...]
     reason: str
     signals: Signals
+    local: bool  # of the county's own folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,11 @@ class Rulebook:
             doubted=len(rules),
         )
         self._model = model
-        self._column = {label: place for place, label in enumerate(model.labels)}
+        self._decision = {
+            label.removeprefix(DECISION): place
+            for place, label in enumerate(model.labels)
+            if label.startswith(DECISION)
+        }
         topics = {f"{TOPIC}{rule.code}": place for place, rule in enumerate(rules)}
         # What a column of the model means: a rule's place for a topic, else a line; None leads no one.
         self._means: list[int | str | None] = [
@@ -217,6 +223,8 @@ class Rulebook:
         self._accused = accusation
         # What a rule means in a region never changes: worked out once, when first asked.
         self._here: dict[tuple[int, str], tuple[Unit | None, str, float]] = {}
+        self._grounds: dict[tuple[int, str, str], _Ground] = {}
+        self._preferred = [self._preference(rule) for rule in rules]
         self._landmarks = tuple(landmarks)
         self._names = _UnitNames(table)
         self.clauses = {(clause.region, clause.key): clause for clause in clauses}
@@ -243,6 +251,45 @@ class Rulebook:
             digest.hexdigest(),
         )
 
+    def refuses(self, precedent: Precedent) -> str:
+        """Return why a ruling cannot be a precedent here, "" if it can."""
+        try:
+            _ruled(precedent, self.table)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    def ruling_words(self, complaint: Complaint) -> tuple[str, ...]:
+        """Return the two or three words by which a ruling (裁定) on a complaint is found again, () where
+        the rules know too few of its words.
+
+        Words that the rules listen for, so that none is anybody's name: first those that spoke for
+        the likeliest rules. They stand beside each other, as the words of a precedent must.
+        """
+        title = _routed(complaint.title)
+        text = f"{title}。{_routed(complaint.content)}"
+        spans = self.matcher.places(text)
+        told = (
+            word
+            for hit in self.matcher.hits(text, len(title))
+            if hit.rule < len(self.rules) and hit.score > 0
+            for term in hit.terms
+            for word in term.split("…")
+        )
+        others = sorted((word for word in spans if len(word) > 1), key=len, reverse=True)
+        chosen: dict[str, tuple[int, int]] = {}
+        for word in (*told, *others):
+            free = (
+                (start, end)
+                for start, end in spans.get(word, ())
+                if all(end <= left or right <= start for left, right in chosen.values())
+            )
+            if word not in chosen and (place := next(free, None)):
+                chosen[word] = place
+            if len(chosen) == _RULED_BY:
+                break
+        return tuple(chosen) if len(chosen) > 1 else ()
+
     # --- the table's answers, for the desk
 
     def unit(self, code: str) -> Unit | None:
@@ -256,6 +303,10 @@ class Rulebook:
     def coordinator(self, region: str) -> Unit:
         """Return the unit that runs the hotline of a region."""
         return self.table.coordinator(region)
+
+    def named(self, name: str, region: str, on: date) -> Unit | None:
+        """Return the unit that answers today for the one that bore a name on a day, or None."""
+        return self.table.by_name(name, region, on)
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -334,6 +385,13 @@ class Rulebook:
                 return self.gates[hit.rule], hit
         return None
 
+    def _gate_says(self, found: tuple[Gate, Hit] | None, weight: float) -> float:
+        """Return the odds that a gate's words give; a county's own row settles it."""
+        if found is None:
+            return 0.0
+        gate, hit = found
+        return weight * math.log1p(hit.score) + (self.tuning.local if gate.local else 0.0)
+
     def _is_over(self, hits: Sequence[Hit]) -> bool:
         """Whether words say that a danger is past or only feared."""
         return any(
@@ -344,8 +402,8 @@ class Rulebook:
         )
 
     def _heard(self, heard: Heard, decision: str) -> float:
-        column = self._column.get(f"{DECISION}{decision}")
-        return float(heard.scores[column]) if column is not None else 0.0
+        column = self._decision.get(decision)
+        return heard.scores.item(column) if column is not None else 0.0
 
     def _emergency(
         self, hits: Sequence[Hit], heard: Heard, region: str, urgency: Urgency
@@ -358,7 +416,7 @@ class Rulebook:
         tuning = self.tuning
         odds = (
             tuning.emergency_bias
-            + tuning.emergency_gate * (math.log1p(found[1].score) if found else 0.0)
+            + self._gate_says(found, tuning.emergency_gate)
             + tuning.emergency_model * self._heard(heard, Decision.EMERGENCY_LINE)
             + tuning.emergency_flag * (urgency == Urgency.EMERGENCY and not self._is_over(hits))
         )
@@ -403,7 +461,7 @@ class Rulebook:
         tuning = self.tuning
         odds = (
             tuning.refuse_bias
-            + tuning.refuse_gate * (math.log1p(found[1].score) if found else 0.0)
+            + self._gate_says(found, tuning.refuse_gate)
             + tuning.refuse_model * self._heard(heard, Decision.NOT_ACCEPTED)
             + tuning.refuse_rule * math.log1p(best)
         )
@@ -443,15 +501,17 @@ class Rulebook:
         """Return why a person must read it, or ""."""
         found = self._best_gate(hits, Decision.MANUAL)
         tuning = self.tuning
+        if len(heard.rows) < _TOO_LITTLE and best < 1.0:
+            return _UNCLEAR
         odds = (
             tuning.unclear_bias
-            + tuning.unclear_gate * (math.log1p(found[1].score) if found else 0.0)
+            + self._gate_says(found, tuning.unclear_gate)
             + tuning.unclear_model * self._heard(heard, Decision.MANUAL)
             + tuning.unclear_rule * math.log1p(best)
         )
         if odds < 0:
             return ""
-        return found[0].reason if found else "诉求内容不明确，需人工联系核实或拆分"
+        return found[0].reason if found else _UNCLEAR
 
     # --- reviews and accusations
 
@@ -531,7 +591,8 @@ class Rulebook:
         """
         towns = self._inside(place, text, region)
         told = self.told(hits, region, towns)
-        sounds = self._sounds(heard, told, region)
+        loud = heard.scores.tolist()
+        sounds = self._sounds(heard, loud, told, region)
         tuning = self.tuning
         ranked = []
         for code in {**told, **sounds}:
@@ -539,8 +600,8 @@ class Rulebook:
             words = scored[0][0] + 0.3 * (scored[1][0] if len(scored) > 1 else 0.0) if scored else 0
             column = sounds.get(code)
             score = tuning.lead_rule * math.log1p(words)
-            score += self._preferred(self.rules[scored[0][1].rule]) if scored else 0.0
-            score += tuning.lead_model * (float(heard.scores[column[0]]) if column else _UNHEARD)
+            score += max((self._preferred[hit.rule] for _, hit in scored), default=0.0)
+            score += tuning.lead_model * (loud[column[0]] if column else _UNHEARD)
             ranked.append((score, code))
         ranked.sort(key=lambda pair: (-pair[0], pair[1]))
         if not ranked:
@@ -568,7 +629,7 @@ class Rulebook:
                 assist.append(UnitRef(body.code, body.name))
         return candidates, tuple(dict.fromkeys(assist)), confidence
 
-    def _preferred(self, rule: Rule) -> float:
+    def _preference(self, rule: Rule) -> float:
         if rule.unit:
             return self.tuning.ruled
         return 0.0 if rule.file.is_relative_to(DATA) else self.tuning.local
@@ -576,9 +637,11 @@ class Rulebook:
     def told(
         self, hits: Sequence[Hit], region: str, towns: Sequence[str] = ()
     ) -> dict[str, "_Told"]:
-        """Return by unit what the rules' words say, the strongest first."""
+        """Return by unit what the rules' words say: rulings, then the strongest first."""
         told: dict[str, _Told] = {}
-        for hit in hits[:_LOOKED_AT]:
+        for place, hit in enumerate(hits):
+            if place >= _LOOKED_AT and not self.rules[hit.rule].unit:
+                continue
             unit, line, weight = self.meant(hit.rule, region)
             if line == TERRITORY_LINE:
                 unit = self._territory(self.rules[hit.rule], region, towns)
@@ -587,11 +650,12 @@ class Rulebook:
                     (hit.score * weight, hit)
                 )
         for one in told.values():
-            one.scored.sort(key=lambda pair: -pair[0])
+            # A ruling is what settles it, whatever else speaks for its unit too.
+            one.scored.sort(key=lambda pair: (not self.rules[pair[1].rule].unit, -pair[0]))
         return told
 
     def _sounds(
-        self, heard: Heard, told: Iterable[str], region: str
+        self, heard: Heard, loud: Sequence[float], told: Iterable[str], region: str
     ) -> dict[str, tuple[int, int | str]]:
         """Return by unit the column of the model that speaks most for it, and what that means.
 
@@ -600,12 +664,13 @@ class Rulebook:
         here = self._sounding.get(region)
         if here is None:
             here = self._sounding[region] = self._sounding_in(region)
-        loudest = here.columns[np.argsort(-heard.scores[here.columns])[:_HEARD_AT]].tolist()
+        order = heard.scores.argsort()[::-1].tolist()
+        loudest = islice((column for column in order if column in here.unit_of), _HEARD_AT)
         found: dict[str, tuple[int, int | str]] = {}
         for code in dict.fromkeys([*told, *(here.unit_of[column] for column in loudest)]):
             columns = here.columns_of.get(code)
             if columns:
-                column = max(columns, key=lambda c: float(heard.scores[c]))
+                column = max(columns, key=loud.__getitem__)
                 found[code] = (column, here.means[column])
         return found
 
@@ -626,7 +691,7 @@ class Rulebook:
                 unit_of[column] = unit.code
                 means_of[column] = means
                 columns_of.setdefault(unit.code, []).append(column)
-        return _Sounding(np.array(sorted(unit_of), dtype=np.intp), unit_of, columns_of, means_of)
+        return _Sounding(unit_of, columns_of, means_of)
 
     def _candidate(
         self,
@@ -732,12 +797,19 @@ class Rulebook:
         return next((unit for unit in units if unit), None)
 
     def _evidence(self, hit: Hit, unit: Unit, region: str) -> Evidence:
-        rule = self.rules[hit.rule]
-        words = "”“".join(hit.terms)
+        key = (hit.rule, unit.code, region)
+        ground = self._grounds.get(key)
+        if ground is None:
+            ground = self._grounds[key] = self._ground(self.rules[hit.rule], unit, region)
+        terms = hit.terms
+        note = f"诉求中的“{'”“'.join(terms)}”{ground.why}"
+        return Evidence(ground.kind, ground.document, ground.items, terms, ground.basis, note)
+
+    def _ground(self, rule: Rule, unit: Unit, region: str) -> "_Ground":
+        """Return why a rule means this unit in a region: from the nearest document that it cites."""
         if rule.unit:
-            note = f"诉求中的“{words}”与裁定“{rule.name}”相同，裁定由{unit.name}负责"
-            kind = EvidenceKind.PRECEDENT
-            return Evidence(kind, rule.document, "", hit.terms, Basis(unit.basis), note)
+            why = f"与裁定“{rule.name}”相同，裁定由{unit.name}负责"
+            return _Ground(EvidenceKind.PRECEDENT, rule.document, "", Basis(unit.basis), why)
         for place in self.gazetteer.parents(region):
             cited = [
                 self.clauses[cite.region, cite.item] for cite in rule.cites if cite.region == place
@@ -754,13 +826,13 @@ class Rulebook:
                 how = f"该项未列此单位，按条线职责由{unit.name}负责"
             else:
                 how = f"{self.gazetteer.name(place)}的文件，本级按条线由{unit.name}负责"
-            note = f"诉求中的“{words}”属“{rule.name}”，见{document}第{items}项，{how}"
+            why = f"属“{rule.name}”，见{document}第{items}项，{how}"
             basis = Basis.DOCUMENT if naming else Basis.LINE
-            return Evidence(EvidenceKind.CLAUSE, document, items, hit.terms, basis, note)
-        note = f"诉求中的“{words}”属“{rule.name}”，按条线职责由{unit.name}负责"
+            return _Ground(EvidenceKind.CLAUSE, document, items, basis, why)
+        why = f"属“{rule.name}”，按条线职责由{unit.name}负责"
         kind = EvidenceKind.PLACE if rule.line == TERRITORY_LINE else EvidenceKind.DUTY
         basis = Basis.DEFAULT if unit.basis == Basis.DEFAULT else Basis.LINE
-        return Evidence(kind, "", "", hit.terms, basis, note)
+        return _Ground(kind, "", "", basis, why)
 
     # --- small change
 
@@ -783,14 +855,23 @@ class Rulebook:
 class _Sounding(NamedTuple):
     """The model's columns in one region: those that lead to a unit, and to which."""
 
-    columns: npt.NDArray[np.intp]
     unit_of: dict[int, str]
     columns_of: dict[str, list[int]]
     means: dict[int, int | str]
 
 
+class _Ground(NamedTuple):
+    """What a rule's evidence for a unit says whatever the words were."""
+
+    kind: EvidenceKind
+    document: str
+    items: str
+    basis: Basis
+    why: str
+
+
 class _Told(NamedTuple):
-    """What the rules' words say for a unit: (score, hit), the strongest first."""
+    """What the rules' words say for a unit: (score, hit), rulings and then the strongest first."""
 
     unit: Unit
     line: str
@@ -843,7 +924,7 @@ def _ruled(precedent: Precedent, table: UnitTable) -> Rule:
     unit = table.unit(precedent.unit)
     if unit is None:
         raise ValueError(f"裁定 {precedent.code} 的单位 {precedent.unit} 不在单位表中")
-    words = tuple(dict.fromkeys(plain(word) for word in precedent.words))
+    words = tuple(dict.fromkeys(filter(None, map(plain, precedent.words))))
     if not 2 <= len(words) <= 4:
         raise ValueError(f"裁定 {precedent.code} 应有两到四个词")
     return Rule(
@@ -927,7 +1008,7 @@ def load(folder: Path | None = None) -> Rulebook:
         gate.code: gate
         for gate in (_gate(r, concepts, lines) for r in files.rows("acceptance.yaml"))
     }
-    model, learnt = _learnt(files)
+    model, learnt = _learnt(files, {*lines, *(f"{TOPIC}{code}" for code in rules)})
     last = files.rows("accusation.yaml")[-1]
     last.only("id", *SIGNAL_KEYS)
     accusation = read_signals(last, concepts)
@@ -954,13 +1035,18 @@ def load(folder: Path | None = None) -> Rulebook:
     )
 
 
-def _learnt(files: "_Files") -> tuple[Model, bytes]:
+def _learnt(files: "_Files", answers: Set[str]) -> tuple[Model, bytes]:
     """Return the last model of the folders, and the digest of its file. Raises RuleFileError."""
     path = files("model.npz")[-1]
     try:
-        return load_model(path), hashlib.sha256(path.read_bytes()).digest()
+        model = load_model(path)
     except (OSError, ValueError, KeyError) as failure:
         raise RuleFileError(path, 1, f"不是学习得到的模型：{failure}") from failure
+    decisions = {f"{DECISION}{name}" for name in (*Decision, ACCUSATION)}
+    unknown = [label for label in model.labels if label not in answers | decisions]
+    if unknown:
+        raise RuleFileError(path, 1, f"模型中的去向 {unknown[0]} 不是条线、议题或处理决定")
+    return model, hashlib.sha256(path.read_bytes()).digest()
 
 
 def _content(part: object) -> object:
@@ -1090,4 +1176,5 @@ def _gate(row: Row, concepts: Mapping[str, tuple[str, ...]], lines: set[str]) ->
         tuple(_line(row, "assist", name, lines) for name in row.texts("assist")),
         row.text("reason", "" if emergency else None),
         read_signals(row, concepts),
+        not row.file.is_relative_to(DATA),
     )

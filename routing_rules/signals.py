@@ -6,7 +6,7 @@ A rule says what people say when they mean it: `strong` words settle it nearly a
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -65,15 +65,16 @@ _Span: TypeAlias = tuple[int, int, float]  # start, end, what the word weighs th
 
 class _Pair(NamedTuple):
     rule: int
-    groups: tuple[int, ...]
-    needs: frozenset[int]
+    parts: tuple[int, ...]
+    needs: int  # a bit for each part
     single: float
 
 
 class _Says(NamedTuple):
     effects: tuple[tuple[int, float], ...]
     against: tuple[int, ...]
-    groups: frozenset[int]
+    parts: int  # a bit for each part of a pair that the word may stand for
+    wakes: tuple[int, ...]  # pairs to look at when the word is there
 
 
 class Hit(NamedTuple):
@@ -147,7 +148,7 @@ class Matcher:
         For the first `doubted` rules a short word weighs less, being one of thousands there.
         """
         surfaces: dict[str, int] = {}
-        groups: dict[tuple[str, ...], int] = {}
+        parts_of: dict[tuple[str, ...], int] = {}
         weights: dict[int, dict[int, float]] = {}
         against: dict[int, list[int]] = {}
         pairs: list[_Pair] = []
@@ -164,17 +165,23 @@ class Matcher:
                     weights.setdefault(term, {})[rule] = weight * share
             for word in signals.against:
                 against.setdefault(surfaces.setdefault(word, len(surfaces)), []).append(rule)
-            for parts in signals.pairs:
-                ids = tuple(groups.setdefault(part, len(groups)) for part in parts)
-                pairs.append(_Pair(rule, ids, frozenset(ids), SINGLE if doubt else 1.0))
-        parts_of = list(groups)
+            for written in signals.pairs:
+                parts = tuple(parts_of.setdefault(part, len(parts_of)) for part in written)
+                needs = sum(1 << part for part in set(parts))
+                pairs.append(_Pair(rule, parts, needs, SINGLE if doubt else 1.0))
+        self._pairs = tuple(pairs)
         self._terms_of = [
             tuple(surfaces.setdefault(word, len(surfaces)) for word in part) for part in parts_of
         ]
-        groups_of: dict[int, list[int]] = {}
-        for group, terms in enumerate(self._terms_of):
+        stands_for: dict[int, int] = {}
+        for part, terms in enumerate(self._terms_of):
             for term in terms:
-                groups_of.setdefault(term, []).append(group)
+                stands_for[term] = stands_for.get(term, 0) | 1 << part
+        # Each pair waits for a word of its rarest part: most texts never wake it.
+        wakes: dict[int, list[int]] = {}
+        for place, pair in enumerate(pairs):
+            for term in min((self._terms_of[part] for part in pair.parts), key=len):
+                wakes.setdefault(term, []).append(place)
         self._landmarks = frozenset(surfaces.setdefault(word, len(surfaces)) for word in landmarks)
         # A word that many rules claim says little for each of them.
         self._says = [
@@ -184,14 +191,11 @@ class Matcher:
                     for rule, w in weights.get(term, {}).items()
                 ),
                 tuple(against.get(term, ())),
-                frozenset(groups_of.get(term, ())),
+                stands_for.get(term, 0),
+                tuple(wakes.get(term, ())),
             )
             for term in range(len(surfaces))
         ]
-        # Each pair waits for its rarest part: most texts never wake it.
-        self._waiting: list[list[_Pair]] = [[] for _ in parts_of]
-        for pair in pairs:
-            self._waiting[min(pair.groups, key=lambda g: len(parts_of[g]))].append(pair)
         self._terms = tuple(surfaces)
         self._automaton = AhoCorasick(
             list(surfaces), MatchKind.Standard, False, Implementation.ContiguousNFA
@@ -202,6 +206,15 @@ class Matcher:
         """Every word that some rule listens for."""
         return self._terms
 
+    def places(self, text: str) -> dict[str, list[tuple[int, int]]]:
+        """Return where the words stand in a text in `plain` form that some rule listens for."""
+        found = self._found(text, 0)
+        return {
+            self._terms[term]: [(start, end) for start, end, _ in spans]
+            for term in found.terms
+            if (spans := found.spans(term))
+        }
+
     def hits(self, text: str, title_chars: int = 0) -> list[Hit]:
         """Return the rules that a text in `plain` form speaks for, best first.
 
@@ -211,78 +224,101 @@ class Matcher:
         terms = self._terms
         values: dict[int, list[tuple[float, str]]] = {}
         minus: dict[int, float] = {}
-        present: set[int] = set()
-        for term, spans in found.items():
-            effects, against, groups = self._says[term]
+        present = 0
+        woken: list[int] = []
+        for term in found.terms:
+            effects, against, parts, wakes = self._says[term]
+            present |= parts
+            if wakes:
+                woken += wakes
+            if not effects and not against:
+                continue
+            spans = found.spans(term)
+            if not spans:
+                continue
             if effects:
-                factor = spans[0][2] if len(spans) == 1 else max(span[2] for span in spans)
-                word = terms[term]
+                factor = spans[0][2] if len(spans) == 1 else max([span[2] for span in spans])
                 for rule, weight in effects:
+                    told = (weight * factor, terms[term])
                     if rule in values:
-                        values[rule].append((weight * factor, word))
+                        values[rule].append(told)
                     else:
-                        values[rule] = [(weight * factor, word)]
-            if against:
-                for rule in against:
-                    minus[rule] = minus.get(rule, 0.0) + AGAINST * min(1.0, spans[0][2])
-            if groups:
-                present |= groups
-        for rule, value, words in self._told_by_pairs(found, present, text):
-            values.setdefault(rule, []).append((value, words))
+                        values[rule] = [told]
+            for rule in against:
+                minus[rule] = minus.get(rule, 0.0) + AGAINST * min(1.0, spans[0][2])
+        for place in dict.fromkeys(woken):
+            rule, parts_of, needs, single = self._pairs[place]
+            if needs & present == needs:
+                near = [found.of_any(self._terms_of[part]) for part in parts_of]
+                value, words = _near(near, text, single)
+                if value > 0:
+                    values.setdefault(rule, []).append((value, words))
         return _ranked(values, minus)
 
-    def _told_by_pairs(
-        self, found: Mapping[int, list[_Span]], present: set[int], text: str
-    ) -> Iterator[tuple[int, float, str]]:
-        """Yield each pair whose parts all stand near each other: rule, worth, words."""
-        spans_of: dict[int, list[_Span]] = {}
-        for group in present:
-            for pair in self._waiting[group]:
-                if not pair.needs <= present:
-                    continue
-                for part in pair.groups:
-                    if part not in spans_of:
-                        there = [found[term] for term in self._terms_of[part] if term in found]
-                        every = chain.from_iterable(there)
-                        spans_of[part] = list(islice(every, MOST_PART_SPANS))
-                value, words = _near([spans_of[part] for part in pair.groups], text, pair.single)
-                if value > 0:
-                    yield pair.rule, value, words
-
-    def _found(self, text: str, title_chars: int) -> dict[int, list[_Span]]:
-        """Return where each word stands, 16 places at most, and what it weighs there."""
-        asides = (
-            [(*match.span(), 0.1) for match in islice(_ASIDE.finditer(text), MOST_ASIDES)]
-            if _ASIDE_MARK.search(text)
-            else []
-        )
-        matches = self._automaton.find_matches_as_indexes(text, overlapping=True)
-        followed = [text[end : end + 1] in _AFTERWARDS for _, _, end in matches]
-        if any(followed):
-            for (term, start, end), more in zip(matches, followed, strict=True):
-                if len(asides) >= MOST_ASIDES:
-                    break
-                if more and term in self._landmarks and _BEHIND.match(text, end):
+    def _found(self, text: str, title_chars: int) -> "_Found":
+        terms: dict[int, list[tuple[int, int, int]]] = {}
+        for match in self._automaton.find_matches_as_indexes(text, overlapping=True):
+            term = match[0]
+            if term not in terms:
+                terms[term] = [match]
+            elif len(terms[term]) < MOST_SPANS:
+                terms[term].append(match)
+        asides = []
+        if _ASIDE_MARK.search(text):
+            every = _ASIDE.finditer(text)
+            asides = [(*match.span(), 0.1) for match in islice(every, MOST_ASIDES)]
+        for term in sorted(terms.keys() & self._landmarks):
+            for _, start, end in terms[term]:
+                if len(asides) < MOST_ASIDES and _BEHIND.match(text, end):
                     asides.append((start, end, 0.25))
-        found: dict[int, list[_Span]] = {}
-        for (term, start, end), more in zip(matches, followed, strict=True):
-            spans = found.get(term)
-            if spans is not None and len(spans) == MOST_SPANS:
-                continue
-            factor = TITLE if start < title_chars else 1.0
-            if more:
-                if _NAME_OF_A_PLACE.match(text, end):
-                    continue
-                if _LANDMARK.match(text, end):
-                    factor *= 0.4
-            for left, right, share in asides:
-                if left <= start and end <= right:
-                    factor *= share
-            if spans is None:
-                found[term] = [(start, end, factor)]
-            else:
+        return _Found(text, title_chars, terms, asides)
+
+
+class _Found:
+    """Where the words of a text stand, and what each weighs there.
+
+    A text has fifty of them and few of them decide: what one weighs is worked out when asked for.
+    """
+
+    __slots__ = ("_asides", "_spans", "_text", "_title_chars", "terms")
+
+    def __init__(
+        self,
+        text: str,
+        title_chars: int,
+        terms: Mapping[int, Sequence[tuple[int, int, int]]],
+        asides: Sequence[_Span],
+    ) -> None:
+        self.terms = terms
+        self._text = text
+        self._title_chars = title_chars
+        self._asides = asides
+        self._spans: dict[int, list[_Span]] = {}
+
+    def spans(self, term: int) -> list[_Span]:
+        """Return where a word stands; no place where it is but part of another's name."""
+        spans = self._spans.get(term)
+        if spans is None:
+            spans = self._spans[term] = []
+            for _, start, end in self.terms[term]:
+                factor = TITLE if start < self._title_chars else 1.0
+                if self._text[end : end + 1] in _AFTERWARDS:
+                    if _NAME_OF_A_PLACE.match(self._text, end):
+                        continue
+                    if _LANDMARK.match(self._text, end):
+                        factor *= 0.4
+                for left, right, share in self._asides:
+                    if left <= start and end <= right:
+                        factor *= share
                 spans.append((start, end, factor))
-        return found
+        return spans
+
+    def of_any(self, terms: Iterable[int]) -> list[_Span]:
+        """Return where any of these words stands, 48 places at most."""
+        there = [self.spans(term) for term in terms if term in self.terms]
+        if len(there) == 1:
+            return there[0]
+        return list(islice(chain.from_iterable(there), MOST_PART_SPANS))
 
 
 def _ranked(values: Mapping[int, list[tuple[float, str]]], minus: Mapping[int, float]) -> list[Hit]:

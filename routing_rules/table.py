@@ -229,8 +229,10 @@ class UnitTable:
 
     # --- by name
 
-    def by_name(self, name: str, region: str) -> Unit | None:
+    def by_name(self, name: str, region: str, on: date | None = None) -> Unit | None:
         """Return the unit that a name means when it is read in a region, or None.
+
+        Written on a day on which another unit bore the name, it means what became of that one.
 
         A name may be full (兴国县市场监督管理局), short with its level (县市场监管局) or
         without (市监局), or one of the past (省工信委), and a part of a unit means the unit
@@ -241,6 +243,8 @@ class UnitTable:
         if not written or is_group(written):
             return None
         places = self._gazetteer.parents(region)
+        if on and (unit := self._of_then(written, places, on)):
+            return unit
         for place in places:
             code = self._aliases.get((place, written))
             if code:
@@ -388,6 +392,18 @@ class UnitTable:
         for mention in self._gazetteer.mentions(written, places[0] if places else "")[:1]:
             if mention.end < len(written):
                 yield mention.code, written[: mention.start] + written[mention.end :]
+
+    def _of_then(self, written: str, places: Sequence[str], on: date) -> Unit | None:
+        """Return the unit of a former name that held on a day, None if none of them did."""
+        month = f"{on:%Y-%m}"
+        for place, core in self._readings(written, places):
+            found = level(place) if place else None
+            where = found if found in _LEVELS else "county"
+            held = self._former.get((where, core))
+            if held and held.until and held.since <= month <= held.until:
+                line = held.line or self.line_of_name(held.became, where)
+                return self.line_unit(place, line) if line else None
+        return None
 
     def _by_core(self, region: str, core: str) -> Unit | None:
         if not region:

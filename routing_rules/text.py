@@ -14,6 +14,10 @@ _BLANK = re.compile(r"[\s\u200b-\u200f\ufeff]+")
 _BREAK = re.compile(r"</p>|<br\s*/?>|</div>|\n", re.IGNORECASE)
 
 
+# The full-width marks of ordinary writing, and what NFKC makes of them.
+_MARKS = tuple(zip("，！？：；（）", ",!?:;()", strict=True))
+
+
 @cache
 def _traditional() -> tuple[OpenCC, frozenset[str]]:
     """Return the converter and every character that it changes."""
@@ -25,8 +29,23 @@ def _traditional() -> tuple[OpenCC, frozenset[str]]:
     return converter, frozenset(changed - set("乾著瞭薑於"))
 
 
+@cache
+def _unusual() -> re.Pattern[str]:
+    """Return what finds a character that `_brought_to_form` might change."""
+    _, traditional = _traditional()
+    kept = "".join(chr(c) for c in range(0x4E00, 0xA000) if chr(c) not in traditional)
+    return re.compile(f"[^{kept}。、“”,.!?:;()0-9a-z]")
+
+
 def plain(text: str) -> str:
     """Return the text as rules see it: no markup, simplified, NFKC, lower case, no blanks."""
+    for full, half in _MARKS:
+        text = text.replace(full, half)
+    # Most of what is typed is in form already, and to see that costs a tenth of bringing it there.
+    return _brought_to_form(text) if _unusual().search(text) else text
+
+
+def _brought_to_form(text: str) -> str:
     if "<" in text or "&" in text:
         text = _seen(text)
         text = _BREAK.sub("。", text)

@@ -15,11 +15,12 @@ import typer
 import uvicorn
 import yaml
 
+from adapters.outbound import SecretMissing
 from adapters.sources import SourceFileError
 from routing_rules.clocks import ClockFileError, load_timetable, load_year
 from routing_rules.rulebook import load
 from routing_rules.yamlfile import RuleFileError
-from service import cli_rules
+from service import cli_import, cli_learn, cli_rules
 from service.demo import prepare
 from service.domain.access import SYSTEM, Actor, Role
 from service.domain.calendar import SHANGHAI, Calendar
@@ -41,7 +42,9 @@ token_app = typer.Typer(no_args_is_help=True, help="Callers' tokens 令牌.")
 calendar_app = typer.Typer(no_args_is_help=True, help="Working days 工作日.")
 app.add_typer(token_app, name="token")
 app.add_typer(cli_rules.app, name="rules")
+app.add_typer(cli_learn.app, name="learn")
 app.add_typer(calendar_app, name="calendar")
+app.command("import")(cli_import.import_history)
 
 
 @app.command()
@@ -215,7 +218,10 @@ def load_calendar_year(
         return
     calendar = load_timetable(overlay).calendar
     typer.echo(f"{table.year} 年{status}安排已写入 {target}，数据到 {calendar.last}")
-    typer.echo("重启服务后生效；此前暂定的到期时间随后重新计算")
+    typer.echo(
+        f"使用此文件夹的服务约 {settings().refresh_seconds:g} 秒内自行取用，不必重启；"
+        "此前暂定的到期时间随后重新计算，每张工单留下记录"
+    )
 
 
 @app.command()
@@ -287,6 +293,8 @@ def main() -> None:
         fail(str(error), error.code)
     except (RuleFileError, ClockFileError, SourceFileError) as error:
         fail(f"规则或配置无法加载，已停止：{error}", 1)
+    except SecretMissing as error:
+        fail(f"设置有误：{error}", 2)
     except BadDatabaseUrl as error:
         fail(f"设置有误：BANJIE_DATABASE_URL：{error}", 2)
     except StoreUnavailable as error:
@@ -323,6 +331,8 @@ def _log_as_json(level: str) -> None:
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # It would tell of every tick; what a tick finds is told by ours.
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -18,10 +18,12 @@ from routing_rules.clocks import ClockFileError, load_timetable
 from routing_rules.derive import clause_file, derive, refusal, render
 from routing_rules.evaluate import complaint_from, evaluate
 from routing_rules.readable import Unreadable
+from routing_rules.receivers import load_receivers
 from routing_rules.rulebook import Rulebook, load
 from service.domain.complaint import Route
 from service.domain.region import covers
 from service.store import open_store, tickets
+from service.store.engine import is_migrated
 from service.terminal import AsJson, Refused, print_document, settings
 
 app = typer.Typer(no_args_is_help=True, help="The responsible-unit table 责任单位.")
@@ -64,10 +66,13 @@ def check_rules(as_json: AsJson = False) -> None:
     except ClockFileError as error:
         raise Refused(str(error), 1) from error
     sources = load_sources(settings().sources)
+    receivers: list[str] = []
     proofs: list[Proof] = []
 
     def clocks(book: Rulebook) -> Iterable[checking.Finding]:
         proofs.append(prove(times, _world(book, (source.channel for source in sources.values()))))
+        # Of another file, and known by the same table of units.
+        receivers.extend(load_receivers(book, overlay))
         return proofs[-1].findings
 
     findings = checking.check(overlay, [clocks])
@@ -93,7 +98,7 @@ def check_rules(as_json: AsJson = False) -> None:
         grave = sum(f.grave for f in findings)
         typer.echo(
             f"{len(times.limits.rules)} 条时限（{sum(proof.tried for proof in proofs)} 种组合已逐一核对），"
-            f"日历到 {times.calendar.last}，{len(sources)} 个来源；"
+            f"日历到 {times.calendar.last}，{len(sources)} 个来源，{len(receivers)} 个单位系统；"
             f"{grave} 个错误，{len(findings) - grave} 个提示"
         )
     if any(f.grave for f in findings):
@@ -185,7 +190,9 @@ def diff_editions(
 async def _touched(documents: set[str], items: set[str]) -> list[str]:
     store = open_store(settings().database_url)
     try:
-        await store.migrate()
+        # A question changes no schema: that of a running service may be another version's.
+        if not await store.read(is_migrated):
+            raise Refused("数据库的结构不是本版本的，请先运行 banjie migrate", 2)
         return await store.read(lambda c: tickets.open_citing(c, documents, items))
     finally:
         await store.close()

@@ -28,6 +28,12 @@ class Settings(BaseSettings):
     tick_seconds: float = Field(
         1.0, gt=0, le=60, description="How often due milestones are looked for."
     )
+    refresh_seconds: float = Field(
+        10.0,
+        gt=0,
+        le=3600,
+        description="How often new rulings and calendar files are looked for.",
+    )
     figures_seconds: float = Field(
         10.0,
         ge=0,

@@ -5,17 +5,19 @@ How a ticket moves: `receive` makes it from a complaint; an act reads it under a
 `enforce` moves the stages of what falls due. Decisions are pure and live in `service.domain`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from functools import cache, partial
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
 
 from service import timekeeping
-from service.domain import acts
+from service.domain import acts, history
+from service.domain import delivery as leaving
 from service.domain.access import (
     ASSIST_ACTS,
     SYSTEM,
@@ -26,19 +28,30 @@ from service.domain.access import (
     sees,
 )
 from service.domain.calendar import SHANGHAI
-from service.domain.complaint import Complaint, Contact, Kind, UnitRef, Urgency, veiled
-from service.domain.confidence import withheld
+from service.domain.complaint import Complaint, Contact, Decision, Kind, Route, UnitRef, Urgency
+from service.domain.confidence import unnamed, withheld
 from service.domain.deadline import parse_limit
+from service.domain.history import IMPORTED, Past, Place, Standing
 from service.domain.lifecycle import ASSISTS, FINISHED, MOVES, Act, State, move
 from service.domain.limits import Timetable
-from service.domain.personal import OF_THE_PERSON, Sort, masked
-from service.domain.ports import Router
+from service.domain.personal import masked
+from service.domain.ports import Router, Unit
 from service.domain.region import covers
-from service.domain.ticket import Clock, Delivery, Event, Level, MilestoneKind, Recipient, Ticket
+from service.domain.ticket import (
+    Clock,
+    Delivery,
+    Event,
+    Level,
+    MilestoneKind,
+    Recipient,
+    Ticket,
+    Word,
+)
 from service.mishaps import findable, outcome
-from service.store import Store, tickets
+from service.store import Store, deliveries, tickets
+from service.store.deliveries import Receivers
 from service.store.figures import UnitLoad, unit_loads
-from service.store.tickets import Filter, Stale, Which
+from service.store.tickets import Filter, Known, Stale, Which
 from service.timekeeping import Moved
 
 
@@ -76,6 +89,26 @@ class Receipt:
     supplemented: bool = False
 
 
+class Fate(StrEnum):
+    """What becomes of a row of a file."""
+
+    TAKEN = "taken"  # 导入
+    KNOWN = "known"  # 已在库中
+    REFUSED = "refused"  # 退回
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a row: `why` says what a person should know, in Chinese. `ticket` is None if
+    there is none of this row; `is_late` is what the next tick will supervise."""
+
+    past: Past
+    fate: Fate
+    why: tuple[str, ...] = ()
+    ticket: Ticket | None = None
+    is_late: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """Who acts on which version of which ticket, when. `key` is the Idempotency-Key, "" for none,
@@ -99,12 +132,27 @@ class Recalculated:
     moved: Sequence[Moved]
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What settling did to a batch of tickets. `last` is where the next batch goes on, None at the
+    end."""
+
+    last: int | None
+    tickets: int
+
+
 _RECALCULATED_AT_ONCE = 100
 # How long a ticket rests that a job cannot do: what is wrong with it is looked at by a person.
 _SET_ASIDE = timedelta(minutes=10)
 
 log = structlog.get_logger()
 
+_NO_SUCH_UNIT = "所写承办单位不在责任单位表中，请核对"
+_NO_SUCH_ASSIST = "所写协办单位有的不在责任单位表中，请核对"
+_NOT_ROUTED = "历史导入，由原系统派单"
+
+# The unit that a name means, written in a region on a day.
+Named = Callable[[str, str, date], Unit | None]
 # What an act makes of a ticket, done by an assisting unit or, for "", by whom it belongs to.
 Change = Callable[[Ticket, str], Ticket]
 # What an act writes besides, from the ticket before and after it; returns more for its event.
@@ -114,11 +162,41 @@ Also = Callable[[sa.Connection, Ticket, Ticket], dict[str, Any]]
 class Desk:
     """Every change to a ticket goes through here."""
 
-    def __init__(self, store: Store, router: Router, times: Timetable) -> None:
+    def __init__(
+        self,
+        store: Store,
+        router: Router,
+        times: Timetable,
+        receivers: Receivers | None = None,
+        committed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`receivers` are the outside systems that are told, by destination; `committed` is called
+        after each transaction, for whoever sends what it wrote."""
         self._store = store
         self._router = router
         self._times = times
+        self._receivers = receivers or {}
+        self._committed = committed
         self._aside: dict[int, datetime] = {}
+
+    @property
+    def router(self) -> Router:
+        """Return who routes now."""
+        return self._router
+
+    @property
+    def times(self) -> Timetable:
+        """Return the calendars, limits and policies by which it decides now."""
+        return self._times
+
+    def go_by(self, router: Router | None = None, times: Timetable | None = None) -> None:
+        """Decide by other rules from now on; what was decided stays.
+
+        An act that is under way may end by either. What it counted by a calendar without the year
+        that has come since is provisional, and found when it is settled again.
+        """
+        self._router = router or self._router
+        self._times = times or self._times
 
     # What comes in
 
@@ -161,20 +239,114 @@ class Desk:
             if ticket.state is State.DISPATCHED:
                 auto = {"unit": ticket.lead and ticket.lead.unit, "auto": True}
                 tickets.append(connection, ticket, _event(Act.DISPATCH, ticket, SYSTEM, at, auto))
+            self._deliver(connection, ticket, at, *leaving.on_arrival(ticket))
             return Receipt(ticket)
 
         try:
-            return await self._store.run(work)
+            receipt = await self._store.run(work)
         except tickets.Raced:
             # The same number came twice at once and the other was first: now it is there.
+            receipt = await self._store.run(work)
+        self._committed()
+        return receipt
+
+    async def imported(
+        self, source: str, file: str, sheet: str, rows: Mapping[int, str]
+    ) -> dict[int, str]:
+        """Return which rows of a file, given with their source numbers, are tickets already, each
+        with what there was to look at."""
+        found = await self._store.read(lambda c: tickets.known(c, source, set(rows.values())))
+        return {
+            row: known.finding
+            for row, number in rows.items()
+            if (known := found.get(number)) and known.place == Place(file, sheet, row)
+        }
+
+    async def take_over(
+        self, pasts: Sequence[Past], file: str, sheet: str, at: datetime, *, apply: bool
+    ) -> list[Taken]:
+        """Store rows of one source of a file of earlier years, and say of each what became of it;
+        nothing is written unless it is applied.
+
+        All of them or none: tickets, clocks and events are one transaction, and the events say which
+        row each came from. So the tickets themselves are how far an import has come, and whoever is
+        interrupted begins anew. What is there already is never changed.
+        """
+        # A file writes few names many times.
+        named = cache(self._router.named)
+        made = [self._taken_over(past, at, named) for past in pasts]
+
+        def look(connection: sa.Connection) -> list[Taken]:
+            source = pasts[0].complaint.source if pasts else ""
+            there = tickets.known(connection, source, [p.complaint.source_no for p in pasts])
+            first: dict[str, int] = {}
+            return [_fate(taken, file, sheet, there, first) for taken in made]
+
+        def work(connection: sa.Connection) -> list[Taken]:
+            found = look(connection)
+            new = [(n, t.ticket) for n, t in enumerate(found) if t.fate is Fate.TAKEN and t.ticket]
+            days = [(t.region, f"{t.received_at.astimezone(SHANGHAI):%Y%m%d}") for _, t in new]
+            for (n, ticket), no in zip(new, tickets.take_nos(connection, days), strict=True):
+                found[n] = replace(found[n], ticket=replace(ticket, no=no))
+            rows = [(t.ticket, t.past) for t in found if t.fate is Fate.TAKEN and t.ticket]
+            ids = tickets.insert_all(
+                connection, [(t, p.fingerprint) for t, p in rows], at, decision=IMPORTED
+            )
+            told = (
+                (ids[t.no], t.no, t.region, event)
+                for t, p in rows
+                for event in history.events(t, p, Place(file, sheet, p.row), at)
+            )
+            tickets.append_all(connection, list(told))
+            return found
+
+        if not apply:
+            return await self._store.read(look)
+        try:
             return await self._store.run(work)
+        except tickets.Raced:
+            # One of the numbers was pushed meanwhile: now it is there.
+            return await self._store.run(work)
+
+    def _taken_over(self, past: Past, at: datetime, named: Named) -> Taken:
+        """Return a row with the ticket that it would make."""
+        complaint, told, findings = past.complaint, past.history, past.findings
+        is_open = told.standing is Standing.OPEN
+        on = complaint.accepted_at.astimezone(SHANGHAI).date()
+
+        def unit(name: str) -> UnitRef | None:
+            """Return the unit of a name; what is over keeps the name that the unit bore."""
+            found = named(name, complaint.region, on.replace(day=1)) if name else None
+            return UnitRef(found.code, found.name if is_open else name) if found else None
+
+        lead = unit(told.unit)
+        helping = {ref.unit: ref for name in told.assist if (ref := unit(name))}
+        assist = tuple(ref for ref in helping.values() if lead is None or ref.unit != lead.unit)
+        if told.unit and lead is None:
+            findings = (*findings, _NO_SUCH_UNIT)
+        if any(unit(name) is None for name in told.assist):
+            findings = (*findings, _NO_SUCH_ASSIST)
+        if not is_open or lead:
+            route = Route(Decision.MANUAL, None, (), 0.0, (), self._router.digest, _NOT_ROUTED)
+        else:
+            route = self._router.route(complaint)
+            if told.unit:
+                # Somebody has it: who, is for a person to find out.
+                route = replace(
+                    route, decision=Decision.MANUAL, lead=None, assist=(), reason=_NO_SUCH_UNIT
+                )
+        past = replace(past, findings=findings)
+        coordinator = self._router.coordinator(complaint.region).code
+        ticket = history.taken_over(past, route, lead, assist, coordinator, at, self._times)
+        late = any(m.due_at < at for m in ticket.owed(MilestoneKind.RESOLVE))
+        return Taken(past, Fate.TAKEN, findings, ticket, late)
 
     def _supplement(
         self, connection: sa.Connection, ticket: Ticket, complaint: Complaint, at: datetime
     ) -> Ticket:
         """Write what a changed body adds, and what it says otherwise than the first one."""
         old = ticket.complaint
-        current = timekeeping.caught_up(connection, ticket, at, self._times, self._router)
+        current = self._caught_up(connection, ticket, at)
         changed_ticket = acts.supplement(current, complaint, at, self._times)
         after = replace(changed_ticket, version=current.version + 1)
         stored = tickets.save(connection, ticket, after)
@@ -194,7 +366,16 @@ class Desk:
             before, now = old.contact.masked(), changed_ticket.complaint.contact.masked()
             changed |= {"contact_before": before.phone, "contact_now": now.phone}
         tickets.append(connection, stored, _event("supplemented", stored, SYSTEM, at, changed))
+        self._tell_units("supplemented", connection, current, stored, {}, at)
+        # Only who sent it knows what it added: a merged ticket's source is not told of another's.
+        own = leaving.for_source(Word.SUPPLEMENTED, leaving.addressee(stored), stored, {})
+        self._deliver(connection, stored, at, own)
         return stored
+
+    def _caught_up(self, connection: sa.Connection, ticket: Ticket, at: datetime) -> Ticket:
+        return timekeeping.caught_up(
+            connection, ticket, at, self._times, self._router, self._receivers
+        )
 
     # What people do
 
@@ -246,7 +427,7 @@ class Desk:
         lead = self._unit("/unit", unit)
 
         def kept(connection: sa.Connection, _before: Ticket, after: Ticket) -> dict[str, Any]:
-            words = acts.ruling_words(after)
+            words = self._router.ruling_words(after.complaint)
             tickets.keep_ruling(connection, after, words, document, reason, order.by.name, order.at)
             return {"words": list(words)}
 
@@ -285,7 +466,7 @@ class Desk:
                 owed = after.owed(MilestoneKind.RESOLVE)
                 ends = _plain(next(m.due_at for m in owed if m.clock is Clock.OWN))
                 said["due_at"] = ends
-                word = Delivery("extension", Recipient.CITIZEN, "", {"due_at": ends})
+                word = Delivery(Word.EXTENDED, Recipient.CITIZEN, "", {"due_at": ends})
                 self._deliver(connection, after, order.at, word)
             return said
 
@@ -335,7 +516,12 @@ class Desk:
                 return acts.feed_back(ticket, assisting, order.at)
             return acts.resolve(ticket, self._coordinator(ticket), order.at, self._times)
 
-        return await self._perform(order, Act.RESOLVE, content, resolved)
+        def told(_connection: sa.Connection, before: Ticket, after: Ticket) -> dict[str, Any]:
+            if after.state is not State.RESOLVED:
+                return {}
+            return {"working_s": acts.worked_s(before, order.at, self._times)}
+
+        return await self._perform(order, Act.RESOLVE, content, resolved, told)
 
     async def call_back(
         self, order: Order, *, reached: bool, solved: bool | None, grade: int | None, text: str
@@ -373,10 +559,11 @@ class Desk:
         def joined(ticket: Ticket, _assisting: str) -> Ticket:
             return acts.merge(ticket, other[0], order.at)
 
-        def tell(connection: sa.Connection, before: Ticket, _after: Ticket) -> dict[str, Any]:
+        def tell(connection: sa.Connection, before: Ticket, after: Ticket) -> dict[str, Any]:
             content = {"from": before.no, "reason": reason}
             event = _event("merged_here", other[0], order.by, order.at, content)
             tickets.append(connection, other[0], event)
+            self._tell_sources(Word.MERGED, connection, after, {}, order.at, stands=other[0])
             return {}
 
         def both(connection: sa.Connection) -> None:
@@ -392,7 +579,7 @@ class Desk:
 
         def tell(connection: sa.Connection, _before: Ticket, after: Ticket) -> dict[str, Any]:
             unit = after.lead.unit if after.lead else self._coordinator(after)
-            word = Delivery("supervision", Recipient.UNIT, unit, {"level": level, "text": text})
+            word = Delivery(Word.SUPERVISION, Recipient.UNIT, unit, {"level": level, "text": text})
             self._deliver(connection, after, order.at, word)
             return {}
 
@@ -461,7 +648,7 @@ class Desk:
             _check_may(order.by, act, ticket)
             if ticket.version != order.version:
                 raise Stale(ticket.version)
-            current = timekeeping.caught_up(connection, ticket, order.at, self._times, self._router)
+            current = self._caught_up(connection, ticket, order.at)
             assisting = _assisting(order.by, act, current)
             state = move(current.state, act, assisting=bool(assisting))
             after = replace(change(current, assisting), state=state, version=current.version + 1)
@@ -470,8 +657,12 @@ class Desk:
             # Whom the act concerns: the unit that had the ticket when it happened.
             had = current.lead or stored.lead
             unit = assisting or (had.unit if had else "")
-            event = _event(act, stored, order.by, order.at, content | more, unit=unit)
+            told = content | more
+            event = _event(act, stored, order.by, order.at, told, unit=unit)
             tickets.append(connection, stored, event)
+            if word := leaving.source_word(act, stored, told):
+                self._tell_sources(word[0], connection, stored, word[1], order.at)
+            self._tell_units(act, connection, current, stored, told, order.at)
             if order.key:
                 tickets.keep_key(
                     connection, order.by.id, order.key, order.request, stored, order.at
@@ -479,14 +670,59 @@ class Desk:
             return stored
 
         try:
-            return await self._store.run(work)
+            after = await self._store.run(work)
         except tickets.Raced:
             raise KeyReused from None
+        self._committed()
+        return after
 
     def _deliver(
-        self, connection: sa.Connection, ticket: Ticket, at: datetime, delivery: Delivery
+        self, connection: sa.Connection, ticket: Ticket, at: datetime, *words: Delivery
     ) -> None:
-        tickets.deliver_all(connection, [(ticket.id, ticket.no, ticket.region, delivery)], at)
+        """Write what is to leave of a ticket. What is owed to somebody is always written; what keeps
+        a system in step only where there is one that wants it (ADR 0014)."""
+        rows = [
+            (ticket.id, ticket.no, ticket.region, word)
+            for word in words
+            if leaving.is_owed(word) or self._wanted(word)
+        ]
+        deliveries.deliver_all(connection, rows, at, self._receivers)
+
+    def _wanted(self, word: Delivery) -> bool:
+        receiver = self._receivers.get(word.destination)
+        return receiver is not None and receiver.wants(word.kind)
+
+    def _tell_sources(
+        self,
+        word: Word,
+        connection: sa.Connection,
+        ticket: Ticket,
+        facts: dict[str, Any],
+        at: datetime,
+        *,
+        stands: Ticket | None = None,
+    ) -> None:
+        """Tell the ticket's source, and those of all that was merged into it, where it `stands`."""
+        if not self._receivers:
+            return
+        to = [leaving.addressee(ticket), *deliveries.addressees(connection, ticket.no)]
+        words = [(a, leaving.for_source(word, a, stands or ticket, facts)) for a in to]
+        rows = [(a.ticket_id, a.no, a.region, told) for a, told in words if self._wanted(told)]
+        deliveries.deliver_all(connection, rows, at, self._receivers)
+
+    def _tell_units(
+        self,
+        act: str,
+        connection: sa.Connection,
+        before: Ticket,
+        after: Ticket,
+        content: dict[str, Any],
+        at: datetime,
+    ) -> None:
+        """Tell the units' own systems."""
+        if self._receivers:
+            words = leaving.for_units(act, before, after, content)
+            self._deliver(connection, after, at, *words)
 
     def _coordinator(self, ticket: Ticket) -> str:
         return self._router.coordinator(ticket.region).code
@@ -520,40 +756,53 @@ class Desk:
 
         def work(which: Which, connection: sa.Connection) -> int:
             woken = timekeeping.wake(connection, at, self._times, which)
-            return woken + timekeeping.enforce(connection, at, batch, self._router, which)
+            return woken + timekeeping.enforce(
+                connection, at, batch, self._router, self._receivers, which
+            )
 
-        return await self._in_batches(
-            "enforce", at, work, lambda c, which: tickets.due_ids(c, at, batch, which)
-        )
+        self._aside = {no: until for no, until in self._aside.items() if until > at}
+        rest = Which(but=self._aside)
+        done = await outcome(self._store.run(partial(work, rest)))
+        if not isinstance(done, int):
+            ids = await self._store.read(
+                lambda connection: tickets.due_ids(connection, at, batch, rest)
+            )
+            done = await self._one_by_one(
+                "enforce", at, ids, lambda each: partial(work, Which(only=each))
+            )
+        if done:
+            self._committed()
+        return done
 
-    async def settle(self, at: datetime, batch: int = 200) -> int:
+    async def settle(self, at: datetime, after: int = 0, batch: int = 200) -> Settled:
         """Work out a batch of clocks anew that were provisional and whose days are published by
-        now; return how many tickets there were."""
-        return await self._in_batches(
-            "settle",
-            at,
-            lambda which, c: timekeeping.settle(c, at, batch, self._times, self._router, which),
-            lambda c, which: timekeeping.provisional(c, batch, self._times, which),
+        now, of tickets by id from `after` on; a ticket that fails is told of in the log."""
+        ids = await self._store.read(
+            lambda connection: timekeeping.provisional(connection, after, batch, self._times)
         )
 
-    async def _in_batches(
+        def work(some: Sequence[int], connection: sa.Connection) -> int:
+            return timekeeping.settle(
+                connection, some, at, self._times, self._router, self._receivers
+            )
+
+        done = await outcome(self._store.run(partial(work, ids))) if ids else 0
+        if not isinstance(done, int):
+            done = await self._one_by_one("settle", at, ids, lambda each: partial(work, [each]))
+        return Settled(ids[-1] if ids else None, done)
+
+    async def _one_by_one(
         self,
         job: str,
         at: datetime,
-        work: Callable[[Which, sa.Connection], int],
-        ids: Callable[[sa.Connection, Which], list[int]],
+        ids: Sequence[int],
+        work: Callable[[int], Callable[[sa.Connection], int]],
     ) -> int:
-        """Do a batch of a job in one transaction, or if that fails ticket by ticket; return how many
-        it did. A ticket that fails alone is left for a while, so that it holds up no other."""
-        self._aside = {no: until for no, until in self._aside.items() if until > at}
-        rest = Which(but=self._aside)
-        found = await outcome(self._store.run(partial(work, rest)))
-        if isinstance(found, int):
-            return found
+        """Do a job ticket by ticket, after a batch failed; return how much it did. A ticket that fails
+        alone is left for a while, so that it holds up no other."""
         done = 0
-        for ticket_id in await self._store.read(lambda connection: ids(connection, rest)):
-            one = partial(work, Which(only=ticket_id))
-            found = await outcome(self._store.run(one))
+        for ticket_id in ids:
+            found = await outcome(self._store.run(work(ticket_id)))
             if isinstance(found, int):
                 done += found
                 continue
@@ -585,7 +834,14 @@ class Desk:
                 connection, after, _RECALCULATED_AT_ONCE, region=region, lock=True
             )
             moved = timekeeping.recalculate(
-                connection, found, by, at, self._times, self._router, limits_too=True
+                connection,
+                found,
+                by,
+                at,
+                self._times,
+                self._router,
+                self._receivers,
+                limits_too=True,
             )
             return Recalculated(found[-1].id if found else None, len(found), moved)
 
@@ -682,7 +938,7 @@ def may_read_contact(by: Actor, ticket: Ticket) -> bool:
 # What a ticket must have besides its state for an act to be worth offering.
 _FITS: dict[Act, Callable[[Ticket], bool]] = {
     Act.CLOSE: acts.may_close,
-    Act.REOPEN: lambda t: not t.is_counted_only,
+    Act.REOPEN: lambda t: not t.is_counted_only and t.lead is not None,
     Act.RULE: lambda t: t.sent_back > 0,
     Act.REQUEST_EXTENSION: lambda t: t.pending is None,
     Act.DECIDE_EXTENSION: lambda t: t.pending is not None,
@@ -749,32 +1005,38 @@ def is_withheld(by: Actor, ticket: Ticket) -> bool:
     if by.role is not Role.HANDLER:
         return False
     refs = (*((ticket.lead,) if ticket.lead else ()), *ticket.assist)
-    return withheld(ticket.complaint, [ref.name for ref in refs if ref.unit in by.units])
+    return withheld(
+        ticket.complaint, ticket.route, [ref.name for ref in refs if ref.unit in by.units]
+    )
 
 
 def shown(by: Actor, ticket: Ticket) -> Ticket:
     """Return the ticket as a role sees it.
 
     All personal data in free text is masked for an auditor. A unit from which it is kept who
-    complained sees no name and no number, and none in the text but plates, which may be the matter.
+    complained sees no name and no number, in the text neither.
     """
-    told = ticket.complaint
-    if by.role is Role.AUDITOR:
-        hidden = replace(
-            told, title=veiled(told.title), content=veiled(told.content), place=veiled(told.place)
-        )
-    elif is_withheld(by, ticket):
-        hidden = replace(
-            told,
-            title=masked(told.title, OF_THE_PERSON),
-            content=masked(told.content, OF_THE_PERSON),
-            place=masked(told.place, OF_THE_PERSON),
-            contact=Contact(),
-            extra={},
-        )
-    else:
+    say = _saying(by, ticket)
+    if say is None:
         return ticket
+    told = ticket.complaint
+    hidden = replace(
+        told,
+        title=say(told.title),
+        content=say(told.content),
+        place=say(told.place),
+        attachments=tuple(replace(each, name=say(each.name)) for each in told.attachments),
+    )
+    if is_withheld(by, ticket):
+        hidden = replace(hidden, contact=Contact(), extra={})
     return replace(ticket, complaint=hidden)
+
+
+def _saying(by: Actor, ticket: Ticket) -> Callable[[str], str] | None:
+    """Return what free text becomes before a role reads it, None for nothing."""
+    if by.role is Role.AUDITOR:
+        return masked
+    return partial(unnamed, complaint=ticket.complaint) if is_withheld(by, ticket) else None
 
 
 _OF_THE_CITIZEN = frozenset({"contact_before", "contact_now"})
@@ -782,12 +1044,12 @@ _OF_THE_CITIZEN = frozenset({"contact_before", "contact_now"})
 
 def _event_shown(by: Actor, ticket: Ticket, event: Event) -> Event:
     """Return an event as a role sees it, like its ticket."""
-    kept = is_withheld(by, ticket)
-    if by.role is not Role.AUDITOR and not kept:
+    say = _saying(by, ticket)
+    if say is None:
         return event
-    sorts = OF_THE_PERSON if kept else frozenset(Sort)
+    kept = is_withheld(by, ticket)
     content = {
-        name: masked(value, sorts) if isinstance(value, str) else value
+        name: say(value) if isinstance(value, str) else value
         for name, value in event.content.items()
         if not (kept and name in _OF_THE_CITIZEN)
     }
@@ -813,6 +1075,28 @@ def _event(
     if unit is None:
         unit = ticket.lead.unit if ticket.lead else ""
     return Event(str(act), at, by.name, by.role, content, ticket.version, unit)
+
+
+def _fate(
+    taken: Taken, file: str, sheet: str, there: Mapping[str, Known], first: dict[str, int]
+) -> Taken:
+    """Return what becomes of a row, given what is in the store and where its number stood `first`
+    among the rows before it."""
+    past = taken.past
+    number, place = past.complaint.source_no, Place(file, sheet, past.row)
+    known = there.get(number)
+    if known is None:
+        row = first.setdefault(number, past.row)
+        if row == past.row:
+            return taken
+        return Taken(past, Fate.REFUSED, (f"编号与第 {row} 行相同",))
+    if known.place == place:
+        return Taken(past, Fate.KNOWN)
+    if known.place and (known.place.file, known.place.sheet) == (file, sheet):
+        return Taken(past, Fate.REFUSED, (f"编号与第 {known.place.row} 行相同",))
+    if past.fingerprint in known.fingerprints:
+        return Taken(past, Fate.KNOWN)
+    return Taken(past, Fate.REFUSED, (f"库中已有此编号的工单 {known.no}，内容不同，未作改动",))
 
 
 def _plain(value: Any) -> Any:

@@ -12,13 +12,21 @@ from service.desk import Desk
 from service.matching import Matching
 from service.metrics import Metrics
 from service.mishaps import findable, outcome
+from service.outbox import Outbox
 from service.store import StoreUnavailable
+from service.wiring import Refresh
 
 _BATCH = 1000
 # Clocks are slewed by milliseconds; what is more than this was set.
 _JUMP_S = 2.0
+# The part of a tick in which tickets are compared.
+_COMPARING = 0.1
 
 log = structlog.get_logger()
+
+
+async def _nothing_new() -> bool:
+    return False
 
 
 class Jobs:
@@ -26,6 +34,8 @@ class Jobs:
 
     APScheduler waits for a time on the wall, and would stand still after that was set back: a watch
     on the monotonic clock notices and sets it going again.
+
+    `refresh` brings the rules up to date and tells whether the calendar has changed.
     """
 
     def __init__(
@@ -35,44 +45,51 @@ class Jobs:
         tick_seconds: float,
         metrics: Metrics,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        refresh: Refresh = _nothing_new,
+        refresh_seconds: float = 10.0,
+        outbox: Outbox | None = None,
         matching: Matching | None = None,
     ) -> None:
         self._desk = desk
+        self._outbox = outbox
         self._matching = matching
         self._now = now
         self._tick_s = tick_seconds
         self._metrics = metrics
         self._monotonic = monotonic
+        self._refresh = refresh
         self._seen = (now(), monotonic())
         self._settled = False
+        self._settle_again = False
         self._stopping = False
-        self._working = asyncio.Lock()
-        self._looking = asyncio.Lock()
+        self._working, self._looking = asyncio.Lock(), asyncio.Lock()
+        self._comparing = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC)
-        self._enforcing = self._scheduler.add_job(
-            self._tick,
-            "interval",
-            seconds=tick_seconds,
-            id="enforce",
-            coalesce=True,
-            max_instances=1,
-            misfire_grace_time=None,
-        )
-        # Beside the clocks: a backlog of what is to be compared holds up none of them.
-        self._scheduler.add_job(
-            self._look,
-            "interval",
-            seconds=tick_seconds,
-            id="look",
-            coalesce=True,
-            max_instances=1,
-            misfire_grace_time=None,
-        )
+        # Each beside the others: a backlog of what is to be compared holds up no clock.
+        self._jobs = [
+            self._scheduler.add_job(
+                tick,
+                "interval",
+                seconds=seconds,
+                id=name,
+                coalesce=True,
+                max_instances=1,
+                misfire_grace_time=None,
+            )
+            for name, tick, seconds in (
+                ("enforce", self._tick, tick_seconds),
+                ("refresh", self._look, refresh_seconds),
+                ("compare", self._compare, tick_seconds),
+            )
+        ]
 
     def start(self) -> None:
-        """Begin to tick."""
+        """Begin to tick. The outbox has a loop of its own: what is told there waits for nobody."""
         self._scheduler.start()
+        if self._outbox:
+            self._outbox.start(self._tick_s)
         self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -80,16 +97,21 @@ class Jobs:
         self._stopping = True
         if self._watching:
             self._watching.cancel()
-        async with self._working, self._looking:
+        async with self._working, self._looking, self._comparing:
             self._scheduler.shutdown(wait=False)
+        if self._outbox:
+            await self._outbox.stop()
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._tick_s)
             if self.watch_clock():
-                self._enforcing.modify(next_run_time=datetime.now(UTC))
+                for job in self._jobs:
+                    job.modify(next_run_time=datetime.now(UTC))
 
     async def _tick(self) -> None:
+        if self._stopping:
+            return  # whoever waits when the scheduler is shut down is cancelled
         async with self._working:
             try:
                 await self.enforce()
@@ -97,23 +119,42 @@ class Jobs:
                 log.error("tick.failed", **findable(error))
 
     async def _look(self) -> None:
-        async with self._looking:
-            try:
-                await self.look()
-            except Exception as error:  # noqa: BLE001 what was not foreseen ends one tick, not all
-                log.error("look.failed", **findable(error))
-
-    async def look(self) -> int:
-        """Look for others like what came in; return how many tickets there were."""
-        total = 0
+        """Bring the rules up to date; after a new calendar, what was provisional is worked out, and
+        once more when acts that began by the old one are over."""
+        if self._stopping:
+            return
+        if self._settle_again:
+            self._settled = self._settle_again = False
         try:
-            while self._matching and not self._stopping:
-                done = await self._matching.look(self._now())
-                total += done
-                if not done:
-                    break
+            async with self._looking:
+                if await self._refresh():
+                    self._settled, self._settle_again = False, True
         except StoreUnavailable as error:
-            log.warning("look.store_unavailable", error=str(error))
+            log.warning("refresh.store_unavailable", error=str(error))
+        except Exception as error:  # noqa: BLE001 what was not foreseen ends one look, not all
+            log.error("refresh.failed", **findable(error))
+
+    async def _compare(self) -> None:
+        if self._stopping or self._matching is None:
+            return
+        try:
+            async with self._comparing:
+                await self.compare(self._matching)
+        except StoreUnavailable as error:
+            log.warning("compare.store_unavailable", error=str(error))
+        except Exception as error:  # noqa: BLE001 what was not foreseen ends one look, not all
+            log.error("compare.failed", **findable(error))
+
+    async def compare(self, matching: Matching) -> int:
+        """Compare what came in with what is there, for a tenth of a tick or one batch; return how
+        many tickets it was. The next tick goes on: a backlog takes longer, and intake does not."""
+        total = 0
+        ends = self._monotonic() + self._tick_s * _COMPARING
+        while not self._stopping:
+            done = await matching.look(self._now())
+            total += done
+            if not done or self._monotonic() >= ends:
+                break
         return total
 
     def watch_clock(self) -> float:
@@ -134,21 +175,33 @@ class Jobs:
         return back
 
     async def _settle(self) -> None:
-        """Work out, once after a start, what was provisional. What goes wrong with it is no reason
-        for clocks not to run: it is tried again with the next tick."""
+        """Work out what was provisional, after a start and after a new calendar. What goes wrong with
+        it is no reason for clocks not to run: it is tried again with the next tick."""
         if self._settled:
             return
 
         async def settle() -> int:
-            total = 0
-            while done := await self._desk.settle(self._now()):
-                total += done
+            total, after = 0, 0
+            while not self._stopping:
+                batch = await self._desk.settle(self._now(), after)
+                total += batch.tickets
+                if batch.last is None:
+                    break
+                after = batch.last
             return total
 
-        found = await outcome(settle())
-        self._settled = isinstance(found, int)
+        # Before and not after: a calendar that comes meanwhile says that there is more.
+        self._settled = True
+        try:
+            found = await outcome(settle())
+        except StoreUnavailable:
+            self._settled = False
+            raise
         if isinstance(found, Exception):
+            self._settled = False
             log.error("settle.failed", **findable(found))
+        elif found:
+            log.info("settle.done", tickets=found)
 
     async def enforce(self) -> int:
         """Bring every due milestone up to date; return how many there were."""

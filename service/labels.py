@@ -6,7 +6,16 @@ from service.domain.lifecycle import Act, State
 from service.domain.personal import Sort
 from service.domain.policy import Measures
 from service.domain.similar import Relation
-from service.domain.ticket import Decided, Level, MilestoneKind, Outcome, Stage
+from service.domain.ticket import (
+    Decided,
+    DeliveryState,
+    Level,
+    MilestoneKind,
+    Outcome,
+    Recipient,
+    Stage,
+    Word,
+)
 
 KINDS: dict[str, str] = {
     Kind.CONSULTATION: "咨询",
@@ -60,10 +69,13 @@ ACTS: dict[str, str] = {
     "read_contact": "查看联系方式",
     "not_same": "不并单",
     "groups": "查看群体性诉求",
+    "imported": "历史导入",
     "queue": "查看队列",
     "overview": "查看总览",
     "intake": "推送工单",
     "tickets": "查看工单",
+    "deliveries": "查看投递",
+    "redeliver": "重新投递",
 }
 ROLES: dict[str, str] = {
     Role.SOURCE: "来源系统",
@@ -127,4 +139,31 @@ PERSONAL: dict[str, str] = {
     Sort.BANK_CARD: "银行卡号",
     Sort.PLATE: "车牌号",
     Sort.EMAIL: "电子邮箱",
+}
+WORDS: dict[str, str] = {
+    Word.ACCEPTED: "受理",
+    Word.DISPATCHED: "派单",
+    Word.WITHDRAWN: "收回",
+    Word.EXTENDED: "延期",
+    Word.RESOLVED: "办结",
+    Word.CLOSED: "结案",
+    Word.REOPENED: "重办",
+    Word.NOT_ACCEPTED: "不予受理",
+    Word.REFERRED: "转紧急专线",
+    Word.MERGED: "并单",
+    Word.SUPPLEMENTED: "补充",
+    Word.STAGE: "时限预警",
+    Word.SUPERVISION: "督办",
+}
+DELIVERY_STATES: dict[str, str] = {
+    DeliveryState.PENDING: "待投递",
+    DeliveryState.DELIVERED: "已送达",
+    DeliveryState.DEAD: "投递失败",
+    DeliveryState.UNADDRESSED: "无接收方",
+}
+RECIPIENTS: dict[str, str] = {
+    Recipient.SOURCE: "来源系统",
+    Recipient.UNIT: "责任单位",
+    Recipient.SUPERVISOR: "热线承办",
+    Recipient.CITIZEN: "诉求人",
 }

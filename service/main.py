@@ -1,14 +1,19 @@
 """Puts the service together: the one place that names concrete classes and reads the clock."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from fastapi import FastAPI
 
+from adapters.outbound import Outbound
 from adapters.sources import ADAPTERS, load_sources
 from routing_rules.clocks import load_timetable
 from routing_rules.likeness import load_likeness
+from routing_rules.receivers import load_receivers
 from routing_rules.rulebook import Rulebook, load
 from service import api, web
 from service.api.edge import Edge
@@ -18,10 +23,13 @@ from service.domain.limits import Timetable
 from service.jobs import Jobs
 from service.matching import Matching
 from service.metrics import Metrics
+from service.outbox import Outbox
+from service.refresh import Freshness
 from service.store import open_store
 from service.wiring import Callers, KeptFigures, Wiring
 
 VERSION = "0.1.0"
+_THREADS = 64
 
 
 def now() -> datetime:
@@ -37,38 +45,53 @@ def wire(
     """Return the parts of a service, rules loaded and nothing connected yet; `rules` are those that
     were loaded before, for whoever wires more than once.
 
-    Raises what the loaders raise: a rule that does not load stops the start.
+    Raises what the loaders raise, and SecretMissing: a rule that does not load stops the start.
     """
     rulebook, times = rules or (load(settings.rules), load_timetable(settings.rules))
     likeness, sources = load_likeness(settings.rules), load_sources(settings.sources)
+    callbacks = (source.callback for source in sources.values() if source.callback)
+    receivers = {
+        **{each.destination: each for each in callbacks},
+        **load_receivers(rulebook, settings.rules),
+    }
+    post = Outbound(receivers, os.environ)
     store = open_store(settings.database_url)
+    outbox = Outbox(store, receivers, post, clock)
+    desk = Desk(store, rulebook, times, receivers, outbox.wake)
     return Wiring(
-        desk=Desk(store, rulebook, times),
+        desk=desk,
+        outbox=outbox,
         store=store,
-        router=rulebook,
         gazetteer=rulebook.gazetteer,
-        times=times,
         sources=sources,
         adapters={name: adapter(rulebook.gazetteer) for name, adapter in ADAPTERS.items()},
         matching=Matching(store, likeness, sources),
         metrics=Metrics(),
         callers=Callers(store),
         figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
+        refresh=Freshness(store, desk, rulebook, settings.rules).look,
         now=clock,
     )
 
 
 def build(parts: Wiring, settings: Settings) -> FastAPI:
-    """Return the application around these parts. It migrates when it starts, then ticks."""
+    """Return the application around these parts. When it starts it migrates and takes in rulings and
+    calendars, then ticks."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await parts.store.migrate()
+        await parts.refresh()
+        # Names are looked up in these; a name server that hangs must not hold up the others.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "waiting"))
         jobs = Jobs(
             parts.desk,
             parts.now,
             settings.tick_seconds,
             parts.metrics,
+            refresh=parts.refresh,
+            refresh_seconds=settings.refresh_seconds,
+            outbox=parts.outbox,
             matching=parts.matching,
         )
         jobs.start()

@@ -15,7 +15,7 @@ import structlog
 
 from service.desk import UnknownTicket
 from service.domain.access import Actor, Forbidden, Role, check_act, sees
-from service.domain.complaint import Kind
+from service.domain.confidence import is_shielded
 from service.domain.lifecycle import FINISHED, Act
 from service.domain.ports import Source
 from service.domain.similar import (
@@ -236,5 +236,4 @@ def _may_know(by: Actor, this: Ticket, other: Ticket, *, same_person: bool) -> b
 
 
 def _unnamed(ticket: Ticket) -> bool:
-    told = ticket.complaint
-    return told.confidential or told.anonymous or told.kind is Kind.REPORT
+    return is_shielded(ticket.complaint, ticket.route)

@@ -5,10 +5,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
-from service.store.figures import Figures, Labels
+from service.domain.ticket import DeliveryState
+from service.store.figures import WORKED_S, Figures, Labels
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -95,6 +101,34 @@ def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterab
         ["region", "unit", "solved", "grade"],
         figures.callbacks,
     )
+    yield _counter(
+        "banjie_sendbacks",
+        "Send-backs (退单) decided on, by the unit that sent back: upheld if another unit got it",
+        ["region", "unit", "upheld"],
+        figures.send_backs,
+    )
+    yield _counter(
+        "banjie_extensions",
+        "Extensions (延期) decided on, by lead unit: granted or refused",
+        ["region", "unit", "decision"],
+        figures.extensions,
+    )
+    yield _counter(
+        "banjie_redispatches",
+        "Tickets that went from one unit to another (改派)",
+        ["region"],
+        figures.redispatches,
+    )
+    worked = HistogramMetricFamily(
+        "banjie_resolve_working_seconds",
+        "Working time from the start of the clock to the resolution (办结), without pauses",
+        labels=["region", "channel"],
+    )
+    for labels, took in figures.worked:
+        up_to = zip(map(float, WORKED_S), took.up_to, strict=True)
+        buckets = [(str(most), count) for most, count in up_to]
+        worked.add_metric(labels, [*buckets, ("+Inf", took.count)], took.sum_s)
+    yield worked
     yield _gauge(
         "banjie_oldest_overdue_seconds",
         "How long the oldest overdue milestone has been overdue (超期)",
@@ -113,6 +147,22 @@ def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterab
         "How long the earliest due stage change has been waiting",
         [],
         [((), max(0.0, behind))],
+    )
+    counted = dict.fromkeys(DeliveryState, 0) | {
+        DeliveryState(labels[0]): count for labels, count in figures.deliveries
+    }
+    yield _gauge(
+        "banjie_deliveries",
+        "Deliveries to outside systems (投递), by how far they came",
+        ["state"],
+        [((state,), count) for state, count in counted.items()],
+    )
+    waits = (at - figures.oldest_delivery).total_seconds() if figures.oldest_delivery else 0
+    yield _gauge(
+        "banjie_outbox_oldest_seconds",
+        "How long the oldest delivery that is not settled has been waiting",
+        [],
+        [((), max(0.0, waits))],
     )
 
 

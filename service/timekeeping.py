@@ -19,8 +19,17 @@ from service.domain.clock import Came, advance
 from service.domain.lifecycle import Act
 from service.domain.limits import Timetable
 from service.domain.ports import Router
-from service.domain.ticket import Delivery, Event, Milestone, MilestoneKind, Recipient, Ticket
+from service.domain.ticket import (
+    Delivery,
+    Event,
+    Milestone,
+    MilestoneKind,
+    Recipient,
+    Ticket,
+    Word,
+)
 from service.store import tickets
+from service.store.deliveries import Receivers, deliver_all
 from service.store.tickets import EVERY, Which
 
 Told = tuple[int, str, str, Event]
@@ -43,7 +52,12 @@ def wake(connection: sa.Connection, at: datetime, times: Timetable, which: Which
 
 
 def enforce(
-    connection: sa.Connection, at: datetime, batch: int, router: Router, which: Which = EVERY
+    connection: sa.Connection,
+    at: datetime,
+    batch: int,
+    router: Router,
+    receivers: Receivers,
+    which: Which = EVERY,
 ) -> int:
     """Take the steps of a batch of due milestones; return how many milestones there were."""
     due = tickets.claim_due(connection, at, batch, which)
@@ -54,19 +68,24 @@ def enforce(
         changed.extend(each.milestone for each in came[-1:])
         told.extend((ticket_id, no, region, each) for each in came)
     tickets.save_steps(connection, changed)
-    _tell(connection, told, at, router)
+    _tell(connection, told, at, router, receivers)
     return len(due)
 
 
 def caught_up(
-    connection: sa.Connection, ticket: Ticket, at: datetime, times: Timetable, router: Router
+    connection: sa.Connection,
+    ticket: Ticket,
+    at: datetime,
+    times: Timetable,
+    router: Router,
+    receivers: Receivers,
 ) -> Ticket:
     """Return the ticket with what time has brought it by `at`, told of and not yet saved."""
     found = acts.catch_up(ticket, at, times)
     if found.woken:
         tickets.append(connection, found.woken, _resumed(found.woken))
     told = [(ticket.id, ticket.no, ticket.region, each) for each in found.came]
-    _tell(connection, told, at, router)
+    _tell(connection, told, at, router, receivers)
     return found.ticket
 
 
@@ -84,6 +103,7 @@ def _tell(
     came: Iterable[tuple[int, str, str, Came]],
     at: datetime,
     router: Router,
+    receivers: Receivers,
 ) -> None:
     """Write an event for each step, in the order in which they were due, and what is to leave:
     word to the unit, and to who supervises it."""
@@ -114,9 +134,9 @@ def _tell(
             (Recipient.UNIT, m.unit),
             (Recipient.SUPERVISOR, coordinators[region]),
         ):
-            leaving.append((ticket_id, no, region, Delivery("stage", recipient, unit, payload)))
+            leaving.append((ticket_id, no, region, Delivery(Word.STAGE, recipient, unit, payload)))
     tickets.append_all(connection, events)
-    tickets.deliver_all(connection, leaving, at)
+    deliver_all(connection, leaving, at, receivers)
 
 
 # Working out anew
@@ -149,6 +169,7 @@ def recalculate(
     at: datetime,
     times: Timetable,
     router: Router,
+    receivers: Receivers,
     *,
     limits_too: bool,
 ) -> list[Moved]:
@@ -156,7 +177,7 @@ def recalculate(
     return what moved. What was done is found unchanged when it is done again."""
     all_moved: list[Moved] = []
     for ticket in found:
-        current = caught_up(connection, ticket, at, times, router)
+        current = caught_up(connection, ticket, at, times, router, receivers)
         after = acts.recalculated(current, at, times, limits_too=limits_too)
         changes = moved(current, after)
         if changes:
@@ -173,30 +194,28 @@ def recalculate(
 
 def settle(
     connection: sa.Connection,
+    ids: Sequence[int],
     at: datetime,
-    batch: int,
     times: Timetable,
     router: Router,
-    which: Which = EVERY,
+    receivers: Receivers,
 ) -> int:
-    """Work out clocks anew that were provisional and whose days are published by now, each by the
-    limit that it has; return how many tickets there were."""
-    ids = provisional(connection, batch, times, which)
+    """Work out the clocks of tickets anew, each by the limit that it has; return how many tickets
+    there were."""
     found = tickets.claim(connection, ids)
-    recalculate(connection, found, SYSTEM, at, times, router, limits_too=False)
+    recalculate(connection, found, SYSTEM, at, times, router, receivers, limits_too=False)
     return len(found)
 
 
-def provisional(
-    connection: sa.Connection, batch: int, times: Timetable, which: Which = EVERY
-) -> list[int]:
-    """Return the ids of tickets with clocks that `settle` would work out anew."""
+def provisional(connection: sa.Connection, after: int, batch: int, times: Timetable) -> list[int]:
+    """Return the ids, in order from `after` on, of tickets with clocks that were provisional and whose
+    days are published by now."""
     calendar = times.calendar
     first, last = (
         datetime.combine(calendar.first, time(), SHANGHAI),
         datetime.combine(calendar.last, time.max, SHANGHAI),
     )
-    return tickets.provisional_ids(connection, first, last, batch, which)
+    return tickets.provisional_ids(connection, first, last, after, batch)
 
 
 def _plain(change: Moved) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -15,8 +15,12 @@ from service.domain.limits import Timetable
 from service.domain.ports import Adapter, Gazetteer, Router, Source
 from service.matching import Matching
 from service.metrics import Metrics
+from service.outbox import Outbox
 from service.store import Store, tokens
 from service.store.figures import Figures, figures
+
+# Brings the rules of a running service up to date; True if clocks are to be worked out anew.
+Refresh = Callable[[], Awaitable[bool]]
 
 # A revoked token works so much longer; every request is spared a query.
 _KEPT = timedelta(seconds=5)
@@ -77,17 +81,27 @@ class Wiring:
     """The parts of a running service."""
 
     desk: Desk
+    outbox: Outbox
     store: Store
-    router: Router
     gazetteer: Gazetteer
-    times: Timetable
     sources: Mapping[str, Source]
     adapters: Mapping[str, Adapter]
     matching: Matching
     metrics: Metrics
     callers: Callers
     figures: KeptFigures
+    refresh: Refresh
     now: Callable[[], datetime]
+
+    @property
+    def router(self) -> Router:
+        """Return who routes now; rulings change it."""
+        return self.desk.router
+
+    @property
+    def times(self) -> Timetable:
+        """Return the calendars, limits and policies of now; a year that is loaded changes them."""
+        return self.desk.times
 
 
 def wiring(request: Request) -> Wiring:

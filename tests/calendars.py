@@ -1,6 +1,5 @@
 """Invented years, for tests of what a new year's calendar does."""
 
-from dataclasses import replace
 from datetime import date
 
 from service.domain.calendar import Calendar, YearTable
@@ -11,5 +10,4 @@ def with_year(times: Timetable) -> Timetable:
     """Return the timetable with an invented 2027, whose first three working days are off."""
     off = {date(2027, 1, day): "元旦" for day in (1, 2, 3, 4, 5, 6)}
     year = YearTable(2027, True, "虚构", off, frozenset())
-    calendar = Calendar([*times.calendar.years.values(), year])
-    return replace(times, calendar=calendar, local={})
+    return times.with_years_of(Calendar([*times.calendar.years.values(), year]))

@@ -23,8 +23,10 @@ from service.domain.ticket import (
     Recipient,
     Stage,
     Ticket,
+    Word,
 )
 from service.store import Store, tickets
+from service.store.deliveries import deliveries
 from tests.test_desk import NOW, TIMES, Run, clock, desk, order
 from tests.worlds import (
     ADMIN,
@@ -155,8 +157,8 @@ def test_a_granted_extension_moves_the_due_date_keeps_the_first_and_tells_the_ci
         assert own.original_due_at == at("2026-11-25 17:30")
         assert own.steps[0].at == own.due_at
         assert ticket.extensions[0].decided is Decided.GRANTED
-        sent = await store.read(lambda c: tickets.deliveries(c, ticket))
-        assert [(s.recipient, s.payload) for s in sent if s.kind == "extension"] == [
+        sent = await store.read(lambda c: deliveries(c, ticket))
+        assert [(s.recipient, s.payload) for s in sent if s.kind is Word.EXTENDED] == [
             (Recipient.CITIZEN, {"due_at": "2026-11-30T17:30:00+08:00"})
         ]
         await d.enforce(at("2026-11-25 18:00"))
@@ -475,7 +477,8 @@ def test_a_ruling_dispatches_and_is_kept_as_a_precedent(in_store: Run) -> None:
         assert (ticket.lead and ticket.lead.unit, ticket.ruled) == (HOUSING.code, HOUSING.code)
         (ruling,) = await store.read(tickets.rulings)
         assert (ruling.unit, ruling.region, ruling.document) == (HOUSING.code, "360732", "三定方案")
-        assert ruling.words == ("执照",)
+        assert ruling.words == ("排骨", "短斤少两")
+        assert (await last_event(d, ticket))["words"] == ["排骨", "短斤少两"]
 
     in_store(scenario)
 
@@ -563,7 +566,7 @@ def test_a_card_shows_on_the_clock_and_stays_when_time_brings_less(in_store: Run
             if event.act == "stage"
         ]
         assert measures == ["remind", "supervise"]
-        sent = await store.read(lambda c: tickets.deliveries(c, after))
+        sent = await store.read(lambda c: deliveries(c, after))
         assert [(s.kind, s.recipient, s.unit) for s in sent] == [
             ("supervision", Recipient.UNIT, MARKET.code),
             ("stage", Recipient.UNIT, MARKET.code),
@@ -737,13 +740,38 @@ def test_a_provisional_due_date_is_worked_out_again_when_its_year_is_there(in_st
         own = clock(ticket, RESOLVE)
         assert own.provisional
         assert own.due_at == at("2027-01-05 17:30")
-        assert await d.settle(at("2026-12-30 09:00")) == 0
+        assert (await d.settle(at("2026-12-30 09:00"))).last is None
         later = Desk(store, ToldRouter(assisted=False), with_year(TIMES))
-        assert await later.settle(at("2026-12-30 09:00")) == 1
+        settled = await later.settle(at("2026-12-30 09:00"))
+        assert (settled.last, settled.tickets) == (ticket.id, 1)
+        assert (await later.settle(at("2026-12-30 09:00"), ticket.id)).last is None
         own = clock(await d.ticket(ticket.no, ADMIN), RESOLVE)
         assert not own.provisional
         assert own.due_at == at("2027-01-11 17:30")
         assert (await d.history(ticket.no, ADMIN))[-1].act == "recalculated"
-        assert await later.settle(at("2026-12-30 09:00")) == 0
+        assert (await later.settle(at("2026-12-30 09:00"))).last is None
+
+    in_store(scenario)
+
+
+def test_what_ends_with_the_lead_this_year_does_not_wait_for_the_next_ones_calendar(
+    in_store: Run,
+) -> None:
+    """An assisting unit's own days reach into next year, the lead's due date does not: no day of
+    next year matters, and settling has nothing to come back to for ever."""
+
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = (await d.receive(complaint(accepted_at=at("2026-12-24 09:12")), "f", NOW)).ticket
+        ticket = await d.dispatch(
+            order(ticket, DISPATCHER, "2026-12-30 09:00"),
+            unit=MARKET.code,
+            assist=[HOUSING.code],
+            reason="请协助",
+        )
+        assert clock(ticket, RESOLVE).due_at == at("2026-12-31 17:30")
+        assert helping(ticket, RESOLVE).due_at == at("2026-12-31 17:30")
+        assert not helping(ticket, RESOLVE).provisional
+        assert (await d.settle(at("2026-12-30 09:00"))).last is None
 
     in_store(scenario)

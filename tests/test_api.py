@@ -486,6 +486,49 @@ def test_an_act_that_the_state_does_not_allow_says_what_it_does(service: Served)
     assert "签收" in problem["detail"]
 
 
+def test_what_may_not_be_done_to_a_clock_is_refused_with_the_reason_and_nothing_changes(
+    fresh: Served,
+) -> None:
+    told = {"title": "超市短斤少两", "content": "买了两斤排骨，回家一称只有一斤七两"}
+    posted = hotline(urgency="一般", acceptTime="2026-11-20 09:12:33", **told)
+    ticket = received(fresh, posted)
+    market = "360732-market_regulation"
+    ticket = fresh.act(ticket, "admin", "dispatch", unit=market, reason="试")
+    ticket = fresh.act(ticket, "handler", "sign")
+
+    def forbidden(who: str, act: str, status: int, said: str, **fields: Any) -> None:
+        answer = fresh.post(
+            f"/v1/tickets/{ticket['no']}/acts",
+            {"act": act, **fields},
+            who,
+            If_Match=str(ticket["version"]),
+        )
+        assert answer.status_code == status, answer.text
+        assert said in answer.text
+        assert fresh.get(f"/v1/tickets/{ticket['no']}").json()["ticket"] == ticket
+
+    def more(amount: str, status: int, said: str, reason: str = "难") -> None:
+        forbidden("handler", "request_extension", status, said, amount=amount, reason=reason)
+
+    more("三五天", 422, "看不懂的时限")
+    more("1e3 工作日", 422, "看不懂的时限")
+    more("-3 工作日", 422, "应在 1 到 1000 之间")
+    more("999999999 工作日", 422, "应在 1 到 1000 之间")
+    more("1 工作日", 422, "不能短于 1 个字", reason="")
+    more("1000 工作日", 409, "延期合计不能超过")
+    forbidden("handler", "pause", 422, "缺少此项")
+    forbidden("handler", "pause", 409, "不是允许的挂起事由", reason="busy")
+    forbidden("dispatcher", "request_extension", 403, "没有权限", amount="1 工作日", reason="难")
+    forbidden("supervisor", "decide_extension", 409, "没有待批的延期申请", granted=True, reason="")
+    ticket = fresh.act(ticket, "handler", "request_extension", amount="1 工作日", reason="难")
+    forbidden("handler", "decide_extension", 403, "没有权限", granted=True, reason="")
+    forbidden("admin", "decide_extension", 409, "延期不由此角色审批", granted=True, reason="")
+    fresh.clock.time = at("2027-02-01 09:00")
+    late = "已过，延期应在到期前申请和批准"
+    forbidden("supervisor", "decide_extension", 409, late, granted=True, reason="")
+    more("1 工作日", 409, late)
+
+
 def test_a_foreign_ticket_is_not_there(service: Served) -> None:
     ticket = received(service, new())
     for path in (f"/v1/tickets/{ticket['no']}", f"/v1/tickets/{ticket['no']}/events"):

@@ -228,6 +228,8 @@ def test_a_limit_is_read_as_people_write_it(text: str, limit: Limit) -> None:
         "5 周",
         "5.5 工作日",
         "十十 日",
+        "三五天",
+        "两十日",
         "9" * 50 + " 日",
         "\x00",
     ],

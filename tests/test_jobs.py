@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from service.desk import Settled
 from service.jobs import Jobs
 from service.metrics import Metrics
 from service.store import StoreUnavailable
@@ -23,10 +24,10 @@ class Hands:
         self.settled = 0
         self.enough = asyncio.Event()
 
-    async def settle(self, _at: datetime, batch: int = 200) -> int:
+    async def settle(self, _at: datetime, _after: int) -> Settled:
         """Count."""
         self.settled += 1
-        return 0
+        return Settled(None, 0)
 
     async def enforce(self, _at: datetime, batch: int = 500) -> int:
         """Count, or fail."""

@@ -30,6 +30,7 @@ from tests.worlds import (
     MARKET,
     STRANGER,
     SUPERVISOR,
+    ToldRouter,
     at,
     complaint,
 )
@@ -323,8 +324,12 @@ def test_who_asked_to_stay_unnamed_is_known_to_no_unit(in_store: Run, kept: dict
 def test_a_unit_is_named_by_its_short_names(text: str, named: bool) -> None:
     told = complaint(kind=Kind.REPORT, title="", content=text)
     assert names(told, MARKET.name) is named
-    assert withheld(told, [MARKET.name]) is named
-    assert not withheld(replace(told, kind=Kind.COMPLAINT), [MARKET.name])
+    route = ToldRouter().route(told)
+    assert withheld(told, route, [MARKET.name]) is named
+    plain = replace(told, kind=Kind.COMPLAINT)
+    assert not withheld(plain, route, [MARKET.name])
+    # What the router took for one is one, whatever it was called.
+    assert withheld(plain, replace(route, reason="是对单位或人员的举报"), [MARKET.name]) is named
 
 
 # The figures

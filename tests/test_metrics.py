@@ -68,6 +68,11 @@ def test_the_series_say_what_happened(in_store: Run) -> None:
             f'banjie_callbacks_total{{grade="2",{region},solved="false",{unit}}}': 1,
             # Signing fell due first: 18 November, 15:30.
             f"banjie_oldest_overdue_seconds{{{region},{unit}}}": (8 * 24 - 6.5) * 3600,
+            # From 18 November 09:12, a day and 48 minutes.
+            f'banjie_resolve_working_seconds_sum{{channel="hotline-12345",{region}}}': 25200 + 2880,
+            f'banjie_resolve_working_seconds_bucket{{channel="hotline-12345",le="25200.0",{region}}}': 0,
+            f'banjie_resolve_working_seconds_bucket{{channel="hotline-12345",le="50400.0",{region}}}': 1,
+            f'banjie_resolve_working_seconds_count{{channel="hotline-12345",{region}}}': 1,
             "banjie_calendar_days_left": 35,
             "banjie_scheduler_lag_seconds": 0,
         }
@@ -77,7 +82,7 @@ def test_the_series_say_what_happened(in_store: Run) -> None:
 
 
 _KIND = {"kind": Kind.CONSULTATION, "urgency": None, "reason": "是咨询"}
-_ANSWER = {"public_reply": "已办", "internal_finding": "", "solved": True}
+_ANSWER: dict[str, Any] = {"public_reply": "已办", "internal_finding": "", "solved": True}
 _REACHED = {"reached": True, "solved": True, "grade": 5, "text": ""}
 _BACK = {"reason": "不是", "basis": "三定"}
 _HOUSING = {"unit": HOUSING.code, "reason": "改派"}
@@ -132,7 +137,12 @@ def test_a_total_never_falls_whatever_is_done(in_store: Run, done: list[Done]) -
         async def nothing_fell() -> None:
             nonlocal before
             after = _shown(Metrics(), await _counted(store))
-            fell = {n for n in before if "_total" in n and after.get(n, 0) < before[n]}
+            totals = ("_total", "_bucket", "_sum", "_count")
+            fell = {
+                name
+                for name in before
+                if name.partition("{")[0].endswith(totals) and after.get(name, 0) < before[name]
+            }
             assert not fell
             before = after
 
@@ -148,6 +158,65 @@ def test_a_total_never_falls_whatever_is_done(in_store: Run, done: list[Done]) -
         body = complaint(source_no="done", kind=Kind.HELP, clock_from=at("2026-11-26 08:00"))
         await d.receive(body, "other body", at("2026-11-26 10:30"))
         await nothing_fell()
+
+    in_store(scenario)
+
+
+def test_disputes_and_extensions_are_counted_when_they_are_decided(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+
+        async def shown() -> dict[str, float]:
+            series = ("banjie_sendbacks", "banjie_extensions", "banjie_redispatches")
+            found = _shown(Metrics(), await _counted(store))
+            return {name: value for name, value in found.items() if name.startswith(series)}
+
+        region, unit = 'region="360732"', f'unit="{MARKET.code}"'
+        ticket = (await d.receive(complaint(contact=Contact()), "f", NOW)).ticket
+        ticket = await d.send_back(order(ticket, HANDLER), **_BACK)
+        assert await shown() == {}, "nobody has decided"
+        ticket = await d.dispatch(order(ticket), unit=MARKET.code, reason="归你们")
+        refused = {f'banjie_sendbacks_total{{{region},{unit},upheld="false"}}': 1}
+        assert await shown() == refused
+        ticket = await d.send_back(order(ticket, HANDLER), **_BACK)
+        ticket = await d.rule(order(ticket), **_HOUSING, document="三定")
+        upheld = {
+            f'banjie_sendbacks_total{{{region},{unit},upheld="true"}}': 1,
+            f"banjie_redispatches_total{{{region}}}": 1,
+        }
+        assert await shown() == refused | upheld
+        # Straight from one unit to another; to the same one again is no redispatch.
+        for code in (MARKET.code, MARKET.code):
+            ticket = await d.dispatch(order(ticket), unit=code, reason="改派")
+        redispatched = {f"banjie_redispatches_total{{{region}}}": 2}
+        assert await shown() == refused | upheld | redispatched
+        ticket = await d.sign(order(ticket, HANDLER))
+        extensions: dict[str, float] = {}
+        for granted, decision in ((False, "refused"), (True, "granted")):
+            ticket = await d.request_extension(order(ticket, HANDLER), **_MORE)
+            ticket = await d.decide_extension(order(ticket, SUPERVISOR), granted=granted, reason="")
+            extensions[f'banjie_extensions_total{{decision="{decision}",{region},{unit}}}'] = 1
+            assert await shown() == refused | upheld | redispatched | extensions
+
+    in_store(scenario)
+
+
+def test_the_working_time_to_a_resolution_leaves_pauses_out(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = (await d.receive(complaint(contact=Contact()), "f", NOW)).ticket
+        ticket = await d.sign(order(ticket, HANDLER))
+        ticket = await d.pause(
+            order(ticket, HANDLER, "2026-11-18 10:12"), reason="awaiting_citizen"
+        )
+        ticket = await d.resume(order(ticket, HANDLER, "2026-11-20 08:30"))
+        ticket = await d.resolve(order(ticket, HANDLER, "2026-11-20 09:30"), **_ANSWER)
+        assert (await d.history(ticket.no, ADMIN))[-1].content["working_s"] == 2 * 3600
+        # A redo is counted from its reopening, and not again without what was paused before.
+        ticket = await d.reopen(order(ticket, ADMIN, "2026-11-23 08:30"), reason="没有解决")
+        ticket = await d.sign(order(ticket, HANDLER, "2026-11-23 09:00"))
+        ticket = await d.resolve(order(ticket, HANDLER, "2026-11-23 09:30"), **_ANSWER)
+        assert (await d.history(ticket.no, ADMIN))[-1].content["working_s"] == 3600
 
     in_store(scenario)
 

@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from service.config import Settings
-from service.desk import Desk
+from service.desk import Desk, Settled
 from service.domain.complaint import Contact
 from service.domain.ports import Unit
 from service.domain.ticket import Stage
@@ -63,8 +63,10 @@ def test_a_ticket_that_cannot_be_settled_holds_up_no_other(in_store: Run) -> Non
             await usual.receive(posted, no, at("2026-12-29 09:30"))
         d = Desk(store, Forgetful(assisted=False), with_year(TIMES))
         # Time brings steps, and they are told of: that is what fails for one of the two.
-        assert await d.settle(at("2026-12-31 09:00")) == 1
-        assert await d.settle(at("2026-12-31 09:00")) == 0
+        settled = await d.settle(at("2026-12-31 09:00"))
+        assert settled.tickets == 1
+        assert settled.last
+        assert (await d.settle(at("2026-12-31 09:00"), settled.last)).last is None
 
     in_store(scenario)
 
@@ -77,10 +79,10 @@ class Stub:
         self.begun = 0
         self.busy = asyncio.Event()
 
-    async def settle(self, _at: Any) -> int:
+    async def settle(self, _at: Any, _after: int) -> Settled:
         if self.error:
             raise self.error
-        return 0
+        return Settled(None, 0)
 
     async def enforce(self, _at: Any, batch: int) -> int:
         self.begun += 1

@@ -287,6 +287,17 @@ def test_an_overlay_adds_a_duty_and_changes_the_digest(tmp_path: Path) -> None:
     assert mine.digest != book().digest
 
 
+def test_what_a_county_itself_does_not_accept_is_not_accepted(tmp_path: Path) -> None:
+    (tmp_path / "acceptance.yaml").write_text(
+        "- {id: n-show, name: 光影秀, decision: not_accepted, reason: 由景区答复, strong: 光影盛典秀}\n",
+        "utf-8",
+    )
+    asked = complaint_from({"region": XINGGUO, "content": "光影盛典秀的门票在哪里买，几点开始"})
+    assert book().route(asked).decision != "not_accepted"
+    route = load(tmp_path).route(asked)
+    assert (route.decision, route.reason) == ("not_accepted", "由景区答复")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -389,7 +400,8 @@ def test_every_text_gets_one_decision_that_holds_together(text: str, region: str
 def _heard(text: str) -> list[tuple[int, int, float]]:
     """Return where a matcher of one word finds it."""
     matcher = Matcher([Signals(("路灯",), (), (), (), ())], landmarks=("派出所",))
-    (spans,) = matcher._found(text, 0).values()
+    found = matcher._found(text, 0)
+    (spans,) = [found.spans(term) for term in found.terms]
     return spans
 
 
@@ -410,6 +422,11 @@ def test_asides_are_found_as_if_sought_at_every_character(parts: list[str]) -> N
     assert [m.span() for m in signals._ASIDE.finditer(text)] == [
         m.span() for m in everywhere.finditer(text)
     ]
+
+
+def test_what_is_taken_to_be_in_form_is_what_the_long_way_would_leave_alone() -> None:
+    every = (chr(code) for code in range(0x10FFFF + 1) if not 0xD800 <= code < 0xE000)
+    assert [one for one in every if plain(one) != text_form._brought_to_form(one)] == []
 
 
 TAGS = ["<script", "<style", "<STYLE", "</script", "</style ", "</style", ">", " ", "灯", "x", "<"]

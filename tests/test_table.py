@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -321,6 +322,32 @@ def test_a_former_name_says_when_it_held_and_leads_to_a_line() -> None:
         for level in rename.levels:
             for name in rename.names:
                 assert TABLE.line_of_name(name, level), (name, level)
+
+
+def test_a_name_that_another_unit_bore_then_means_what_became_of_that_one(tmp_path: Path) -> None:
+    (tmp_path / "renames.yaml").write_text(
+        "- {code: cg, name: 城市管理局, from: 2012-01, until: 2018-12, line: housing_construction}\n",
+        "utf-8",
+    )
+    table = load_table(GAZETTEER, tmp_path)
+    for name in ("兴国县城市管理局", "县城市管理局"):
+        codes = []
+        for on in (
+            None,
+            date(2011, 12, 31),
+            date(2012, 1, 1),
+            date(2018, 12, 31),
+            date(2019, 1, 1),
+        ):
+            unit = table.by_name(name, XINGGUO, on)
+            codes.append(unit.code.partition("-")[2] if unit else "")
+        assert codes == [
+            "urban_management",
+            "urban_management",
+            "housing_construction",
+            "housing_construction",
+            "urban_management",
+        ]
 
 
 def test_the_same_data_gives_the_same_json_and_other_data_another(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_no_step_is_lost_or_doubled_when_servers_are_killed(
                 time.sleep(0.02)
             waits.append(time.monotonic() - killed)
             while asked(told) < first + SLICE - 1 or len(up) < 2:
-                assert time.monotonic() - killed < 60, "it never ends"
+                assert time.monotonic() - killed < 240, "it never ends"
                 time.sleep(0.1)
     finally:
         for thread in restarts:

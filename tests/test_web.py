@@ -13,6 +13,7 @@ import pytest
 from service.domain.access import Actor, Role
 from service.domain.complaint import Contact
 from service.store import tokens
+from service.store.deliveries import deliveries
 from service.store.tokens import Use
 from service.web.forms import FORMS
 from service.web.sessions import local
@@ -357,6 +358,59 @@ def test_a_ticket_shows_why_it_came_its_clocks_and_its_history(service: Served) 
     ):
         assert said in page, said
     assert "13800000001" not in page
+
+
+def test_every_step_of_time_is_told_once_on_the_wire_on_the_page_and_to_whom_it_concerns(
+    service: Served,
+) -> None:
+    service.clock.time = at("2026-11-18 09:30")
+    no = receive(service, contact=Contact())
+    service.clock.time = at("2026-12-02 18:00")
+
+    async def enforced(parts: Any) -> list[tuple[str, str, str]]:
+        while await parts.desk.enforce(parts.now()):
+            pass
+        found = await parts.desk.ticket(no, CALLERS["admin"])
+        sent = await parts.store.read(lambda c: deliveries(c, found))
+        return [
+            (each.payload["measure"], each.payload["at"][5:16], str(each.recipient))
+            for each in sent
+            if each.payload["milestone"] == "resolve" and each.payload["unit"] == MARKET
+        ]
+
+    steps = [
+        ("remind", "11-25T09:00"),
+        ("supervise", "11-25T17:30"),
+        ("yellow", "11-26T17:30"),
+        ("red", "11-30T17:30"),
+        ("bulletin", "12-02T17:30"),
+    ]
+    sent = service.run(enforced)
+    assert [each[0] for each in sent[::2]] == [measure for measure, _ in steps]
+    assert [each[1] for each in sent[2::2]] == [when for _, when in steps[1:]]
+    assert {each[2] for each in sent[::2]} == {"unit"}
+    assert {each[2] for each in sent[1::2]} == {"supervisor"}
+    told = service.get(f"/v1/tickets/{no}").json()["ticket"]
+    levels = [s["level"] for s in told["supervision"]]
+    cards = [
+        (s["level"], s["at"][5:16], s["auto"])
+        for s in told["supervision"]
+        if s["unit"] == MARKET and s["level"] != "ordinary"
+    ]
+    assert cards == [(measure, when, True) for measure, when in steps[2:]]
+    page = signed_in(service, "supervisor").get(f"/desk/tickets/{no}").text
+    for said in ("催办", "普通督办", "黄牌", "红牌", "通报"):
+        assert f"办结{said}" in page, said
+    assert re.search(r"<b>通报</b> <time[^>]*>2026-12-02 17:30", page)
+    # What is handed on to another unit has its cards behind it, and does not get them twice.
+    ticket = service.act(
+        told,
+        "dispatcher",
+        "dispatch",
+        unit=MARKET.replace("market_regulation", "forestry"),
+        reason="改派",
+    )
+    assert [s["level"] for s in ticket["supervision"]] == levels
 
 
 def test_a_handler_walks_a_ticket_through_and_the_desk_closes_it(service: Served) -> None:

@@ -97,6 +97,14 @@ def test_a_clocks_step_is_one_line() -> None:
     content["due_at"] = "2026-11-18T15:30:00+08:00"
     step = Event("stage", at("2026-11-18 15:30"), "banjie", "admin", content)
     assert event_name(step) == "时限预警：签收超期"
+    for measure, said in (
+        ("remind", "催办"),
+        ("red", "红牌"),
+        ("bulletin", "通报"),
+        (None, "红牌"),
+    ):
+        red = Event("stage", step.at, "", "", content | {"stage": "red", "measure": measure})
+        assert event_name(red) == f"时限预警：签收{said}"
     assert told(step, str) == [("到期", "2026-11-18 15:30")]
     theirs = Event("stage", step.at, "banjie", "admin", content | {"clock": "sender"})
     assert told(theirs, str) == [("时钟", "来件时限"), ("到期", "2026-11-18 15:30")]

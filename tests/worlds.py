@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from service.domain.access import Actor, Role
@@ -90,6 +90,10 @@ class ToldRouter:
             rulebook=self.digest,
         )
 
+    def ruling_words(self, _complaint: Complaint) -> Sequence[str]:
+        """Return two words."""
+        return ("排骨", "短斤少两")
+
     def unit(self, code: str) -> Unit | None:
         """Return one of the three units, or None."""
         return {unit.code: unit for unit in self.units()}.get(code)
@@ -97,6 +101,10 @@ class ToldRouter:
     def units(self, region: str | None = None) -> Sequence[Unit]:
         """Return the three units."""
         return [MARKET, HOUSING, HOTLINE]
+
+    def named(self, name: str, region: str, on: date) -> Unit | None:
+        """Return the one of the three units that is so called, or None."""
+        return next((unit for unit in self.units() if unit.name == name), None)
 
     def coordinator(self, region: str) -> Unit:
         """Return the hotline's office."""

@@ -17,7 +17,8 @@ from service.domain.deadline import LimitError
 from service.domain.lifecycle import IllegalMove
 from service.domain.ports import FieldProblem, PayloadRejected
 from service.findings import QUOTED_CHARS, field_problem
-from service.labels import ACTS, ROLES, STATES
+from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
+from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.store import StoreUnavailable
 from service.store.tickets import Stale
 from service.wiring import Unauthenticated
@@ -121,6 +122,21 @@ PROBLEMS: dict[type[Exception], Problem] = {
     ),
     UnknownQueue: Problem(
         404, "unknown-queue", "没有这个单位", lambda _: "请用 GET /v1/units 查询单位代码。"
+    ),
+    UnknownDelivery: Problem(
+        404, "unknown-delivery", "没有这条投递", lambda _: "请用 GET /v1/deliveries 查询。"
+    ),
+    NotGivenUp: Problem(
+        409,
+        "not-given-up",
+        "这条投递不能重新投递",
+        lambda e: f"它是“{DELIVERY_STATES[e.state]}”；只有投递失败或无接收方的可以重新投递。",
+    ),
+    NoReceiver: Problem(
+        409,
+        "no-receiver",
+        "没有配置接收方",
+        lambda _: "请先在 sources.yaml 的 callback 或 receivers.yaml 中配置，再重新投递。",
     ),
     LimitError: Problem(
         422,

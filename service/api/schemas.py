@@ -24,15 +24,19 @@ from service.domain.similar import InGroup, Link, Relation
 from service.domain.ticket import (
     Clock,
     Decided,
+    DeliveryState,
     Event,
     Level,
     Milestone,
     MilestoneKind,
     Outcome,
+    Recipient,
     Stage,
     Ticket,
+    Word,
 )
 from service.orders import PRINTABLE, Code, Given, Line
+from service.store.deliveries import Stored
 
 Moment = Annotated[
     datetime,
@@ -170,28 +174,28 @@ class PersonalOut(BaseModel):
 class SupervisionOut(BaseModel):
     """A 督办 of the ticket: a person's, or a step that time brought (`auto`)."""
 
-    level: Level
+    level: Annotated[
+        Level | Literal["bulletin"], Field(description="`bulletin` 通报 is brought by time alone")
+    ]
     at: Moment
+    unit: Annotated[str, Field(description="Whose clock ran out; empty for a person's")]
     text: str
     auto: bool
 
     @classmethod
     def of(cls, ticket: Ticket) -> "list[SupervisionOut]":
         """Return every supervision of a ticket, the first one first."""
-        found = [cls(level=s.level, at=s.at, text=s.text, auto=False) for s in ticket.supervision]
-        found += [
-            cls(level=level, at=step.at, text="", auto=True)
-            for milestone in ticket.milestones
-            for step in milestone.course[: milestone.done]
-            if (level := _LEVELS.get(step.measure))
+        return [
+            cls(level=_LEVELS[s.measure], at=s.at, unit=s.unit, text=s.text, auto=not s.by)
+            for s in ticket.supervised
         ]
-        return sorted(found, key=lambda each: each.at)
 
 
-_LEVELS: dict[Measures | None, Level] = {
+_LEVELS: dict[Measures, Level | Literal["bulletin"]] = {
     Measures.SUPERVISE: Level.ORDINARY,
     Measures.YELLOW: Level.YELLOW,
     Measures.RED: Level.RED,
+    Measures.BULLETIN: "bulletin",
 }
 
 
@@ -432,6 +436,42 @@ class ContactAnswer(BaseModel):
     """Name and number of a citizen, for one who said why."""
 
     contact: Contact
+
+
+class DeliveryOut(BaseModel):
+    """A delivery (投递), without what it says."""
+
+    id: int
+    message: Annotated[str, Field(description="The `webhook-id` under which it is sent")]
+    ticket_no: str
+    region: str
+    kind: Word
+    recipient: Recipient
+    destination: Annotated[str, Field(description="`source:NAME`, `unit:CODE` or `citizen`")]
+    state: DeliveryState
+    attempts: int
+    reason: Annotated[str, Field(description="Why the last attempt failed, as `http-400`")]
+    created_at: Moment
+    next_at: Moment | None
+    settled_at: Moment | None
+
+    @classmethod
+    def of(cls, stored: Stored) -> "DeliveryOut":
+        """Return the delivery as the wire shows it."""
+        return cls.model_validate(stored, from_attributes=True)
+
+
+class DeliveryAnswer(BaseModel):
+    """One delivery."""
+
+    delivery: DeliveryOut
+
+
+class DeliveryList(BaseModel):
+    """A page of deliveries."""
+
+    items: Sequence[DeliveryOut]
+    next: str | None = None
 
 
 class ProblemOut(BaseModel):

@@ -1,7 +1,5 @@
 """Tickets: lists, one with its history, and what people do to it."""
 
-import base64
-import binascii
 import re
 from typing import Annotated
 
@@ -9,7 +7,8 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import StringConstraints
 
 from service.api.callers import Caller
-from service.api.problems import BadCursor, UnknownQueue, VersionMissing
+from service.api.cursors import cursor_of, read_cursor
+from service.api.problems import UnknownQueue, VersionMissing
 from service.api.schemas import (
     ContactAnswer,
     EventList,
@@ -66,7 +65,7 @@ async def tickets(
         kind=kind or "",
         q=q,
         group=group,
-        after=_read_cursor(cursor),
+        after=read_cursor(cursor),
         limit=limit + 1,
     )
     return await _page(app, by, await app.desk.page(by, wanted), limit)
@@ -134,7 +133,7 @@ async def sorting(
     app: Parts, by: Caller, region: Asked = "", cursor: Asked = "", limit: PageSize = 50
 ) -> TicketList:
     """List what the router would not decide or a unit sent back, each with its candidates."""
-    wanted = Filter(region=region, after=_read_cursor(cursor), limit=limit + 1)
+    wanted = Filter(region=region, after=read_cursor(cursor), limit=limit + 1)
     found, _sent_back = await app.desk.sorting(by, wanted)
     return await _page(app, by, found, limit)
 
@@ -166,7 +165,7 @@ async def _page(app: Wiring, by: Actor, found: list[Ticket], limit: int) -> Tick
     page = await app.matching.linked(by, found[:limit])
     return TicketList(
         items=[TicketOut.of(ticket) for ticket in page],
-        next=_cursor(page[-1].id) if len(found) > limit else None,
+        next=cursor_of(page[-1].id) if len(found) > limit else None,
     )
 
 
@@ -180,21 +179,4 @@ def _version(if_match: str | None) -> int:
     found = _VERSION.fullmatch((if_match or "").strip())
     if not found:
         raise VersionMissing
-    return int(found[1])
-
-
-def _cursor(ticket_id: int) -> str:
-    return base64.urlsafe_b64encode(f"t{ticket_id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> int:
-    if not cursor:
-        return 0
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        found = re.fullmatch(r"t([0-9]{1,18})", text)
-    except (binascii.Error, ValueError):
-        found = None
-    if not found:
-        raise BadCursor
     return int(found[1])

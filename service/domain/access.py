@@ -58,6 +58,12 @@ MAY_ACT: dict[Act, frozenset[Role]] = {
     Act.NOTE: _DESK | _UNIT,
 }
 
+# What is asked for beside a ticket. Who rings citizens sees what nobody sent them.
+MAY_ASK: dict[str, frozenset[Role]] = {
+    "deliveries": _DESK | {Role.AUDITOR},
+    "redeliver": _OVER,
+}
+
 # What a handler of an assisting unit (协办) may do for it.
 ASSIST_ACTS = frozenset({Act.SIGN, Act.RESOLVE, Act.NOTE})
 
@@ -90,3 +96,9 @@ def check_act(actor: Actor, act: Act) -> None:
     """Raise Forbidden unless the actor's role may do the act."""
     if actor.role not in MAY_ACT[act]:
         raise Forbidden(actor.role, act)
+
+
+def check_asked(actor: Actor, what: str) -> None:
+    """Raise Forbidden unless the actor's role may ask for this."""
+    if actor.role not in MAY_ASK[what]:
+        raise Forbidden(actor.role, what)

@@ -231,7 +231,8 @@ def dispatch(
     before = ticket.lead
     policy = policy_of(ticket, times)
     helping = {ref.unit for ref in assist}
-    first = not any(m.kind is MilestoneKind.SIGN for m in ticket.milestones)
+    # An imported ticket that is done again has no clock of the first time.
+    first = not ticket.redo and all(m.kind is not MilestoneKind.SIGN for m in ticket.milestones)
     over = tuple(
         m for m in ticket.open() if (m.unit not in helping if m.assisting else m.kind in _UNIT_OWES)
     )
@@ -253,7 +254,9 @@ def dispatch(
         rest = _each(kept, lambda m: ended(m, Outcome.WITHDRAWN), held)
         milestones = (*rest, *_resolve_clocks(ticket, lead.unit, times, dispatched_at=at))
     # Whom a unit may not ring it need not ring: the coordinator speaks to who asked for confidence.
-    may_ring = ticket.complaint.contact.phone and not withheld(ticket.complaint, [lead.name])
+    may_ring = ticket.complaint.contact.phone and not withheld(
+        ticket.complaint, ticket.route, [lead.name]
+    )
     owes = _UNIT_OWES if may_ring else (MilestoneKind.SIGN,)
     started = [
         made(ticket, kind, lead.unit, _start(ticket, kind, times, at) if first else at, times)
@@ -340,18 +343,6 @@ def rule(ticket: Ticket, lead: UnitRef, coordinator: str, at: datetime, times: T
     if not ticket.sent_back:
         raise RuleForbids("ruling-without-dispute", "工单没有被退回过，没有争议可裁定，请直接派单")
     return replace(dispatch(ticket, lead, (), coordinator, at, times), ruled=lead.unit)
-
-
-def ruling_words(ticket: Ticket) -> tuple[str, ...]:
-    """Return up to four words of the complaint by which the ruling is found again: those that the
-    router noticed, so that they are words of the rules and nobody's name."""
-    noticed = (
-        term
-        for candidate in ticket.route.candidates
-        for evidence in candidate.evidence
-        for term in evidence.terms
-    )
-    return tuple(dict.fromkeys(noticed))[:4]
 
 
 def contact(ticket: Ticket, at: datetime) -> Ticket:
@@ -467,6 +458,19 @@ def resolve(ticket: Ticket, coordinator: str, at: datetime, times: Timetable) ->
     return replace(_lapsed(ticket, at), milestones=milestones)
 
 
+def worked_s(ticket: Ticket, at: datetime, times: Timetable) -> int:
+    """Return how many working seconds have gone by since the clock to resolve began, without those in
+    which it stood still (挂起)."""
+    calendar = times.calendar_of(ticket.region)
+    start = min((m.started_at for m in _own(ticket)), default=ticket.received_at)
+    stood = sum(
+        max(0, calendar.working_seconds(max(pause.at, start), pause.ended_at))
+        for pause in ticket.pauses
+        if pause.ended_at
+    )
+    return max(0, calendar.working_seconds(start, at) - stood)
+
+
 def feed_back(ticket: Ticket, assisting: str, at: datetime) -> Ticket:
     """Return the ticket with an assisting unit's part done (反馈); with it the unit has signed."""
     signed = ticket.owed(MilestoneKind.SIGN, by=assisting)
@@ -570,7 +574,12 @@ def recalculated(
             first_end = min(ends.due_at, ceiling) if ceiling else ends.due_at
             found = lengthened(
                 calendar,
-                replace(m, original_due_at=first_end, provisional=ends.provisional),
+                replace(
+                    m,
+                    original_due_at=first_end,
+                    provisional=ends.provisional
+                    and not calendar.covers(m.started_at.date(), first_end.date()),
+                ),
             )
         if found is None:
             return m

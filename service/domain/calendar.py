@@ -104,6 +104,14 @@ class Closure:
     source: str
 
 
+def _days_of(closures: Iterable[Closure]) -> dict[date, str]:
+    return {
+        date.fromordinal(ordinal): closure.name
+        for closure in closures
+        for ordinal in range(closure.first.toordinal(), closure.last.toordinal() + 1)
+    }
+
+
 class Calendar:
     """Which days are worked, and how working time adds up.
 
@@ -140,16 +148,11 @@ class Calendar:
             self._names.update(table.off)
             worked |= table.worked
         self._worked = frozenset(worked)
-        self._closed: dict[date, str] = {}
         self._end = date(tables[-1].year + _YEARS_GUESSED, 12, 31)
-        self._fill(closures)
+        self._fill(_days_of(closures))
 
-    def _fill(self, closures: Iterable[Closure]) -> None:
-        self._closed = {
-            date.fromordinal(ordinal): closure.name
-            for closure in closures
-            for ordinal in range(closure.first.toordinal(), closure.last.toordinal() + 1)
-        }
+    def _fill(self, closed: Mapping[date, str]) -> None:
+        self._closed = closed
         days, worked_by = array("i"), array("i")
         for ordinal in range(_FIRST.toordinal(), self._end.toordinal() + 1):
             day = date.fromordinal(ordinal)
@@ -165,9 +168,17 @@ class Calendar:
         closures it shares the arrays, so that a region more costs nothing."""
         other = copy.copy(self)
         other.hours = hours
-        found = tuple(closures)
+        found = _days_of(closures)
         if found:
             other._fill(found)
+        return other
+
+    def with_years_of(self, country: "Calendar") -> "Calendar":
+        """Return this calendar with the years of another one, which has no closures; office hours and
+        closures stay."""
+        other = country.local(self.hours)
+        if self._closed:
+            other._fill(self._closed)
         return other
 
     def covers(self, first: date, last: date) -> bool:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from service.domain.personal import masked
-
 
 class Kind(StrEnum):
     """What sort of demand it is (诉求类型)."""
@@ -75,11 +73,6 @@ class Contact:
             else "*" * len(self.phone)
         )
         return Contact(self.name[:1] + "*" * max(0, len(self.name) - 1), hidden, self.gender)
-
-
-def veiled(text: str) -> str:
-    """Return a text with all personal data in it masked (`personal.masked`)."""
-    return masked(text)
 
 
 @dataclass(frozen=True, slots=True)

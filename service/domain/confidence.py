@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable
 
-from service.domain.complaint import Complaint, Kind
+from service.domain.complaint import Complaint, Kind, Route
+from service.domain.personal import OF_THE_PERSON, masked
 
 # A body as people call it: the ending, and what may stand before it.
 _CALLED = re.compile(
@@ -15,8 +16,35 @@ _ASKED = re.compile(
 )
 
 
-def withheld(complaint: Complaint, units: Iterable[str]) -> bool:
-    """Whether units of these full names may not know who complained.
+# How the router calls what it takes for a report.
+_ACCUSES = "举报"
+
+
+def is_report(complaint: Complaint, route: Route) -> bool:
+    """Whether it is a report (举报): it says so, or the router took it for one."""
+    notes = (each.note for candidate in route.candidates for each in candidate.evidence)
+    return complaint.kind is Kind.REPORT or any(_ACCUSES in text for text in (route.reason, *notes))
+
+
+def is_shielded(complaint: Complaint, route: Route) -> bool:
+    """Whether no unit's own system may learn who complained: confidential (保密), anonymous (匿名), or
+    a report. Whom it accuses cannot be told for sure, so no system is told; a person who has to ring
+    asks the desk, where that is written down."""
+    return complaint.confidential or complaint.anonymous or is_report(complaint, route)
+
+
+def unnamed(text: str, complaint: Complaint) -> str:
+    """Return a text, of the complaint or about it, without what tells who complained. Plates stay:
+    they are often the matter."""
+    contact = complaint.contact
+    for known, hidden in ((contact.phone, "****"), (contact.name, "某某")):
+        # A single character stands in every other word.
+        text = text.replace(known, hidden) if len(known) > 1 else text
+    return masked(text, OF_THE_PERSON)
+
+
+def withheld(complaint: Complaint, route: Route, units: Iterable[str]) -> bool:
+    """Whether people of units of these full names may not know who complained.
 
     Who asked for confidence or stayed unnamed is known to the coordinator alone, and a unit that a
     report (举报) names is never told who made it. A unit that is named and not accused is not told
@@ -24,7 +52,7 @@ def withheld(complaint: Complaint, units: Iterable[str]) -> bool:
     """
     if complaint.confidential or complaint.anonymous:
         return True
-    return complaint.kind is Kind.REPORT and any(names(complaint, unit) for unit in units)
+    return is_report(complaint, route) and any(names(complaint, unit) for unit in units)
 
 
 def names(complaint: Complaint, unit: str) -> bool:

@@ -54,7 +54,10 @@ _MOST = {
     Measure.HOURS: 8760,
     Measure.MINUTES: 525_600,
 }
-_LIMIT = re.compile(r"\s*(-?[0-9]{1,9}|[一二两三四五六七八九十]{1,3})\s*个?\s*(\S{1,4}?)\s*内?\s*")
+_LIMIT = re.compile(
+    r"\s*(-?[0-9]{1,9}|[一二两三四五六七八九](?!十)|[一二三四五六七八九]?十[一二三四五六七八九]?)"
+    r"\s*个?\s*(\S{1,4}?)\s*内?\s*"
+)
 _DIGITS = {c: n for n, c in enumerate("零一二三四五六七八九")} | {"两": 2}
 
 
@@ -101,8 +104,8 @@ def _number(text: str) -> int:
         return int(text)
     tens, ten, ones = text.rpartition("十")
     if not ten:
-        return _DIGITS.get(text, 0)
-    return _DIGITS.get(tens, 0 if tens else 1) * 10 + (_DIGITS.get(ones, 0) if ones else 0)
+        return _DIGITS[text]
+    return _DIGITS[tens or "一"] * 10 + _DIGITS[ones or "零"]
 
 
 @dataclass(frozen=True, slots=True)

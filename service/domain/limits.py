@@ -150,6 +150,14 @@ class Timetable:
                     return self.local[code]
         return self.calendar
 
+    def with_years_of(self, country: Calendar) -> "Timetable":
+        """Return the timetable by the years of another calendar, all else as it is."""
+        return replace(
+            self,
+            calendar=self.calendar.with_years_of(country),
+            local={code: local.with_years_of(country) for code, local in self.local.items()},
+        )
+
     def policy(self, complaint: Complaint, clauses: Collection[tuple[str, str]] = ()) -> Policy:
         """Return what may be done to the clocks of a complaint routed by these clauses."""
         return self.policies.policy(complaint, clauses)
@@ -218,6 +226,7 @@ class Timetable:
             basis=f"{clock.basis}；不晚于主办单位的期限",
             due_at=end,
             original_due_at=end,
+            provisional=clock.provisional and not calendar.covers(start.date(), end.date()),
             warn_at=warn_at,
             next_at=warn_at,
         )

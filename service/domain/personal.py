@@ -105,10 +105,12 @@ _SORTS: tuple[tuple[Sort, re.Pattern[str], Callable[[str], bool]], ...] = (
         re.compile(r"(?<![0-9])[0-9]{6}[ -]?[0-9]{8}[ -]?[0-9]{3}[0-9Xx](?![0-9])"),
         lambda found: is_id_card(_bare(found)),
     ),
-    (  # the numbers of before 1999 have no checksum: only where it is called one
+    (  # those of before 1999 have no checksum, and some are mistyped: where it is called one
         Sort.ID_CARD,
-        re.compile(r"(?<=身份证)[^0-9]{0,6}(?P<it>[0-9]{15})(?![0-9])"),
-        lambda found: bool(_PROVINCE.match(found)) and _is_day("19" + found[6:12]),
+        re.compile(r"(?<=身份证)[^0-9]{0,6}(?P<it>[0-9]{15}|[0-9]{17}[0-9Xx])(?![0-9])"),
+        lambda found: (
+            len(found) == 18 or bool(_PROVINCE.match(found) and _is_day("19" + found[6:12]))
+        ),
     ),
     (
         Sort.BANK_CARD,

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Any, Protocol
 
 from service.domain.complaint import Complaint, Kind, Route, Urgency
+from service.domain.ticket import Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,11 @@ class Router(Protocol):
         """Return where the complaint goes; pure, no I/O."""
         ...
 
+    def ruling_words(self, complaint: Complaint) -> Sequence[str]:
+        """Return the words by which a ruling (裁定) on a complaint is found again, none where there are
+        too few; none of them is a name."""
+        ...
+
     def unit(self, code: str) -> Unit | None:
         """Return the unit with this code, or None."""
         ...
@@ -39,6 +46,11 @@ class Router(Protocol):
         """Return the unit that runs the hotline of a region: it sorts, calls back and supervises."""
         ...
 
+    def named(self, name: str, region: str, on: date) -> Unit | None:
+        """Return the unit that answers today for the one that bore a name, written in a region on
+        a day, or None."""
+        ...
+
 
 class Gazetteer(Protocol):
     """Knows the regions of the province."""
@@ -49,6 +61,69 @@ class Gazetteer(Protocol):
 
     def name(self, code: str) -> str:
         """Return the full name of a region."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """An outside system that is told of tickets: the call-back of a source, or a unit's own system.
+
+    `destination` is `source:NAME` or `unit:CODE`. `secret` and `token` name environment variables.
+    `words` is what it wants to be told of, empty for everything; after `hours` a delivery is given
+    up.
+    """
+
+    destination: str
+    url: str
+    secret: str
+    token: str = ""
+    words: frozenset[Word] = frozenset()
+    hours: int = 72
+
+    def wants(self, word: Word) -> bool:
+        """Whether it is to be told of this."""
+        return not self.words or word in self.words
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One attempt to deliver a message, body ready; `message` is the same at every attempt."""
+
+    destination: str
+    message: str
+    at: datetime
+    body: bytes
+
+
+class Unreachable(Exception):
+    """The receiver did not take it now; try again, no sooner than after `wait_s` if it said so.
+
+    `reason` is a word of ours (`timeout`, `http-503`) and nothing that the receiver sent.
+    """
+
+    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.wait_s = wait_s
+
+
+class Refused(Exception):
+    """The receiver will never take it as it is; `reason` as in Unreachable."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Post(Protocol):
+    """Carries letters to receivers."""
+
+    async def send(self, letter: Letter) -> None:
+        """Return when the receiver has taken it; raise Unreachable or Refused."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection."""
         ...
 
 
@@ -68,6 +143,7 @@ class Source:
     field_map: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     urgencies: Mapping[str, Urgency] = field(default_factory=dict)
+    callback: Receiver | None = None
 
 
 @dataclass(frozen=True, slots=True)

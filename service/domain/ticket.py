@@ -167,6 +167,26 @@ class Supervision:
     by: str
 
 
+# What each level is among the measures that time brings.
+_LEVEL_IS = {
+    Level.ORDINARY: Measures.SUPERVISE,
+    Level.YELLOW: Measures.YELLOW,
+    Level.RED: Measures.RED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Supervised:
+    """A supervision (督办) of a ticket, whoever or whatever began it. `measure` is no reminder; `unit`
+    is whom it presses, `by` who began it, "" for time."""
+
+    measure: Measures
+    at: datetime
+    unit: str = ""
+    text: str = ""
+    by: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """A complaint that was received, where it stands and what is owed.
@@ -236,6 +256,22 @@ class Ticket:
         )
 
     @property
+    def supervised(self) -> tuple[Supervised, ...]:
+        """Return every supervision (督办) that a person or time began, a bulletin (通报) too, the first
+        one first."""
+        people = [Supervised(_LEVEL_IS[s.level], s.at, "", s.text, s.by) for s in self.supervision]
+        time: dict[tuple[object, ...], Supervised] = {}
+        for m in self.milestones:
+            for step in m.course[: m.done]:
+                if step.measure in {None, Measures.REMIND}:
+                    continue
+                # A clock that was handed on has behind it what came to the unit before.
+                which = (m.kind, m.clock, m.redo, m.unit if m.assisting else "")
+                pressed = Supervised(step.measure, step.at, m.unit)
+                time.setdefault((which, step.measure, step.at), pressed)
+        return tuple(sorted((*people, *time.values()), key=lambda each: each.at))
+
+    @property
     def stage(self) -> Stage:
         """Return the worst stage among what is still owed."""
         order = list(Stage)
@@ -247,7 +283,8 @@ class Event:
     """Something that happened to a ticket; never changed, never deleted.
 
     `act` is an Act's name or one of: received, supplemented, stage, recalculated, merged_here,
-    read_contact, not_same. `at` is when it happened: for a stage the time at which it was due;
+    read_contact, imported, not_same. `at` is when it happened: for a stage the time at which it was
+    due;
     `content` is what the act carried, JSON-able, without personal data of the citizen other than
     what an official wrote.
     """
@@ -265,18 +302,67 @@ class Event:
 class Recipient(StrEnum):
     """To whom a delivery goes."""
 
+    SOURCE = "source"  # the system that sent the complaint
     UNIT = "unit"
     SUPERVISOR = "supervisor"  # the unit that runs the region's hotline
     CITIZEN = "citizen"
 
 
+class Word(StrEnum):
+    """What a delivery tells of."""
+
+    ACCEPTED = "accepted"  # 受理
+    DISPATCHED = "dispatched"  # 派单: to the source, and to the units that have it now
+    WITHDRAWN = "withdrawn"  # 收回: to a unit that has it no longer
+    EXTENDED = "extended"  # 延期 was granted
+    RESOLVED = "resolved"  # 办结, with the public reply
+    CLOSED = "closed"  # 结案
+    REOPENED = "reopened"  # 重办
+    NOT_ACCEPTED = "not_accepted"  # 不予受理, with the reason
+    REFERRED = "referred"  # 转紧急专线
+    MERGED = "merged"  # 并单
+    SUPPLEMENTED = "supplemented"  # 补充
+    STAGE = "stage"  # 催办 and what follows it
+    SUPERVISION = "supervision"  # 督办 by a person
+
+
+class DeliveryState(StrEnum):
+    """How far a delivery came."""
+
+    PENDING = "pending"  # 待投递
+    DELIVERED = "delivered"  # 已送达
+    DEAD = "dead"  # 投递失败: given up, until a person retries it
+    UNADDRESSED = "unaddressed"  # 无接收方: no system takes it, people do
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """Something that is to leave (投递): written in the transaction that causes it, sent by the
-    outbox. `unit` is the code of the recipient's unit, "" for the citizen, whose name and number
-    are looked up when it is sent and never stand here."""
+    outbox. `unit` is the code of the recipient's unit or `source` the name of a source; both are ""
+    for the citizen, whose name and number never stand here."""
 
-    kind: str
+    kind: Word
     recipient: Recipient
     unit: str
     payload: dict[str, Any]
+    source: str = ""
+
+    @property
+    def destination(self) -> str:
+        """Return the name under which receivers are configured."""
+        if self.recipient is Recipient.CITIZEN:
+            return CITIZEN
+        return of_source(self.source) if self.recipient is Recipient.SOURCE else of_unit(self.unit)
+
+
+CITIZEN = "citizen"
+
+
+def of_source(name: str) -> str:
+    """Return the destination that a source's system is."""
+    return f"source:{name}"
+
+
+def of_unit(code: str) -> str:
+    """Return the destination that a unit's own system is."""
+    return f"unit:{code}"

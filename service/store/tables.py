@@ -56,11 +56,12 @@ def _json() -> Any:
     return Field(sa_type=_Json, nullable=False)
 
 
-def _where(name: str, column: str, condition: str) -> sa.Index:
+def _where(name: str, column: str | tuple[str, ...], condition: str) -> sa.Index:
     """Return an index of the few rows that a question is about: it stays small however long the
     history grows."""
     text = sa.text(condition)
-    return sa.Index(name, column, postgresql_where=text, sqlite_where=text)
+    columns = (column,) if isinstance(column, str) else column
+    return sa.Index(name, *columns, postgresql_where=text, sqlite_where=text)
 
 
 class TicketRow(SQLModel, table=True):
@@ -73,6 +74,7 @@ class TicketRow(SQLModel, table=True):
         sa.Index("ix_tickets_region_state", "region", "state", "id"),
         sa.Index("ix_tickets_lead_unit_state", "lead_unit", "state", "id"),
         _where("ix_tickets_resume_at", "resume_at", "resume_at IS NOT NULL"),
+        _where("ix_tickets_merged_into", "merged_into", "merged_into <> ''"),
     )
 
     id: int | None = _id()
@@ -197,12 +199,19 @@ class EventRow(SQLModel, table=True):
 
 
 class DeliveryRow(SQLModel, table=True):
-    """What is to leave, or has left. Written in the transaction of what it tells of."""
+    """What is to leave, or has left. Written in the transaction of what it tells of.
+
+    `message` is the number under which the receiver gets it, however often. `attempts` is the
+    fencing term of a claim: whoever settles one says which attempt it was.
+    """
 
     __tablename__ = "deliveries"
     __table_args__ = (
-        _where("ix_deliveries_next_at", "next_at", "state = 'pending'"),
-        sa.Index("ix_deliveries_ticket_id", "ticket_id", "id"),
+        # What is to leave, by where it goes to; the few that wait, however many have left.
+        _where("ix_deliveries_destination", ("destination", "next_at", "id"), "state = 'pending'"),
+        # Whether an earlier one of the same ticket to the same destination still waits.
+        sa.Index("ix_deliveries_ticket_id", "ticket_id", "destination", "state", "id"),
+        sa.Index("ix_deliveries_state", "state", "id"),
     )
 
     id: int | None = _id()
@@ -217,6 +226,12 @@ class DeliveryRow(SQLModel, table=True):
     attempts: int
     created_at: datetime = _at()
     next_at: datetime | None = _at(nullable=True)
+    destination: str = Field(max_length=80)  # `source:NAME`, `unit:CODE` or `citizen`
+    message: str = Field(max_length=64)
+    reason: str = Field(max_length=64)  # why the last attempt failed, in a word of ours
+    claimed_until: datetime | None = _at(nullable=True)
+    expires_at: datetime | None = _at(nullable=True)
+    settled_at: datetime | None = _at(nullable=True)
 
 
 class RulingRow(SQLModel, table=True):

@@ -1,5 +1,6 @@
 """Tickets, their clocks and their history: rows in, values out."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,19 +13,18 @@ from sqlalchemy.dialects import postgresql, sqlite
 from service.domain.access import Actor, Role
 from service.domain.complaint import Complaint, Route, UnitRef
 from service.domain.deadline import CountFrom
+from service.domain.history import IMPORTED, Place
 from service.domain.lifecycle import FINISHED, State
 from service.domain.policy import Measures
 from service.domain.region import prefix
 from service.domain.ticket import (
     Clock,
-    Delivery,
     Event,
     Extension,
     Milestone,
     MilestoneKind,
     Outcome,
     Pause,
-    Recipient,
     Stage,
     Step,
     Supervision,
@@ -35,7 +35,6 @@ from service.store.tables import (
     AssistRow,
     BodyRow,
     CounterRow,
-    DeliveryRow,
     EventRow,
     IdempotencyRow,
     MilestoneRow,
@@ -57,7 +56,6 @@ _bodies = metadata.tables[BodyRow.__tablename__]
 _milestones = metadata.tables[MilestoneRow.__tablename__]
 _events = metadata.tables[EventRow.__tablename__]
 _rulings = metadata.tables[RulingRow.__tablename__]
-_deliveries = metadata.tables[DeliveryRow.__tablename__]
 _counters = metadata.tables[CounterRow.__tablename__]
 _traits = metadata.tables[TraitsRow.__tablename__]
 _keys = metadata.tables[IdempotencyRow.__tablename__]
@@ -95,6 +93,32 @@ def next_no(connection: sa.Connection, region: str, day: str) -> str:
     return f"{region}-{day}-{last:05}"
 
 
+def take_nos(connection: sa.Connection, days: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the next numbers for tickets of these regions and days, in the order asked for.
+
+    The counters are taken in one order by everybody who takes several: nobody waits in a circle.
+    """
+    if not days:
+        return []
+    wanted = sorted(Counter(days).items())
+    insert = _upsert(connection, _counters).values(
+        [{"region": region, "day": day, "last": count} for (region, day), count in wanted]
+    )
+    rows = connection.execute(
+        insert.on_conflict_do_update(
+            index_elements=["region", "day"],
+            set_={"last": _counters.c.last + insert.excluded.last},
+        ).returning(_counters.c.region, _counters.c.day, _counters.c.last)
+    )
+    asked = dict(wanted)
+    used = {(row.region, row.day): row.last - asked[row.region, row.day] for row in rows}
+    numbers = []
+    for region, day in days:
+        used[region, day] += 1
+        numbers.append(f"{region}-{day}-{used[region, day]:05}")
+    return numbers
+
+
 def find(connection: sa.Connection, source: str, source_no: str) -> Ticket | None:
     """Return the ticket that a source's number belongs to, or None."""
     where = (_tickets.c.source == source) & (_tickets.c.source_no == source_no)
@@ -119,23 +143,9 @@ def insert(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: date
 
     Raises Raced if its source number is there by now.
     """
-    complaint = ticket.complaint
     ticket_id = connection.execute(
         _upsert(connection, _tickets)
-        .values(
-            **_ticket_values(ticket),
-            no=ticket.no,
-            source=complaint.source,
-            source_no=complaint.source_no,
-            channel=complaint.channel,
-            received_kind=complaint.kind,
-            decision="counted" if ticket.is_counted_only else ticket.route.decision,
-            title=complaint.title,
-            content=complaint.content,
-            route=_ROUTE.dump_python(ticket.route, mode="json"),
-            received_at=ticket.received_at,
-            stored_at=at,
-        )
+        .values(_new_values(ticket, ticket.route.decision, at))
         .on_conflict_do_nothing(index_elements=["source", "source_no"])
         .returning(_tickets.c.id)
     ).scalar()
@@ -147,6 +157,98 @@ def insert(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: date
     )
     _insert_milestones(connection, ticket_id, ticket.region, ticket.milestones)
     return _one_by_id(connection, ticket_id)
+
+
+def insert_all(
+    connection: sa.Connection, rows: Sequence[tuple[Ticket, str]], at: datetime, *, decision: str
+) -> dict[str, int]:
+    """Write many new tickets, each with its first body's fingerprint, clocks and assisting units;
+    return their ids by number. `decision` is what they are counted under.
+
+    Raises Raced if a source number is there by now.
+    """
+    try:
+        insert_rows(connection, _tickets, [_new_values(ticket, decision, at) for ticket, _ in rows])
+    except sa.exc.IntegrityError:
+        raise Raced from None
+    numbers = [ticket.no for ticket, _ in rows]
+    found = connection.execute(
+        sa.select(_tickets.c.no, _tickets.c.id).where(_tickets.c.no.in_(numbers))
+    )
+    ids: dict[str, int] = {row.no: row.id for row in found}
+    insert_rows(
+        connection,
+        _bodies,
+        [
+            {"ticket_id": ids[ticket.no], "fingerprint": fingerprint, "received_at": at}
+            for ticket, fingerprint in rows
+        ],
+    )
+    insert_rows(
+        connection,
+        _assists,
+        [
+            {"ticket_id": ids[ticket.no], "unit": unit}
+            for ticket, _ in rows
+            for unit in dict.fromkeys(ref.unit for ref in ticket.assist)
+        ],
+    )
+    insert_rows(
+        connection,
+        _milestones,
+        [
+            _milestone_values(ids[ticket.no], ticket.region, m)
+            for ticket, _ in rows
+            for m in ticket.milestones
+        ],
+    )
+    return ids
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A ticket that is there: its number, the fingerprints of its bodies, and where it was imported
+    from with what there was to look at, None and "" if it came otherwise."""
+
+    no: str
+    fingerprints: frozenset[str]
+    place: Place | None
+    finding: str
+
+
+def known(connection: sa.Connection, source: str, source_nos: Collection[str]) -> dict[str, Known]:
+    """Return which of a source's numbers are there, with where each came from."""
+    rows = connection.execute(
+        sa.select(_tickets.c.id, _tickets.c.no, _tickets.c.source_no).where(
+            _tickets.c.source == source, _tickets.c.source_no.in_(list(source_nos))
+        )
+    ).all()
+    ids = [row.id for row in rows]
+    if not ids:
+        return {}
+    prints: dict[int, set[str]] = {ticket_id: set() for ticket_id in ids}
+    for body in connection.execute(sa.select(_bodies).where(_bodies.c.ticket_id.in_(ids))):
+        prints[body.ticket_id].add(body.fingerprint)
+    e = _events.c
+    came: dict[int, dict[str, Any]] = {
+        event.ticket_id: event.content
+        for event in connection.execute(
+            sa.select(e.ticket_id, e.content).where(e.ticket_id.in_(ids), e.act == IMPORTED)
+        )
+    }
+    return {
+        row.source_no: Known(
+            row.no,
+            frozenset(prints[row.id]),
+            _place(came[row.id]) if row.id in came else None,
+            came.get(row.id, {}).get("finding", ""),
+        )
+        for row in rows
+    }
+
+
+def _place(content: Mapping[str, Any]) -> Place:
+    return Place(content["file"], content.get("sheet", ""), content["row"])
 
 
 def add_body(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: datetime) -> bool:
@@ -255,39 +357,6 @@ def append_all(connection: sa.Connection, rows: Sequence[tuple[int, str, str, Ev
     )
 
 
-def deliver_all(
-    connection: sa.Connection, rows: Sequence[tuple[int, str, str, Delivery]], at: datetime
-) -> None:
-    """Write what is to leave, each with its ticket's id, number and region."""
-    insert_rows(
-        connection,
-        _deliveries,
-        [
-            {
-                "ticket_id": ticket_id,
-                "ticket_no": no,
-                "region": region,
-                "kind": delivery.kind,
-                "recipient": delivery.recipient,
-                "unit": delivery.unit,
-                "payload": delivery.payload,
-                "state": "pending",
-                "attempts": 0,
-                "created_at": at,
-                "next_at": at,
-            }
-            for ticket_id, no, region, delivery in rows
-        ],
-    )
-
-
-def deliveries(connection: sa.Connection, ticket: Ticket) -> list[Delivery]:
-    """Return what is to leave or has left of a ticket, in the order it was written."""
-    d = _deliveries.c
-    rows = connection.execute(sa.select(_deliveries).where(d.ticket_id == ticket.id).order_by(d.id))
-    return [Delivery(r.kind, Recipient(r.recipient), r.unit, r.payload) for r in rows]
-
-
 def events(connection: sa.Connection, ticket: Ticket) -> list[Event]:
     """Return a ticket's history in the order it was written."""
     rows = connection.execute(
@@ -385,6 +454,15 @@ def rulings(connection: sa.Connection) -> list[Ruling]:
             row.ticket_no, row.region, row.unit, row.title, words, row.document
         )
     return list(latest.values())
+
+
+def rulings_mark(connection: sa.Connection) -> tuple[int, int]:
+    """Return what differs whenever there are other rulings. The last id alone would not: of two
+    that are made at once the one with the lower id may be committed last."""
+    r = _rulings.c
+    row = connection.execute(sa.select(sa.func.count(), sa.func.max(r.id)).select_from(_rulings))
+    count, last = row.one()
+    return count, last or 0
 
 
 def page(connection: sa.Connection, actor: Actor, wanted: Filter) -> list[Ticket]:
@@ -540,28 +618,26 @@ def claim_open(
 
 
 def provisional_ids(
-    connection: sa.Connection, since: datetime, until: datetime, limit: int, which: Which
+    connection: sa.Connection, since: datetime, until: datetime, after: int, limit: int
 ) -> list[int]:
-    """Return the ids of tickets with an open clock that is provisional and lies between two times."""
+    """Return the ids of tickets, in order from `after` on, with an open clock that is provisional and
+    lies between two times."""
     m = _milestones.c
     found = connection.execute(
         sa.select(m.ticket_id)
         .where(m.provisional, m.outcome.is_(None), m.started_at >= since, m.due_at <= until)
-        .where(which.of(m.ticket_id))
+        .where(m.ticket_id > after)
         .distinct()
+        .order_by(m.ticket_id)
         .limit(limit)
     )
     return list(found.scalars())
 
 
-def claim(connection: sa.Connection, ids: Sequence[int]) -> list[Ticket]:
-    """Return tickets by their ids, locked."""
-    rows = connection.execute(
-        sa.select(_tickets)
-        .where(_tickets.c.id.in_(ids))
-        .order_by(_tickets.c.id)
-        .with_for_update(key_share=True)
-    ).all()
+def claim(connection: sa.Connection, ids: Collection[int], *, lock: bool = True) -> list[Ticket]:
+    """Return tickets by their ids, locked unless they are only looked at."""
+    query = sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
+    rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
     return _whole(connection, rows)
 
 
@@ -648,6 +724,24 @@ def _of_units(units: Iterable[str]) -> sa.ColumnElement[bool]:
     return _tickets.c.lead_unit.in_(codes) | _tickets.c.id.in_(assisting)
 
 
+def _new_values(ticket: Ticket, decision: str, at: datetime) -> dict[str, Any]:
+    complaint = ticket.complaint
+    return {
+        **_ticket_values(ticket),
+        "no": ticket.no,
+        "source": complaint.source,
+        "source_no": complaint.source_no,
+        "channel": complaint.channel,
+        "received_kind": complaint.kind,
+        "decision": "counted" if ticket.is_counted_only else decision,
+        "title": complaint.title,
+        "content": complaint.content,
+        "route": _ROUTE.dump_python(ticket.route, mode="json"),
+        "received_at": ticket.received_at,
+        "stored_at": at,
+    }
+
+
 def _ticket_values(ticket: Ticket) -> dict[str, Any]:
     complaint = _COMPLAINT.dump_python(ticket.complaint, mode="json", exclude={"title", "content"})
     return {
@@ -682,41 +776,38 @@ def _write_assists(connection: sa.Connection, ticket_id: int, assist: Sequence[U
 def _insert_milestones(
     connection: sa.Connection, ticket_id: int, region: str, new: Sequence[Milestone]
 ) -> None:
-    if new:
-        insert_rows(
-            connection,
-            _milestones,
-            [
-                {
-                    "ticket_id": ticket_id,
-                    "region": region,
-                    "unit": m.unit,
-                    "kind": m.kind,
-                    "clock": m.clock,
-                    "governing": m.governing,
-                    "limit": m.limit,
-                    "basis": m.basis,
-                    "started_at": m.started_at,
-                    "due_at": m.due_at,
-                    "original_due_at": m.original_due_at,
-                    "provisional": m.provisional,
-                    "warn_at": m.warn_at,
-                    **_progress(m),
-                    "met_at": m.met_at,
-                    "outcome": m.outcome,
-                    "redo": m.redo,
-                    "assisting": m.assisting,
-                    "count_from": m.count_from,
-                    "extended": m.extended,
-                    "paused_s": m.paused_s,
-                    "steps": _steps(m.steps),
-                    "answers": m.answers,
-                    "bearer": m.bearer,
-                    "bearer_until": m.bearer_until,
-                }
-                for m in new
-            ],
-        )
+    rows = [_milestone_values(ticket_id, region, m) for m in new]
+    insert_rows(connection, _milestones, rows)
+
+
+def _milestone_values(ticket_id: int, region: str, m: Milestone) -> dict[str, Any]:
+    return {
+        "ticket_id": ticket_id,
+        "region": region,
+        "unit": m.unit,
+        "kind": m.kind,
+        "clock": m.clock,
+        "governing": m.governing,
+        "limit": m.limit,
+        "basis": m.basis,
+        "started_at": m.started_at,
+        "due_at": m.due_at,
+        "original_due_at": m.original_due_at,
+        "provisional": m.provisional,
+        "warn_at": m.warn_at,
+        **_progress(m),
+        "met_at": m.met_at,
+        "outcome": m.outcome,
+        "redo": m.redo,
+        "assisting": m.assisting,
+        "count_from": m.count_from,
+        "extended": m.extended,
+        "paused_s": m.paused_s,
+        "steps": _steps(m.steps),
+        "answers": m.answers,
+        "bearer": m.bearer,
+        "bearer_until": m.bearer_until,
+    }
 
 
 def _one_by_id(connection: sa.Connection, ticket_id: int) -> Ticket:

@@ -18,7 +18,8 @@ from service.domain.acts import RuleForbids
 from service.domain.lifecycle import IllegalMove
 from service.domain.ports import FieldProblem
 from service.findings import field_problem
-from service.labels import ACTS, ROLES, STATES
+from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
+from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.store import StoreUnavailable
 from service.store.tickets import Stale
 from service.web.sessions import ForeignForm
@@ -78,6 +79,17 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
         lambda _: "同一页面上的表只能提交一次。下面是最新内容，如需再次操作请重新填写。",
     ),
     UnknownUnit: (422, "没有这个单位", lambda _: "请从列表中选择单位。"),
+    UnknownDelivery: (404, "没有这条投递", lambda _: "请回到投递列表查看。"),
+    NotGivenUp: (
+        409,
+        "不能重新投递",
+        lambda e: f"它现在是“{DELIVERY_STATES[e.state]}”，可能已有人重新投递。请回到列表查看。",
+    ),
+    NoReceiver: (
+        409,
+        "没有配置接收方",
+        lambda _: "请联系管理员配置接收系统的地址，之后再重新投递。",
+    ),
     StoreUnavailable: (503, "系统暂时不可用", lambda _: "没有保存任何内容，请稍后重试。"),
     RequestValidationError: (
         400,

@@ -10,8 +10,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.desk import UnknownTicket
 from service.domain.access import Forbidden
+from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.store import StoreUnavailable
-from service.web import groups, overview, queue, render, search, sessions, sorting, ticket
+from service.web import (
+    deliveries,
+    groups,
+    overview,
+    queue,
+    render,
+    search,
+    sessions,
+    sorting,
+    ticket,
+)
 from service.web.refusals import Refusal, refusal
 from service.web.render import page
 from service.web.sessions import ForeignForm, Form, own_page, sent, sign_in_first
@@ -84,12 +95,25 @@ def site() -> FastAPI:
             Forbidden: _refused,
             ForeignForm: _refused,
             StoreUnavailable: _refused,
+            UnknownDelivery: _refused,
+            NotGivenUp: _refused,
+            NoReceiver: _refused,
             RequestValidationError: _refused,
             HTTPException: _refused,
             Exception: _refused,
         },
     )
-    for part in (render, sessions, queue, ticket, sorting, search, overview, groups):
+    for part in (
+        render,
+        sessions,
+        queue,
+        ticket,
+        sorting,
+        search,
+        overview,
+        groups,
+        deliveries,
+    ):
         pages.include_router(part.router)
     return pages
 

@@ -94,6 +94,7 @@ _CONTENT: dict[str, str] = {
     "internal_finding": "内部调查情况",
     "reached": "是否联系上",
     "solved": "是否解决",
+    "working_s": "用时（工作时间）",
     "grade": "满意度",
     "hotline": "紧急专线",
     "confidence": "把握",
@@ -122,6 +123,11 @@ _CONTENT: dict[str, str] = {
     "moved": "时限变动",
     "sender_due_at": "来件时限",
     "clock_from": "起算时间",
+    "unit_written": "来件所写单位",
+    "file": "文件摘要",
+    "sheet": "工作表",
+    "row": "行号",
+    "finding": "请核对",
 }
 CLOCKS: dict[str, str] = {Clock.OWN: "本级时限", Clock.SENDER: "来件时限"}
 GRADES = {5: "5 非常满意", 4: "4 满意", 3: "3 基本满意", 2: "2 不满意", 1: "1 非常不满意"}
@@ -181,19 +187,23 @@ def _text(key: str, value: Any, unit_name: UnitName) -> str:
         )
     if isinstance(value, list):
         return "、".join(unit_name(part) if key == "assist" else str(part) for part in value)
+    if key == "working_s":
+        return amount(value, _DAY * 10_000)  # in hours: a working day is not as long everywhere
     if key == "confidence":
         return f"{value:.0%}"
-    if key == "rulebook":
+    if key in {"rulebook", "file"}:
         return str(value)[:12]
     return str(value)
 
 
 def event_name(event: Event) -> str:
-    """Return what an event is called; a clock's step says of what and to which stage."""
+    """Return what an event is called; a clock's step says of what, and what is done: a card and the
+    bulletin (通报) after it leave it in the same stage."""
     name = ACTS.get(event.act, event.act)
     if event.act == "stage":
         content = event.content
-        return f"{name}：{MILESTONES[content['milestone']]}{STAGES[content['stage']]}"
+        step = MEASURES.get(content.get("measure") or "", STAGES[content["stage"]])
+        return f"{name}：{MILESTONES[content['milestone']]}{step}"
     return name
 
 

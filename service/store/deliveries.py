@@ -1,0 +1,345 @@
+"""What is to leave, and what has left: rows in, values out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from service.domain.delivery import Addressee, Due, Verdict
+from service.domain.ports import Receiver
+from service.domain.region import prefix
+from service.domain.ticket import Delivery, DeliveryState, Recipient, Ticket, Word
+from service.store.bulk import insert_rows
+from service.store.tables import DeliveryRow, TicketRow, metadata
+
+_deliveries = metadata.tables[DeliveryRow.__tablename__]
+_tickets = metadata.tables[TicketRow.__tablename__]
+_d, _t = _deliveries.c, _tickets.c
+
+# Written out: a partial index is not found by a value that is only known when the query runs.
+_PENDING = _d.state == sa.literal_column("'pending'")
+
+Receivers = Mapping[str, Receiver]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A delivery as people look at it; what it says stays out of lists."""
+
+    id: int
+    message: str
+    ticket_id: int
+    ticket_no: str
+    region: str
+    kind: Word
+    recipient: Recipient
+    destination: str
+    state: DeliveryState
+    attempts: int
+    reason: str
+    created_at: datetime
+    next_at: datetime | None
+    settled_at: datetime | None
+
+
+def deliver_all(
+    connection: sa.Connection,
+    rows: Sequence[tuple[int, str, str, Delivery]],
+    at: datetime,
+    receivers: Receivers,
+) -> None:
+    """Write what is to leave, each with its ticket's id, number and region. What no receiver takes
+    is settled at once: people see to it."""
+    insert_rows(connection, _deliveries, [_new(row, at, receivers) for row in rows])
+
+
+def _new(row: tuple[int, str, str, Delivery], at: datetime, receivers: Receivers) -> dict[str, Any]:
+    ticket_id, no, region, delivery = row
+    receiver = receivers.get(delivery.destination)
+    taken = receiver is not None and receiver.wants(delivery.kind)
+    life = timedelta(hours=receiver.hours) if receiver else timedelta()
+    return {
+        "ticket_id": ticket_id,
+        "ticket_no": no,
+        "region": region,
+        "kind": delivery.kind,
+        "recipient": delivery.recipient,
+        "unit": delivery.unit,
+        "destination": delivery.destination,
+        "message": f"msg_{uuid4().hex}",
+        "payload": delivery.payload,
+        "state": DeliveryState.PENDING if taken else DeliveryState.UNADDRESSED,
+        "attempts": 0,
+        "reason": "",
+        "created_at": at,
+        "next_at": at if taken else None,
+        "expires_at": at + life if taken else None,
+        "settled_at": None if taken else at,
+    }
+
+
+def deliveries(connection: sa.Connection, ticket: Ticket) -> list[Delivery]:
+    """Return what is to leave or has left of a ticket, in the order it was written."""
+    rows = connection.execute(
+        sa.select(_deliveries).where(_d.ticket_id == ticket.id).order_by(_d.id)
+    )
+    return [
+        Delivery(
+            Word(r.kind),
+            Recipient(r.recipient),
+            r.unit,
+            r.payload,
+            r.destination.partition(":")[2] if r.recipient == Recipient.SOURCE else "",
+        )
+        for r in rows
+    ]
+
+
+def addressees(connection: sa.Connection, no: str) -> list[Addressee]:
+    """Return the tickets that were merged into this one, and into those, and so on."""
+    found: list[Addressee] = []
+    wanted = [no]
+    while wanted:
+        rows = connection.execute(
+            sa.select(_t.id, _t.no, _t.region, _t.source, _t.source_no)
+            .where(_t.merged_into.in_(wanted), _t.merged_into != sa.literal_column("''"))
+            .order_by(_t.id)
+        ).all()
+        found += [Addressee(*row) for row in rows]
+        wanted = [row.no for row in rows]
+    return found
+
+
+# Sending
+
+
+def destinations(connection: sa.Connection) -> list[str]:
+    """Return where something waits to go to: one look into the index for each, however much waits."""
+    first = sa.select(sa.func.min(_d.destination).label("name")).where(_PENDING)
+    waiting = first.cte("waiting", recursive=True)
+    further = (
+        sa.select(sa.func.min(_d.destination))
+        .where(_PENDING, _d.destination > waiting.c.name)
+        .scalar_subquery()
+    )
+    each = waiting.union_all(sa.select(further).where(waiting.c.name.is_not(None)))
+    return list(
+        connection.execute(sa.select(each.c.name).where(each.c.name.is_not(None))).scalars()
+    )
+
+
+def claim(
+    connection: sa.Connection,
+    destination: str,
+    limit: int,
+    at: datetime,
+    until: datetime,
+    *,
+    probing: bool = False,
+) -> list[Due]:
+    """Return deliveries that are this replica's until a time: of each ticket the earliest that is
+    not settled, what has waited longest first; a probe takes what is not due yet as well. What has
+    outlived itself is given up and not returned."""
+    claimed: list[Due] = []
+    while len(claimed) < limit:
+        rows = connection.execute(
+            _heads(destination, at, probing=probing)
+            .limit(limit - len(claimed))
+            .with_for_update(skip_locked=True, key_share=True, of=_deliveries)
+        ).all()
+        if not rows:
+            break
+        stale = [row.id for row in rows if row.expires_at <= at]
+        fresh = [row for row in rows if row.expires_at > at]
+        if stale:
+            said = sa.case((_d.reason == "", "expired"), else_=_d.reason)
+            _settled(connection, _d.id.in_(stale), DeliveryState.DEAD, said, at)
+        if fresh:
+            connection.execute(
+                _deliveries.update()
+                .where(_d.id.in_([row.id for row in fresh]))
+                .values(attempts=_d.attempts + 1, claimed_until=until)
+            )
+        claimed += [_due(row) for row in fresh]
+    return claimed
+
+
+def is_due(connection: sa.Connection, destination: str, at: datetime, *, probing: bool) -> bool:
+    """Whether `claim` would find anything."""
+    heads = _heads(destination, at, probing=probing).limit(1)
+    return connection.execute(heads).first() is not None
+
+
+def _heads(destination: str, at: datetime, *, probing: bool) -> sa.Select[Any]:
+    before = _deliveries.alias("before")
+    b = before.c
+    earlier = sa.exists().where(
+        b.ticket_id == _d.ticket_id,
+        b.destination == _d.destination,
+        b.state == sa.literal_column("'pending'"),
+        b.id < _d.id,
+    )
+    query = sa.select(_deliveries).where(
+        _d.destination == destination,
+        _PENDING,
+        _d.claimed_until.is_(None) | (_d.claimed_until <= at),
+        ~earlier,
+    )
+    if not probing:
+        query = query.where(_d.next_at <= at)
+    return query.order_by(_d.next_at, _d.id)
+
+
+def _due(row: sa.Row[Any]) -> Due:
+    return Due(
+        id=row.id,
+        message=row.message,
+        ticket_id=row.ticket_id,
+        ticket_no=row.ticket_no,
+        kind=Word(row.kind),
+        recipient=Recipient(row.recipient),
+        unit=row.unit,
+        destination=row.destination,
+        payload=row.payload,
+        attempts=row.attempts + 1,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+    )
+
+
+def settle(connection: sa.Connection, came: Sequence[tuple[Due, Verdict]], at: datetime) -> None:
+    """Write what became of attempts; one whose claim has passed to another settles nothing."""
+    if not came:
+        return
+    connection.execute(
+        _deliveries.update()
+        .where(_PENDING, _d.id == sa.bindparam("row"), _d.attempts == sa.bindparam("term"))
+        .values(
+            state=sa.bindparam("new_state"),
+            reason=sa.bindparam("new_reason"),
+            next_at=sa.bindparam("new_next_at"),
+            settled_at=sa.bindparam("new_settled_at"),
+            claimed_until=None,
+        ),
+        [
+            {
+                "row": due.id,
+                "term": due.attempts,
+                "new_state": verdict.state,
+                "new_reason": verdict.reason,
+                "new_next_at": verdict.next_at,
+                "new_settled_at": None if verdict.next_at else at,
+            }
+            for due, verdict in came
+        ],
+    )
+
+
+def waken(connection: sa.Connection, destination: str, at: datetime) -> None:
+    """Make everything due that waits for a destination which answers again."""
+    connection.execute(
+        _deliveries.update()
+        .where(_d.destination == destination, _PENDING, _d.next_at > at)
+        .values(next_at=at)
+    )
+
+
+def unaddress(connection: sa.Connection, destination: str, at: datetime) -> None:
+    """Settle what waits for a destination that nobody receives at any more."""
+    _settled(
+        connection,
+        (_d.destination == destination)
+        & _PENDING
+        & (_d.claimed_until.is_(None) | (_d.claimed_until <= at)),
+        DeliveryState.UNADDRESSED,
+        sa.literal("no-receiver"),
+        at,
+    )
+
+
+def _settled(
+    connection: sa.Connection,
+    which: sa.ColumnElement[bool],
+    state: DeliveryState,
+    reason: sa.ColumnElement[str],
+    at: datetime,
+) -> None:
+    connection.execute(
+        _deliveries.update()
+        .where(which)
+        .values(state=state, reason=reason, next_at=None, claimed_until=None, settled_at=at)
+    )
+
+
+# Looking, and trying again
+
+
+def page(
+    connection: sa.Connection,
+    region: str,
+    *,
+    state: str = "",
+    destination: str = "",
+    after: int = 0,
+    limit: int = 50,
+) -> list[Stored]:
+    """Return the deliveries of a region and those below it, newest first; "" is all, `after` the id
+    of the last one on the page before."""
+    query = sa.select(_deliveries)
+    if prefix(region):
+        query = query.where(_d.region.startswith(prefix(region), autoescape=True))
+    for column, value in ((_d.state, state), (_d.destination, destination)):
+        if value:
+            query = query.where(column == value)
+    if after:
+        query = query.where(_d.id < after)
+    rows = connection.execute(query.order_by(_d.id.desc()).limit(limit))
+    return [_stored(row) for row in rows]
+
+
+def get(connection: sa.Connection, delivery_id: int, *, lock: bool = False) -> Stored | None:
+    """Return a delivery, or None."""
+    query = sa.select(_deliveries).where(_d.id == delivery_id)
+    row = connection.execute(query.with_for_update(key_share=True) if lock else query).first()
+    return _stored(row) if row else None
+
+
+def revive(
+    connection: sa.Connection, delivery_id: int, at: datetime, expires_at: datetime
+) -> Stored:
+    """Make a delivery due again, under its old number; return it."""
+    row = connection.execute(
+        _deliveries.update()
+        .where(_d.id == delivery_id)
+        .values(
+            state=DeliveryState.PENDING,
+            next_at=at,
+            expires_at=expires_at,
+            claimed_until=None,
+            settled_at=None,
+        )
+        .returning(*_deliveries.c)
+    ).one()
+    return _stored(row)
+
+
+def _stored(row: sa.Row[Any]) -> Stored:
+    return Stored(
+        id=row.id,
+        message=row.message,
+        ticket_id=row.ticket_id,
+        ticket_no=row.ticket_no,
+        region=row.region,
+        kind=Word(row.kind),
+        recipient=Recipient(row.recipient),
+        destination=row.destination,
+        state=DeliveryState(row.state),
+        attempts=row.attempts,
+        reason=row.reason,
+        created_at=row.created_at,
+        next_at=row.next_at,
+        settled_at=row.settled_at,
+    )

@@ -1,0 +1,63 @@
+"""What did not arrive outside, and sending it again."""
+
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Path
+from pydantic import BeforeValidator
+from starlette.responses import Response
+
+from service.domain.access import MAY_ASK
+from service.domain.ticket import DeliveryState
+from service.store.deliveries import Stored
+from service.web.queue import Asked
+from service.web.sessions import Signed, SignedForm, Visit, go
+from service.web.sorting import After
+
+router = APIRouter()
+
+_PAGE = 50
+
+# Without a choice: what somebody has to see to.
+OneState = Annotated[DeliveryState, BeforeValidator(lambda value: value or DeliveryState.DEAD)]
+
+
+@router.get("/desk/deliveries")
+async def deliveries(
+    visit: Signed, state: OneState = DeliveryState.DEAD, destination: Asked = "", after: After = 0
+) -> Response:
+    """Show deliveries of one state, newest first."""
+    found = await visit.app.outbox.page(
+        visit.by, state=state, destination=destination, after=after, limit=_PAGE + 1
+    )
+    asked = {"state": state.value, "destination": destination}
+    onward = {**asked, "after": found[_PAGE - 1].id} if found[_PAGE:] else {}
+    return visit.page(
+        "deliveries.html",
+        deliveries=found[:_PAGE],
+        asked=asked,
+        states=list(DeliveryState),
+        onward=f"/desk/deliveries?{urlencode(onward)}" if onward else "",
+        here=f"/desk/deliveries?{urlencode(asked)}",
+        to=lambda each: _to(visit, each),
+        may_retry=visit.by.role in MAY_ASK["redeliver"]
+        and state in {DeliveryState.DEAD, DeliveryState.UNADDRESSED},
+    )
+
+
+@router.post("/desk/deliveries/{delivery_id}/retry")
+async def retry(
+    visit: Signed, form: SignedForm, delivery_id: Annotated[int, Path(ge=1, le=2**62)]
+) -> Response:
+    """Make one due again and lead back to the list."""
+    revived = await visit.app.outbox.retry(delivery_id, visit.by, visit.app.now())
+    return go(form.one("then") or "/desk/deliveries", f"redeliver.{revived.ticket_no}")
+
+
+def _to(visit: Visit, each: Stored) -> str:
+    """Return whom it goes to, by name."""
+    sort, _, name = each.destination.partition(":")
+    if sort == "source":
+        source = visit.app.sources.get(name)
+        return source.label if source else name
+    return visit.unit_name(name) if sort == "unit" else ""
