@@ -19,6 +19,7 @@ from service.domain.confidence import is_shielded
 from service.domain.lifecycle import FINISHED, Act
 from service.domain.ports import Source
 from service.domain.similar import (
+    Common,
     InGroup,
     Likeness,
     Link,
@@ -29,7 +30,6 @@ from service.domain.similar import (
     one_topic,
     people,
     place_of,
-    places_of,
     reason,
     relation,
     traits,
@@ -54,7 +54,7 @@ class Matching:
 
     # What is found
 
-    async def look(self, at: datetime, batch: int = 50) -> int:
+    async def look(self, at: datetime, batch: int = 25) -> int:
         """Look at a batch of tickets that came in or were added to; return how many there were, 0
         while another replica looks.
 
@@ -78,52 +78,62 @@ class Matching:
         if key is None:
             return 0
         ids = matching.unseen(connection, limit, only)
-        if ids:
-            again = matching.forget(connection, ids)
-            for ticket in tickets.by_ids(connection, ids):
-                if not ticket.is_counted_only:
-                    self._place(connection, ticket, again.get(ticket.id, 0), key, at)
-            for group in set(again.values()):
-                matching.count_group(connection, group)
-            matching.seen(connection, ids, at)
+        if not ids:
+            return 0
+        groups = matching.forget(connection, ids)
+        found = [t for t in tickets.by_ids(connection, ids) if not t.is_counted_only]
+        new = [(made, marks(made)) for made in (_traits(ticket, key) for ticket in found)]
+        matching.keep(connection, [(made, by, groups.get(made.ticket_id, 0)) for made, by in new])
+        near = matching.sharing(connection, new, self._likeness.back)
+        over = {ticket.id: ticket.state in FINISHED for ticket in found}
+        common: dict[tuple[int, int], Common] = {}
+        for made, _ in new:
+            for other in near.get(made.ticket_id, ()):
+                # History against history is nobody's to merge.
+                if over[made.ticket_id] and other.state in FINISHED:
+                    continue
+                later, earlier = _in_order(made, other.traits)
+                if same := compare(later, earlier, self._likeness):
+                    common[later.ticket_id, earlier.ticket_id] = same
+        matching.note_alike(connection, common, at)
+        self._gather(connection, [made for made, _ in new], near, groups)
+        matching.seen(connection, ids, at)
         return len(ids)
 
-    def _place(
-        self, connection: sa.Connection, ticket: Ticket, group: int, key: bytes, at: datetime
+    def _gather(
+        self,
+        connection: sa.Connection,
+        new: Sequence[Traits],
+        near: Mapping[int, Sequence[Kept]],
+        before: Mapping[int, int],
     ) -> None:
-        """Keep what a ticket is compared by, and note what it has in common with others."""
-        line = ticket.route.candidates[0].line if ticket.route.candidates else ""
-        new = traits(ticket.id, ticket.complaint, line, ticket.received_at, key)
-        shared = marks(new)
-        others = matching.sharing(connection, shared, new.at, self._likeness.back)
-        matching.keep(connection, [(new, shared, group)])
-        over = ticket.state in FINISHED
-        found = []
-        for other in others:
-            later, earlier = _in_order(new, other.traits)
-            common = compare(later, earlier, self._likeness)
-            # History against history is nobody's to merge.
-            if common and not (over and other.state in FINISHED):
-                found.append((later.ticket_id, earlier.ticket_id, common))
-        matching.note_alike(connection, found, at)
-        if places_of(shared) and not group:
-            self._gather(connection, new, others)
-
-    def _gather(self, connection: sa.Connection, new: Traits, others: Sequence[Kept]) -> None:
-        """Put a ticket into the group matter that it belongs to, or make one if it is the last that
-        was missing."""
+        """Put tickets into the group matters that they belong to, and make one where the last that
+        was missing has come. `before` are the groups of those that are looked at again."""
         rule = self._likeness.group
-        alike = [other for other in others if one_topic(new, other.traits, rule)]
-        group = next((other.group for other in alike if other.group), 0)
-        all_of_them = [new, *(other.traits for other in alike)]
-        if not group:
-            if people(all_of_them) < rule.people:
-                return
-            place = place_of(all_of_them)
-            group = matching.make_group(connection, new.region, new.line, place, new.at)
-        joining = [new.ticket_id, *(other.traits.ticket_id for other in alike if not other.group)]
-        matching.join_group(connection, group, joining)
-        matching.count_group(connection, group)
+        groups = dict(before)
+        joining: dict[int, int] = {}
+        changed = set(before.values())
+        for one in new:
+            if one.ticket_id in groups or not one.spots:
+                continue
+            alike = [
+                each for each in near.get(one.ticket_id, ()) if one_topic(one, each.traits, rule)
+            ]
+            groups |= {each.traits.ticket_id: each.group for each in alike if each.group}
+            together = [one, *(each.traits for each in alike)]
+            group = next((groups[t.ticket_id] for t in together if t.ticket_id in groups), 0)
+            if not group:
+                if people(together) < rule.people:
+                    continue
+                place = place_of(together)
+                group = matching.make_group(connection, one.region, one.line, place, one.at)
+            new_here = {t.ticket_id: group for t in together if t.ticket_id not in groups}
+            groups |= new_here
+            joining |= new_here
+            changed.add(group)
+        matching.join_groups(connection, joining)
+        if changed:
+            matching.count_groups(connection, changed)
 
     # What people see and say
 
@@ -205,6 +215,11 @@ class Matching:
         if by.role in {Role.HANDLER, Role.SOURCE}:
             raise Forbidden(by.role, "groups")
         return await self._store.read(lambda c: matching.groups(c, by, _MOST_GROUPS))
+
+
+def _traits(ticket: Ticket, key: bytes) -> Traits:
+    line = ticket.route.candidates[0].line if ticket.route.candidates else ""
+    return traits(ticket.id, ticket.complaint, line, ticket.received_at, key)
 
 
 def _in_order(one: Traits, other: Traits) -> tuple[Traits, Traits]:

@@ -86,12 +86,16 @@ def imprint(text: str) -> Print:
 
 def alike(one: Print, other: Print) -> float:
     """Return how alike two texts are, 0 to 1: the share of their pairs that both have (Dice)."""
-    a, b = set(one.least), set(other.least)
-    if not a or not b:
+    mine = set(one.least)
+    both = mine.intersection(other.least)
+    if not both:
         return 0.0
-    union = sorted(a | b)[:_LEAST]
-    jaccard = sum(each in a and each in b for each in union) / len(union)
-    return round(2 * jaccard / (1 + jaccard), 2)
+    of, hits = len(mine) + len(other.least) - len(both), len(both)
+    if of > _LEAST:
+        # Beyond the least of both together nothing is known of one of the two.
+        last = sorted(mine.union(other.least))[_LEAST - 1]
+        of, hits = _LEAST, sum(each <= last for each in both)
+    return round(2 * hits / (of + hits), 2)
 
 
 _SPOT = re.compile(
@@ -165,11 +169,6 @@ def marks(of: Traits) -> tuple[str, ...]:
         if None not in band:
             found.append(f"t:{county}:{first}:" + ".".join(f"{each:x}" for each in band))
     return tuple(found)
-
-
-def places_of(marks_found: Iterable[str]) -> list[str]:
-    """Return the marks that are places."""
-    return [mark for mark in marks_found if mark.startswith("s:")]
 
 
 # --- the figures by which it is decided; data, see matching.yaml
@@ -260,7 +259,6 @@ def compare(later: Traits, earlier: Traits, by: Likeness) -> Common | None:
         return None
     spot = next((each for each in later.spots if each in earlier.spots), "")
     town = next((each for each in later.towns if each in earlier.towns), "")
-    text = alike(later.text, earlier.text)
     elsewhere = bool(later.spots and earlier.spots and not spot)
     county = later.region[:6] == earlier.region[:6]
     if same_person and (spot or (town and not elsewhere)):
@@ -273,7 +271,10 @@ def compare(later: Traits, earlier: Traits, by: Likeness) -> Common | None:
         enough = by.same.by_place
     else:
         enough = by.same.by_text
-    if text < enough or (not same_person and not county):
+    if not same_person and not county:
+        return None
+    text = alike(later.text, earlier.text)
+    if text < enough:
         return None
     weights = (0.6 * same_person, 0.4 if spot else 0.15 if town else 0.0, text)
     doubt = 1.0

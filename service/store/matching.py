@@ -1,8 +1,9 @@
 """What tickets are compared by, and what was found: rows in, values out."""
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from service.domain.access import Actor
 from service.domain.lifecycle import FINISHED, State
 from service.domain.region import prefix
 from service.domain.similar import Common, Print, Traits
-from service.store.bulk import insert_rows
+from service.store.bulk import insert_rows, update_rows
 from service.store.tables import (
     BodyRow,
     GroupRow,
@@ -32,7 +33,7 @@ _traits = metadata.tables[TraitsRow.__tablename__]
 _marks = metadata.tables[MarkRow.__tablename__]
 _alike = metadata.tables[LikenessRow.__tablename__]
 
-# How many others are looked at for one mark, the latest first: a person who calls every day and a
+# How many others are looked at for one mark: a person who calls every day and a
 # place that everybody names cost no more than this.
 AT_MOST = 60
 
@@ -120,47 +121,76 @@ def keep(connection: sa.Connection, rows: Sequence[tuple[Traits, Sequence[str], 
     )
 
 
+# Each walk is a few steps down an index. Both want it written so: PostgreSQL joins sideways,
+# SQLite does not, but looks up a list for each row.
+_WALKS = {
+    "postgresql": sa.text("""
+        SELECT DISTINCT w.ticket, near.ticket_id AS other
+        FROM json_to_recordset(CAST(:walks AS json))
+            AS w (ticket bigint, mark text, low timestamp, high timestamp)
+        CROSS JOIN LATERAL (
+            SELECT m.ticket_id FROM marks m
+            WHERE m.mark = w.mark
+                AND m.at BETWEEN (w.low AT TIME ZONE 'UTC') AND (w.high AT TIME ZONE 'UTC')
+            ORDER BY m.at DESC LIMIT :most
+        ) near
+    """),
+    "sqlite": sa.text("""
+        SELECT DISTINCT w.ticket, near.value AS other
+        FROM (
+            SELECT json_extract(each.value, '$.ticket') AS ticket, (
+                SELECT json_group_array(ticket_id) FROM (
+                    SELECT m.ticket_id FROM marks m
+                    WHERE m.mark = json_extract(each.value, '$.mark')
+                        AND m.at BETWEEN json_extract(each.value, '$.low')
+                            AND json_extract(each.value, '$.high')
+                    ORDER BY m.at DESC LIMIT :most
+                )
+            ) AS found
+            FROM json_each(:walks) each
+        ) w, json_each(w.found) near
+    """),
+}
+
+
 def sharing(
-    connection: sa.Connection, marks: Sequence[str], around: datetime, back: timedelta
-) -> list[Kept]:
-    """Return the tickets that share a mark, accepted within `back` of a time on either side: of each
-    mark the 60 nearest below that end. Every mark is one short walk along an index."""
-    if not marks:
-        return []
-    m = _marks.c
-    walks = []
-    for mark in dict.fromkeys(marks):
-        nearest = (
-            sa.select(m.ticket_id)
-            .where(m.mark == mark, m.at >= around - back, m.at <= around + back)
-            .order_by(m.at.desc())
-            .limit(AT_MOST)
-            .subquery()
-        )
-        walks.append(sa.select(nearest.c.ticket_id))
-    ids = list(connection.execute(sa.union(*walks)).scalars())
-    return of(connection, ids)
-
-
-def of(connection: sa.Connection, ids: Collection[int]) -> list[Kept]:
-    """Return what is kept of these tickets."""
-    return _kept(connection, _traits.c.ticket_id.in_(list(ids))) if ids else []
-
-
-def members(connection: sa.Connection, group: int) -> list[Kept]:
-    """Return the tickets of a group matter, 500 at most."""
-    return _kept(connection, _traits.c.group_id == group)
-
-
-def _kept(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Kept]:
-    t = _traits.c
+    connection: sa.Connection, wanted: Sequence[tuple[Traits, Sequence[str]]], back: timedelta
+) -> dict[int, list[Kept]]:
+    """Return by ticket id what shares a mark with it, the latest first: of each mark the 60 nearest
+    below the end of the time that reaches `back` to either side of the ticket."""
+    walks = [
+        {"ticket": t.ticket_id, "mark": mark, "low": _utc(t.at - back), "high": _utc(t.at + back)}
+        for t, marks in wanted
+        for mark in marks
+    ]
+    if not walks:
+        return {}
     rows = connection.execute(
-        sa.select(_traits, _tickets.c.state)
-        .join(_tickets, _tickets.c.id == t.ticket_id)
-        .where(where)
-        .order_by(t.at.desc(), t.ticket_id.desc())
-        .limit(500)
+        _WALKS[connection.dialect.name],
+        {"walks": json.dumps(walks, ensure_ascii=False), "most": AT_MOST},
     )
+    near: dict[int, set[int]] = {}
+    for asked, other in rows:
+        if other != asked:
+            near.setdefault(asked, set()).add(other)
+    kept = _kept(connection, set().union(*near.values()))
+    return {
+        asked: [each for each in kept if each.traits.ticket_id in ids]
+        for asked, ids in near.items()
+    }
+
+
+def _utc(at: datetime) -> str:
+    """Return a time as SQLite keeps it."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
+
+
+def _kept(connection: sa.Connection, ids: Collection[int]) -> list[Kept]:
+    """Return what is kept of these tickets, the latest first."""
+    t = _traits.c
+    query = sa.select(_traits, _tickets.c.state).join(_tickets, _tickets.c.id == t.ticket_id)
+    found = connection.execute(query.where(t.ticket_id.in_(sorted(ids)))) if ids else ()
+    rows = sorted(found, key=lambda row: (row.at, row.ticket_id), reverse=True)
     return [
         Kept(
             Traits(
@@ -181,10 +211,10 @@ def _kept(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Kept
 
 
 def note_alike(
-    connection: sa.Connection, found: Sequence[tuple[int, int, Common]], at: datetime
+    connection: sa.Connection, found: Mapping[tuple[int, int], Common], at: datetime
 ) -> None:
-    """Write which tickets are of the same matter, the later id first. What somebody rejected stays
-    rejected."""
+    """Write which tickets are of the same matter, the later id first, or what they have in common by
+    now. What somebody rejected stays rejected."""
     if not found:
         return
     insert = {"postgresql": postgresql, "sqlite": sqlite}[connection.dialect.name].insert(_alike)
@@ -199,9 +229,12 @@ def note_alike(
             "score": common.score,
             "found_at": at,
         }
-        for later, earlier, common in found
+        for (later, earlier), common in found.items()
     ]
-    connection.execute(insert.on_conflict_do_nothing(), rows)
+    now = {name: insert.excluded[name] for name in ("person", "spot", "town", "text", "score")}
+    connection.execute(
+        insert.on_conflict_do_update(index_elements=list(_alike.primary_key), set_=now), rows
+    )
 
 
 def reject(connection: sa.Connection, one: int, other: int, at: datetime) -> bool:
@@ -291,31 +324,27 @@ def make_group(connection: sa.Connection, region: str, line: str, place: str, at
     return int(made.scalar_one())
 
 
-def join_group(connection: sa.Connection, group: int, ids: Collection[int]) -> None:
-    """Put tickets into a group matter."""
-    if ids:
-        t = _traits.c
-        connection.execute(
-            _traits.update().where(t.ticket_id.in_(list(ids))).values(group_id=group)
-        )
+def join_groups(connection: sa.Connection, joining: Mapping[int, int]) -> None:
+    """Put tickets into group matters, by ticket id."""
+    rows = [{"ticket_id": ticket, "group_id": group} for ticket, group in joining.items()]
+    update_rows(connection, _traits, rows, key="ticket_id")
 
 
-def count_group(connection: sa.Connection, group: int) -> None:
-    """Count a group matter anew. All that left no number may be one person."""
+def count_groups(connection: sa.Connection, groups: Collection[int]) -> None:
+    """Count group matters anew. All that left no number may be one person."""
     t = _traits.c
-    row = connection.execute(
+    rows = connection.execute(
         sa.select(
-            sa.func.count(sa.distinct(t.person)),
-            sa.func.count(),
-            sa.func.min(t.at),
-            sa.func.max(t.at),
-        ).where(t.group_id == group)
-    ).one()
-    connection.execute(
-        _groups.update()
-        .where(_groups.c.id == group)
-        .values(people=row[0], tickets=row[1], first_at=row[2], last_at=row[3])
+            t.group_id.label("id"),
+            sa.func.count(sa.distinct(t.person)).label("people"),
+            sa.func.count().label("tickets"),
+            sa.func.min(t.at).label("first_at"),
+            sa.func.max(t.at).label("last_at"),
+        )
+        .where(t.group_id.in_(list(groups)))
+        .group_by(t.group_id)
     )
+    update_rows(connection, _groups, [dict(row) for row in rows.mappings()])
 
 
 def groups_of(connection: sa.Connection, ids: Collection[int]) -> dict[int, GroupMatter]:
