@@ -2,16 +2,17 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from math import isfinite
 from types import MappingProxyType
 from typing import Any
 
 from adapters import prose
+from adapters.payload import Undecodable, read_object
 from service.domain.calendar import SHANGHAI
 from service.domain.complaint import Attachment, Kind, Urgency
-from service.domain.ports import FieldProblem, Gazetteer, PayloadRejected, Source
+from service.domain.ports import Clocks, FieldProblem, Gazetteer, PayloadRejected, Source
 from service.domain.region import covers
 
 TITLE_CHARS = 200
@@ -47,7 +48,13 @@ _YES = frozenset({"是", "1", "true"})
 _NO = frozenset({"否", "0", "false"})
 
 # Words of our own in Complaint.extra; a sender's field of the same name gets a prefix.
-_OUR_EXTRA = frozenset({"kind_raw", "urgency_raw", "finding"})
+_OUR_EXTRA = frozenset({"kind_raw", "urgency_raw", "rating_raw", "finding"})
+
+# What a field_map may call the parts of an attachment.
+ITEM = "[]."
+ATTACHMENTS = "attachments"
+ATTACHMENT_PARTS = ("url", "name", "size")
+_BAD_RATING = 2
 
 _BROKEN = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -101,6 +108,31 @@ def _zone(written: str | None) -> timezone:
     return timezone(-shift if written[0] == "-" else shift)
 
 
+def clock_fields(source: Source, usual: Mapping[str, str]) -> Mapping[str, str]:
+    """Return which field each of a complaint's times is read from, by attribute: the adapter's
+    usual ones, but for those that the source names for its clocks."""
+    named = dict(usual)
+    limit, starts = source.clocks.limit, source.clocks.starts
+    if limit:
+        named["sender_due_at"] = source.field_map.get(limit, limit)
+    if starts == Clocks.RECEIPT:
+        named.pop("clock_from", None)
+    elif starts:
+        named["clock_from"] = source.field_map.get(starts, starts)
+    return named
+
+
+def sender_pointer(source: Source, canon: str, payload: Collection[str] = ()) -> str:
+    """Return the JSON pointer of a canonical field as its sender spells it; `payload` has the names
+    that came, for one of them may have a full stop in it that leads nowhere."""
+    written = next((name for name, known in source.field_map.items() if known == canon), canon)
+    return pointer(written) if written in payload else _path_pointer(written)
+
+
+def _path_pointer(path: str) -> str:
+    return "".join(pointer(step) for step in path.split("."))
+
+
 class Fields:
     """One payload under its channel's canonical names.
 
@@ -108,40 +140,59 @@ class Fields:
     `extra` returns what nobody read. Call `settle` before any value is used: it raises
     PayloadRejected if anything was noted. A field is noted once, under the name its sender uses.
 
-    `labels` maps each canonical name of the channel to its Chinese label. A canonical name that the
-    source's field_map gives to another field is no longer read under its own spelling.
+    `labels` maps each canonical name of the channel to its Chinese label, `times` each time of a
+    complaint to the field it is usually read from. A canonical name that the source's field_map
+    gives to another field is no longer read under its own spelling.
     """
 
     def __init__(
-        self, payload: Mapping[str, Any], source: Source, labels: Mapping[str, str]
+        self,
+        payload: Mapping[str, Any],
+        source: Source,
+        labels: Mapping[str, str],
+        times: Mapping[str, str],
     ) -> None:
         self._source = source
         self._labels = labels
-        self._sender_names = {canon: name for name, canon in source.field_map.items()}
+        self._times = clock_fields(source, times)
+        self._mapped = frozenset(source.field_map.values())
+        self._payload = payload
         self._values: dict[str, Any] = {}
         self._read: set[str] = set()
         self._faulty: set[str] = set()
         self._problems: list[FieldProblem] = []
         self._findings: list[str] = []
         self._raw_words: dict[str, str] = {}
-        self._lift(payload)
+        self._lift()
 
-    def _lift(self, payload: Mapping[str, Any]) -> None:
+    def _lift(self) -> None:
+        payload, names = self._payload, self._source.field_map
         if len(payload) > _FIELDS or any(len(name) > _FIELD_NAME_CHARS for name in payload):
             limit = f"最多 {_FIELDS} 个字段，字段名不超过 {_FIELD_NAME_CHARS} 字"
             raise PayloadRejected([FieldProblem("", limit)])
-        for written, value in payload.items():
-            name = self._source.field_map.get(written, written)
-            if name == written and written in self._sender_names:
+        rest = dict(payload)
+        clocks = (self._source.clocks.limit, self._source.clocks.starts)
+        paths = [name for name in {*names, *clocks} if "." in name and ITEM not in name]
+        # The longest first: what lies inside is taken before what lies around it.
+        for path in sorted(paths, key=len, reverse=True):
+            if path not in payload:
+                found, value = _taken(rest, path.split("."))
+                if found:
+                    self._keep(names.get(path, path), value, _path_pointer(path))
+        for written, value in rest.items():
+            name = names.get(written, written)
+            if name == written and written in self._mapped:
                 name = f"sender_{written}"
-            while name in self._values:
-                name = f"sender_{name}"
-            self._values[name] = value
-            fault = _fault(written, 0) or _fault(value, 0)
-            if fault is not None:
-                self._faulty.add(name)
-                at = pointer(written) + fault.pointer
-                self._problems.append(FieldProblem(at, fault.detail))
+            self._keep(name, value, pointer(written), _fault(written, 0))
+
+    def _keep(self, name: str, value: object, at: str, fault: FieldProblem | None = None) -> None:
+        while name in self._values:
+            name = f"sender_{name}"
+        self._values[name] = value
+        fault = fault or _fault(value, 0)
+        if fault is not None:
+            self._faulty.add(name)
+            self._problems.append(FieldProblem(at + fault.pointer, fault.detail))
 
     # -- what is wrong ---------------------------------------------------------------------------
 
@@ -149,8 +200,8 @@ class Fields:
         """Note that a field is wrong; only the first fault of a field is kept."""
         if name not in self._faulty:
             self._faulty.add(name)
-            written = self._sender_names.get(name, name)
-            self._problems.append(FieldProblem(pointer(written) + within, detail))
+            at = sender_pointer(self._source, name, self._payload) + within
+            self._problems.append(FieldProblem(at, detail))
 
     def is_faulty(self, *names: str) -> bool:
         """Whether something is already wrong with one of these fields."""
@@ -169,7 +220,8 @@ class Fields:
         self.problem(name, f"缺少{self._label(name)}")
 
     def _label(self, name: str) -> str:
-        return self._labels[name]
+        # A field that the source alone knows, for its clocks, has no label but its name.
+        return self._labels.get(name, name)
 
     # -- values ----------------------------------------------------------------------------------
 
@@ -212,6 +264,12 @@ class Fields:
             self.problem(name, f"{self._label(name)}{form}")
         return found
 
+    def clock(self, attribute: str, *, required: bool = False) -> datetime | None:
+        """Return one of a complaint's times from the field that the source or the adapter names for
+        it, or None if there is no such field or nothing in it."""
+        name = self._times.get(attribute)
+        return self.moment(name, required=required) if name else None
+
     def flag(self, name: str) -> bool:
         """Return a boolean, also from 是/否, 1/0, true/false; absent is False."""
         value = self._take(name)
@@ -235,6 +293,22 @@ class Fields:
             return None
         return number
 
+    def rating(self, name: str) -> int | None:
+        """Return a grade of 1 to 5, by the source's own scale if it has one, else from the digits.
+
+        A word that the scale lacks counts as a bad mark, so that somebody looks, and leaves a
+        finding: as a good one it would be closed unread.
+        """
+        if not self._source.ratings:
+            return self.whole(name, 1, 5, required=True)
+        word = self.code(name, NAME_CHARS, required=True)
+        known = self._source.ratings.get(word)
+        if not word or known:
+            return known
+        self._raw_words["rating_raw"] = word
+        self.finding(f"{self._label(name)}的写法不在对照表中，按差评受理，请核对")
+        return _BAD_RATING
+
     def words(self, name: str) -> tuple[str, ...]:
         """Return a list of short texts, outermost category first; a bare text is a list of one."""
         value = self._take(name)
@@ -252,33 +326,46 @@ class Fields:
         return tuple(item for item in shown if item)
 
     def attachments(self, name: str) -> tuple[Attachment, ...]:
-        """Return the files the source keeps: objects with `url`, and `name` and `size` if known.
+        """Return the files the source keeps: objects with `url`, and `name` and `size` if known, or
+        links alone; a single one needs no list, for forms and XML have none.
 
-        A link stays text. One with a scheme other than http or https is a fault, so that nobody
-        is ever shown a `javascript:` link.
+        A link stays text, wherever it points, and is never fetched. One with a scheme other than
+        http or https is a fault, so that nobody is ever shown a `javascript:` link.
         """
         value = self._take(name)
         if value is None:
             return ()
-        if not isinstance(value, list) or len(value) > _LIST_ITEMS:
+        items = [value] if isinstance(value, str | dict) else value
+        if not isinstance(items, list) or len(items) > _LIST_ITEMS:
             self.problem(name, f"{self._label(name)}应为列表，最多 {_LIST_ITEMS} 个")
             return ()
-        found = [self._attachment(name, index, item) for index, item in enumerate(value)]
+        parts = {
+            canon.partition(ITEM)[2]: written.partition(ITEM)[2]
+            for written, canon in self._source.field_map.items()
+            if canon.startswith(name + ITEM)
+        }
+        found = [self._attachment(name, index, item, parts) for index, item in enumerate(items)]
         return tuple(attachment for attachment in found if attachment is not None)
 
-    def _attachment(self, name: str, index: int, item: object) -> Attachment | None:
-        fields = item if isinstance(item, dict) else {}
-        url, title, size = fields.get("url"), fields.get("name"), fields.get("size")
+    def _attachment(
+        self, name: str, index: int, item: object, parts: Mapping[str, str]
+    ) -> Attachment | None:
+        fields = item if isinstance(item, dict) else {"url": item} if isinstance(item, str) else {}
+        if isinstance(item, str):
+            parts = {}
+        at = {part: parts.get(part, part) for part in ATTACHMENT_PARTS}
+        url, title, size = (fields.get(at[part]) for part in ATTACHMENT_PARTS)
         url = prose.plain(url) if isinstance(url, str) else ""
         scheme, size_bytes = _SCHEME.match(url), _integer(size)
+        where = {part: f"/{index}{pointer(at[part])}" for part in ATTACHMENT_PARTS}
         if not url or len(url) > _EXTRA_CHARS:
-            self.problem(name, f"附件缺少 url，或超过 {_EXTRA_CHARS} 字", f"/{index}/url")
+            self.problem(name, f"附件缺少 {at['url']}，或超过 {_EXTRA_CHARS} 字", where["url"])
         elif scheme and scheme[1].lower() not in {"http", "https"}:
-            self.problem(name, "附件地址只能是 http 或 https 链接", f"/{index}/url")
+            self.problem(name, "附件地址只能是 http 或 https 链接", where["url"])
         elif not isinstance(title, str | None) or len(title or "") > PLACE_CHARS:
-            self.problem(name, f"附件名应为文字，不超过 {PLACE_CHARS} 字", f"/{index}/name")
+            self.problem(name, f"附件名应为文字，不超过 {PLACE_CHARS} 字", where["name"])
         elif size not in (None, "") and (size_bytes is None or not 0 <= size_bytes < 2**63):
-            self.problem(name, "附件大小应为字节数", f"/{index}/size")
+            self.problem(name, "附件大小应为字节数", where["size"])
         else:
             return Attachment(prose.plain(title or ""), url, size_bytes)
         return None
@@ -286,8 +373,10 @@ class Fields:
     def kind(self, name: str, usual: Kind | None = None) -> Kind:
         """Return the kind of demand, or the channel's usual one, or 求助, which blames nobody.
 
-        An unknown word leaves a finding; so does none at all where the channel has no usual kind.
+        The source's `kind` is the usual one of its channel. An unknown word leaves a finding; so
+        does none at all where the channel has no usual kind.
         """
+        usual = self._source.kind or usual
         word = self.text(name, NAME_CHARS)
         known = self._source.kinds.get(word) or KIND_WORDS.get(word)
         if word and known is None:
@@ -312,17 +401,20 @@ class Fields:
         A statistical code of 9 or 12 digits is read by its region part if it is not known itself.
         If code and name are both known, the narrower of the two counts, and two that do not contain
         each other are a fault: neither is a better guess than the other. If one alone is known it
-        counts, with a finding. `Source.region` stands in only where the payload names none.
+        counts, with a finding. `Source.region` stands in only where the payload names none, or, with a
+        finding, for a code that the source's table of regions lacks.
         """
         written_code, written_name = self.code(code), self.text(name, NAME_CHARS)
         if not written_code and not written_name:
             if not self._source.region and not self.is_faulty(code, name):
                 self._missing(asked)
             return self._source.region
-        by_code = _region_of_code(written_code, gazetteer)
+        theirs = self._source.regions
+        by_code = _region_of_code(theirs.get(written_code, written_code), gazetteer)
         if by_code and written_name and gazetteer.name(by_code).endswith(written_name):
             return by_code
-        by_name = gazetteer.find(written_name) if written_name else None
+        said = theirs.get(written_name, written_name)
+        by_name = gazetteer.find(said) if said else None
         if by_code and written_name and by_name is None:
             # Many counties have a 太平镇, many cities a 高新区: the code says whose is meant.
             by_name = gazetteer.find(gazetteer.name(by_code) + written_name)
@@ -333,6 +425,13 @@ class Fields:
                 return by_code
             both = f"{self._label(code)}与{self._label(name)}指的不是同一个地区，请核对"
             self.problem(code, both)
+        elif by_code is None and by_name is None and theirs and self._source.region:
+            self._read -= {code, name}  # kept as written, in extra
+            self.finding(
+                f"{self._label(code)}、{self._label(name)}不在来源的地区对照表中，"
+                "按来源所在地区受理，请核对"
+            )
+            return self._source.region
         elif by_code is None and by_name is None:
             wrong = code if written_code else name
             hint = (
@@ -403,6 +502,31 @@ class Fields:
 def pointer(name: str) -> str:
     """Return the JSON pointer (RFC 6901) of a top-level field; what UTF-8 cannot carry is `�`."""
     return "/" + _SURROGATE.sub("\ufffd", name).replace("~", "~0").replace("/", "~1")
+
+
+def _taken(container: dict[str, Any], steps: Sequence[str]) -> tuple[bool, Any]:
+    """Take what lies at the end of a path out of an object that may be changed, and return whether
+    it was there. What holds it is copied; an object in text, as some forms send it, is read."""
+    head, *further = steps
+    if head not in container:
+        return False, None
+    if not further:
+        return True, container.pop(head)
+    inner = container[head]
+    if isinstance(inner, str):
+        try:
+            inner = read_object(inner)
+        except Undecodable:
+            return False, None
+    if not isinstance(inner, dict):
+        return False, None
+    inner = dict(inner)
+    found, value = _taken(inner, further)
+    if found:
+        container[head] = inner
+        if not inner:
+            del container[head]
+    return found, value
 
 
 def _fault(value: object, depth: int) -> FieldProblem | None:

@@ -72,11 +72,11 @@ class Haochaping:
 
     def complaint(self, payload: Mapping[str, Any], source: Source) -> Complaint:
         """Return the complaint, or raise PayloadRejected with every field that is wrong."""
-        fields = Fields(payload, source, self.FIELDS)
+        fields = Fields(payload, source, self.FIELDS, self.TIMES)
         source_no = fields.code("evaluateId", required=True)
         accepted_at = fields.moment("assessTime", required=True)
         region = fields.region("areaCode", "areaName", self._gazetteer, asked="areaCode")
-        rating = fields.whole("satisfaction", 1, 5, required=True)
+        rating = fields.rating("satisfaction")
         unit_code = fields.code("deptCode")
         unit = fields.text(
             "proDepart", NAME_CHARS, required=not unit_code and not fields.is_faulty("deptCode")
@@ -84,6 +84,7 @@ class Haochaping:
         task = fields.text("taskName", _TASK_CHARS)
         task_code = fields.code("taskCode", NUMBER_CHARS)
         project_no = fields.code("projectNo")
+        clock_from, sender_due_at = fields.clock("clock_from"), fields.clock("sender_due_at")
         platform = fields.code("pf")
         times_rated = fields.whole("assessNumber", 1, 99)
         written = fields.content("writingEvaluation")
@@ -115,8 +116,11 @@ class Haochaping:
             title=title,
             content=written or title,
             accepted_at=accepted_at,
+            clock_from=clock_from,
+            sender_due_at=sender_due_at,
             contact=Contact(name=user if named else "", phone=phone),
             anonymous=not named,
             review=review,
+            coordinator=source.coordinator,
             extra=fields.extra() | {name: text for name, text in kept.items() if text},
         )

@@ -286,7 +286,7 @@ class HistoryFile:
             _note(faults, implausible(complaint, now, source))
         except PayloadRejected as error:
             _note(faults, error.problems)
-        reading = _Reading(Fields(ours, source, FIELDS), complaint, now)
+        reading = _Reading(Fields(ours, source, FIELDS, {}), complaint, now)
         try:
             found = reading.history(closed_only=self._closed_only)
         except PayloadRejected as error:

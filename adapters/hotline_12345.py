@@ -14,6 +14,7 @@ class Hotline12345:
 
     The canonical names are the keys of FIELDS; what a city calls otherwise is renamed by its
     source's field_map. A ticket whose kind is missing or unknown is taken as 求助, with a finding.
+    The clock starts at the receipt, unless the source names another time for it (a 转办).
     """
 
     FIELDS: ClassVar[Mapping[str, str]] = MappingProxyType(
@@ -33,6 +34,7 @@ class Hotline12345:
             "gender": "性别",
             "anonymous": "是否匿名",
             "confidential": "是否保密",
+            "transferTime": "转办时间",
             "replyDeadline": "办结期限",
             "relatedNo": "关联工单编号",
             "attachments": "附件",
@@ -76,7 +78,7 @@ class Hotline12345:
 
     def complaint(self, payload: Mapping[str, Any], source: Source) -> Complaint:
         """Return the complaint, or raise PayloadRejected with every field that is wrong."""
-        fields = Fields(payload, source, self.FIELDS)
+        fields = Fields(payload, source, self.FIELDS, self.TIMES)
         source_no = fields.code("workOrderNo", required=True)
         title, content = fields.title_and_content("title", "content")
         accepted_at = fields.moment("acceptTime", required=True)
@@ -84,7 +86,8 @@ class Hotline12345:
         kind = fields.kind("appealTypeName")
         urgency = fields.urgency("urgency")
         place = fields.text("address", PLACE_CHARS)
-        sender_due_at = fields.moment("replyDeadline")
+        clock_from = fields.clock("clock_from")
+        sender_due_at = fields.clock("sender_due_at")
         contact = Contact(
             name=fields.text("contactName", NAME_CHARS),
             phone=fields.code("contactPhone", PHONE_CHARS),
@@ -108,6 +111,7 @@ class Hotline12345:
             content=content,
             accepted_at=accepted_at,
             place=place,
+            clock_from=clock_from,
             sender_due_at=sender_due_at,
             contact=contact,
             anonymous=anonymous,
@@ -115,5 +119,6 @@ class Hotline12345:
             category=category,
             attachments=attachments,
             related_no=related_no,
+            coordinator=source.coordinator,
             extra=fields.extra(),
         )

@@ -1,78 +1,133 @@
-"""Bytes from outside become JSON objects here, and an object gets its fingerprint."""
+"""Bytes from outside become objects here, and an object gets its fingerprint."""
 
 import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
+from types import MappingProxyType
 from typing import Any, TypeVar
 
-BATCH_ITEMS = 1_000
-ITEM_BYTES = 1024 * 1024  # of a batch; the edge holds a single payload to the same
-PARTS = 10_000  # values in one payload, those inside lists and objects too
-# Commas and opening brackets: no value comes without one, so that they bound a text's values before
-# it is parsed. A text of a citizen has them too, hence so many more than values.
-_MARKS = 100_000
-_BATCH_MARKS = 1_000_000
-_DEPTH = 16
+from adapters.older import form, xml, xml_items
+from adapters.wire_text import (
+    BATCH_ITEMS,
+    BATCH_MARKS,
+    DEPTH,
+    GB18030_BOM,
+    ITEM_BYTES,
+    MARKS,
+    PARTS,
+    TOO_DEEP,
+    TOO_LARGE,
+    TOO_LONG,
+    TOO_MANY,
+    TOO_MANY_IN_ALL,
+    UTF8_BOM,
+    Undecodable,
+    WrongMedia,
+    declared,
+    text_of,
+)
+
+__all__ = [
+    "BATCH_ITEMS",
+    "ITEM_BYTES",
+    "PARTS",
+    "Undecodable",
+    "WrongMedia",
+    "decode",
+    "decode_batch",
+    "fingerprint",
+    "read_object",
+]
+
 _INTEGER_DIGITS = 32
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE | re.ASCII)
-# GB18030 is what GBK and GB2312 grew into, so it reads them all.
-_CODECS = {
-    "utf-8": "utf-8",
-    "utf8": "utf-8",
-    "us-ascii": "utf-8",
-    "gb18030": "gb18030",
-    "gbk": "gb18030",
-    "gb2312": "gb18030",
-}
-_UTF8_BOM = b"\xef\xbb\xbf"
-_GB18030_BOM = "\ufeff".encode("gb18030")
 _JSON_SPACE = " \t\r\n\ufeff"
 _SPACE = re.compile(r"[ \t\r\n]*")
 # Left out of a fingerprint: the moment of the push, not of the matter.
 _OF_THE_PUSH = frozenset({"syncTime"})
-_TOO_DEEP = f"JSON 嵌套超过 {_DEPTH} 层"
-_TOO_MANY = f"一条中的值超过 {PARTS} 个"
-_TOO_LARGE = "一条超过 1 MiB"
-_TOO_MANY_IN_ALL = "一批中的值过多，请分批发送"
 
 _Item = TypeVar("_Item")
 
 
-class Undecodable(Exception):
-    """Bytes that are no JSON object we can read; `detail` is a sentence in Chinese."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
+# What each media type is read as. None at all is JSON, for many a sender sets none.
+_MEDIA: Mapping[str, str] = MappingProxyType(
+    {
+        "": "json",
+        "application/json": "json",
+        "text/json": "json",
+        "application/x-ndjson": "json",
+        "application/ndjson": "json",
+        "application/jsonl": "json",
+        "application/xml": "xml",
+        "text/xml": "xml",
+        "application/x-www-form-urlencoded": "form",
+    }
+)
+_READ = "application/json、application/xml 或 application/x-www-form-urlencoded"
+_READ_IN_BATCHES = "application/json、application/x-ndjson 或 application/xml"
+_FORM_LIKE = re.compile(r"[^\s{}\[\]\"=&<>]{1,100}=")
 
 
 def decode(body: bytes, content_type: str = "") -> dict[str, Any]:
-    """Return the one JSON object in a request's body, or raise Undecodable.
+    """Return the one object in a request's body, or raise Undecodable.
 
-    Text is UTF-8 or GB18030, as `content_type` declares; undeclared, it is UTF-8 if it can be, and
-    GB18030 if it reads as that and is not merely damaged UTF-8. Refused are duplicate names, NaN
-    and infinities, integers of more than 32 digits and nesting of more than 16 levels: another
-    reader of the same bytes could see something else in them. So are more than 10,000 values.
+    It is JSON, a form or XML, as `content_type` says; what it does not say it is not. WrongMedia is
+    raised for any other type. Text is UTF-8 or GB18030, as declared; undeclared, it is UTF-8 if it
+    can be, and GB18030 if it reads as that and is not merely damaged UTF-8. Refused are duplicate
+    names in JSON, NaN and infinities, integers of more than 32 digits and nesting of more than 16
+    levels: another reader of the same bytes could see something else in them. So are more than
+    10,000 values, and an XML document with a DOCTYPE.
     """
-    return _read(_text(body, _declared(content_type)))
+    media, charset = _media(content_type, _READ), declared(content_type)
+    if media == "form":
+        return _sound(form(body, charset))
+    if media == "xml":
+        return _sound(xml(body, charset))
+    return read_object(text_of(body, charset))
 
 
 def decode_batch(body: bytes, content_type: str = "") -> list[dict[str, Any] | Undecodable]:
-    """Return the items of a JSON array or of NDJSON in order, 1,000 at most, each of 1 MiB at most.
+    """Return the items of a JSON array, of NDJSON, or of an XML document's root in order, 1,000 at
+    most, each of 1 MiB at most.
 
     An item that cannot be read is an Undecodable in its place and harms no other; blank lines do
-    not count. Raise Undecodable if the body as a whole cannot be read, is empty or too long.
+    not count. Raise Undecodable if the body as a whole cannot be read, is empty or too long, and
+    WrongMedia for a type that has no items.
     """
-    codec = _declared(content_type)
-    if body.removeprefix(_UTF8_BOM).removeprefix(_GB18030_BOM).lstrip().startswith(b"["):
-        return [_or_fault(_sound, item) for item in _items(_text(body, codec))]
+    media, charset = _media(content_type, _READ_IN_BATCHES), declared(content_type)
+    if media == "form":
+        raise WrongMedia(f"表单只能逐条推送；批量推送请用 {_READ_IN_BATCHES}")
+    if media == "xml":
+        return [_or_fault(_sound, item) for item in _counted(xml_items(body, charset))]
+    start = body.removeprefix(UTF8_BOM).removeprefix(GB18030_BOM).lstrip()[:1]
+    if start == b"[":
+        return [_or_fault(_sound, item) for item in _items(text_of(body, charset))]
+    if start == b"<":
+        raise _unlike(" XML")
     # No byte of a UTF-8 or GB18030 character but the line feed or the comma itself is its byte.
-    if body.count(b",") > _BATCH_MARKS:
-        raise Undecodable(_TOO_MANY_IN_ALL)
+    if body.count(b",") > BATCH_MARKS:
+        raise Undecodable(TOO_MANY_IN_ALL)
     lines = _counted([line for line in body.split(b"\n") if line.strip()])
-    return [_or_fault(lambda line: _read(_text(_small(line), codec)), line) for line in lines]
+    return [
+        _or_fault(lambda line: read_object(text_of(_small(line), charset)), line) for line in lines
+    ]
+
+
+def _media(content_type: str, known: str) -> str:
+    name = content_type.partition(";")[0].strip().lower()
+    if name.endswith(("+json", "+xml")):
+        return name.rpartition("+")[2]
+    if name not in _MEDIA:
+        raise WrongMedia(f"不支持所声明的 Content-Type，请用 {known}")
+    return _MEDIA[name]
+
+
+def _unlike(what: str) -> Undecodable:
+    return Undecodable(
+        f"应为 JSON，内容却像{what}：请让 Content-Type 与内容一致"
+        "（XML 为 application/xml，表单为 application/x-www-form-urlencoded）"
+    )
 
 
 def fingerprint(payload: Mapping[str, Any]) -> str:
@@ -97,49 +152,17 @@ def _trimmed(value: Any) -> Any:
     return value
 
 
-def _declared(content_type: str) -> str | None:
-    """Return the codec a content type declares, or None if it declares none."""
-    found = _CHARSET.search(content_type)
-    if found is None:
-        return None
-    codec = _CODECS.get(found[1].lower())
-    if codec is None:
-        raise Undecodable("不支持所声明的字符集，请用 UTF-8 或 GB18030")
-    return codec
-
-
-def _text(body: bytes, codec: str | None) -> str:
-    try:
-        return body.decode(codec or "utf-8")
-    except UnicodeDecodeError:
-        if codec is not None:
-            raise Undecodable(f"内容不是所声明的字符集 {codec.upper()}") from None
-    if is_damaged_utf8(body):
-        raise Undecodable("内容是 UTF-8，但有残缺的字符，请检查是否按字节截断了文字")
-    try:
-        return body.decode("gb18030")
-    except UnicodeDecodeError:
-        raise Undecodable("内容既不是 UTF-8 也不是 GB18030") from None
-
-
-def is_damaged_utf8(body: bytes) -> bool:
-    """Whether bytes that are not UTF-8 were meant as such.
-
-    A character cut in two leaves UTF-8 that GB18030 reads as other characters. In real GB18030
-    hardly a byte pair is valid UTF-8, in damaged UTF-8 nearly every sequence is.
-    """
-    mended = body.decode("utf-8", "replace")
-    broken = mended.count("\ufffd")
-    return sum(not char.isascii() for char in mended) > 2 * broken
-
-
-def _read(text: str) -> dict[str, Any]:
-    """Return the one object that a text is."""
+def read_object(text: str) -> dict[str, Any]:
+    """Return the one JSON object that a text is, or raise Undecodable as `decode` does."""
     text = text.strip(_JSON_SPACE)
     if not text:
         raise Undecodable("内容为空")
-    if _marks(text) > _MARKS:
-        raise Undecodable(_TOO_MANY)
+    if text.startswith("<"):
+        raise _unlike(" XML")
+    if _FORM_LIKE.match(text):
+        raise _unlike("表单")
+    if _marks(text) > MARKS:
+        raise Undecodable(TOO_MANY)
     value, end = _value(text, 0)
     if end < len(text):
         raise _wrong(end)
@@ -149,8 +172,8 @@ def _read(text: str) -> dict[str, Any]:
 def _items(text: str) -> list[Any]:
     """Return the values of an array; the first one too many ends the reading."""
     text = text.strip(_JSON_SPACE)
-    if _marks(text) > _BATCH_MARKS:
-        raise Undecodable(_TOO_MANY_IN_ALL)
+    if _marks(text) > BATCH_MARKS:
+        raise Undecodable(TOO_MANY_IN_ALL)
     items: list[Any] = []
     at = _skipped(text, 1)
     more = not text.startswith("]", at)
@@ -159,7 +182,7 @@ def _items(text: str) -> list[Any]:
         value, end = _value(text, at)
         # Four bytes at most a character.
         long = end - at > ITEM_BYTES // 4 and len(text[at:end].encode()) > ITEM_BYTES
-        items.append(Undecodable(_TOO_LARGE) if long else value)
+        items.append(Undecodable(TOO_LARGE) if long else value)
         _counted(items)
         at = _skipped(text, end)
         more = text.startswith(",", at)
@@ -177,7 +200,7 @@ def _marks(text: str) -> int:
 
 def _small(line: bytes) -> bytes:
     if len(line) > ITEM_BYTES:
-        raise Undecodable(_TOO_LARGE)
+        raise Undecodable(TOO_LARGE)
     return line
 
 
@@ -199,7 +222,7 @@ def _value(text: str, at: int) -> tuple[Any, int]:
     except json.JSONDecodeError as error:
         raise _wrong(error.pos) from None
     except RecursionError:
-        raise Undecodable(_TOO_DEEP) from None
+        raise Undecodable(TOO_DEEP) from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Undecodable:
@@ -229,10 +252,10 @@ def _sound(value: Any) -> dict[str, Any]:
     """Return the object itself, or raise what `_value` left in it."""
     level = [value]
     seen = 0
-    for _ in range(_DEPTH + 1):
+    for _ in range(DEPTH + 1):
         seen += len(level)
         if seen > PARTS:
-            raise Undecodable(_TOO_MANY)
+            raise Undecodable(TOO_MANY)
         for item in level:
             if isinstance(item, Undecodable):
                 raise item
@@ -240,7 +263,7 @@ def _sound(value: Any) -> dict[str, Any]:
         if not level:
             break
     else:
-        raise Undecodable(_TOO_DEEP)
+        raise Undecodable(TOO_DEEP)
     if not isinstance(value, dict):
         raise Undecodable("应为 JSON 对象")
     return value
@@ -256,7 +279,7 @@ def _counted(items: list[_Item]) -> list[_Item]:
     if not items:
         raise Undecodable("内容为空")
     if len(items) > BATCH_ITEMS:
-        raise Undecodable(f"一批最多 {BATCH_ITEMS} 条")
+        raise Undecodable(TOO_LONG)
     return items
 
 

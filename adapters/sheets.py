@@ -24,7 +24,8 @@ from python_calamine import (
     load_workbook,
 )
 
-from adapters.payload import ITEM_BYTES, Undecodable, decode, is_damaged_utf8
+from adapters.payload import ITEM_BYTES, Undecodable, decode
+from adapters.wire_text import is_damaged_utf8
 
 _CHUNK_BYTES = 1024 * 1024
 _LINE_CHARS = 1024 * 1024

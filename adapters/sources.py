@@ -1,7 +1,8 @@
 """The systems that send complaints, from sources.yaml. Adding a city is a row there, not code."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -9,12 +10,14 @@ from typing import TypeVar
 
 import yaml
 
+from adapters.fields import ATTACHMENT_PARTS, ATTACHMENTS, ITEM
 from adapters.haochaping import Haochaping
 from adapters.hotline_12345 import Hotline12345
 from adapters.wenzheng_jiangxi import WenzhengJiangxi
 from service.domain.complaint import Kind, Urgency
 from service.domain.delivery import RECEIVER_KEYS, BadReceiver, receiver
-from service.domain.ports import Receiver, Source
+from service.domain.flow import Rate
+from service.domain.ports import Auth, Clocks, Receiver, Source
 from service.domain.ticket import of_source
 
 ADAPTERS: Mapping[str, type[Hotline12345 | WenzhengJiangxi | Haochaping]] = MappingProxyType(
@@ -27,12 +30,28 @@ ADAPTERS: Mapping[str, type[Hotline12345 | WenzhengJiangxi | Haochaping]] = Mapp
 SHIPPED = Path(__file__).with_name("sources.yaml")
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_REGION = re.compile(r"[0-9]{6}")
+_NAME_CHARS = 64
+# A functional zone's code has a K in it, a town's has nine digits.
+_REGION = re.compile(r"[0-9K]{6}(?:[0-9K]{3})?")
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,99}")
+_NUMBER = re.compile(r"[0-9]{1,7}")
 _REQUIRED = ("adapter", "channel", "label")
-_TEXTS = (*_REQUIRED, "region")
-_KEYS = (*_TEXTS, "field_map", "kinds", "urgencies", "callback")
+_TEXTS = (*_REQUIRED, "region", "kind", "coordinator", "auth")
+_WORDS = ("kinds", "urgencies", "regions", "ratings")
+_KEYS = (*_TEXTS, "field_map", *_WORDS, "clocks", "rate_limit", "secrets", "callback")
+_SECRETS = 2
+# What a key says something about: the field that its adapter must read.
+_ABOUT = MappingProxyType(
+    {
+        "kind": "appealTypeName",
+        "kinds": "appealTypeName",
+        "urgencies": "urgency",
+        "ratings": "satisfaction",
+    }
+)
 
 _Word = TypeVar("_Word", bound=StrEnum)
+_Meaning = TypeVar("_Meaning")
 
 
 class SourceFileError(Exception):
@@ -45,21 +64,50 @@ class SourceFileError(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """What a file defines: the sources that can be read, what is wrong with the others, and the line
+    of each source and of each of its keys (`name`, `name/region`)."""
+
+    path: Path
+    sources: Mapping[str, Source]
+    faults: Sequence[SourceFileError]
+    lines: Mapping[str, int]
+
+
 def load_sources(path: Path | None = None) -> dict[str, Source]:
     """Return the sources of a file by name, or those shipped if there is none.
 
     A file replaces the shipped one as a whole. Raise SourceFileError at the first thing that is
     wrong: an unknown or repeated key, an unknown adapter, a field or word that means nothing.
     """
+    found = read_sources(path)
+    if found.faults:
+        raise found.faults[0]
+    return dict(found.sources)
+
+
+def read_sources(path: Path | None = None) -> SourceFile:
+    """Return what a file defines with the first fault of each source; raise SourceFileError where
+    the file as a whole cannot be read."""
     file = _File(path or SHIPPED)
-    return {
-        name.value: _source(file, name, node) for name, node in file.entries(file.root()).values()
-    }
+    sources: dict[str, Source] = {}
+    faults: list[SourceFileError] = []
+    lines: dict[str, int] = {}
+    for name, node in file.entries(file.root()).values():
+        lines[name.value] = name.start_mark.line + 1
+        try:
+            for key, (key_node, _) in file.entries(node).items():
+                lines[f"{name.value}/{key}"] = key_node.start_mark.line + 1
+            sources[name.value] = _source(file, name, node)
+        except SourceFileError as fault:
+            faults.append(fault)
+    return SourceFile(path or SHIPPED, sources, faults, lines)
 
 
 def _source(file: "_File", name: yaml.Node, node: yaml.Node) -> Source:
-    if not _NAME.fullmatch(name.value):
-        raise file.error(name, "来源名只能用小写字母、数字和连字符")
+    if not _NAME.fullmatch(name.value) or len(name.value) > _NAME_CHARS:
+        raise file.error(name, f"来源名只能用小写字母、数字和连字符，不超过 {_NAME_CHARS} 个")
     entries = file.entries(node)
     for key, (key_node, _) in entries.items():
         if key not in _KEYS:
@@ -71,17 +119,33 @@ def _source(file: "_File", name: yaml.Node, node: yaml.Node) -> Source:
     if texts["adapter"] not in ADAPTERS:
         known = " ".join(ADAPTERS)
         raise file.error(entries["adapter"][1], f"没有这个适配器，可用的是 {known}")
-    if not _REGION.fullmatch(texts.get("region", "000000")):
-        raise file.error(entries["region"][1], "region 应为六位行政区划代码")
+    fields = ADAPTERS[texts["adapter"]].FIELDS
+    for key, about in _ABOUT.items():
+        if key in entries and about not in fields:
+            raise file.error(entries[key][0], f"适配器 {texts['adapter']} 不读 {key}")
+    if len(texts["channel"]) > _NAME_CHARS or not _NAME.fullmatch(texts["channel"]):
+        raise file.error(entries["channel"][1], "channel 只能用小写字母、数字和连字符")
+    if "region" in texts and not _REGION.fullmatch(texts["region"]):
+        raise file.error(entries["region"][1], "region 应为六位行政区划代码，乡镇为九位")
+    field_map = _field_map(file, entries, fields)
+    secrets = _secrets(file, entries)
     return Source(
         name=name.value,
         adapter=texts["adapter"],
         channel=texts["channel"],
         label=texts["label"],
         region=texts.get("region", ""),
-        field_map=_field_map(file, entries, ADAPTERS[texts["adapter"]].FIELDS),
-        kinds=_words(file, entries, "kinds", Kind),
-        urgencies=_words(file, entries, "urgencies", Urgency),
+        field_map=field_map,
+        kinds=_words(file, entries, "kinds", _one_of(Kind)),
+        urgencies=_words(file, entries, "urgencies", _one_of(Urgency)),
+        regions=_words(file, entries, "regions", _region),
+        ratings=_words(file, entries, "ratings", _rating),
+        kind=_value(file, entries, "kind", _one_of(Kind)),
+        clocks=_clocks(file, entries),
+        coordinator=texts.get("coordinator", ""),
+        rate=_rate(file, entries),
+        auth=_auth(file, name, entries, secrets),
+        secrets=secrets,
         callback=_callback(file, name.value, entries["callback"][1])
         if "callback" in entries
         else None,
@@ -106,27 +170,132 @@ def _callback(file: "_File", source: str, node: yaml.Node) -> Receiver:
 def _field_map(
     file: "_File", entries: "_Entries", canonical: Mapping[str, str]
 ) -> Mapping[str, str]:
+    parts = {f"{ATTACHMENTS}{ITEM}{part}" for part in ATTACHMENT_PARTS}
+    known = [*canonical, *sorted(parts)] if ATTACHMENTS in canonical else [*canonical]
     found: dict[str, str] = {}
-    for written, (_, node) in file.inner(entries, "field_map").items():
+    for written, (key_node, node) in file.inner(entries, "field_map").items():
         canon = file.text(node)
-        if canon not in canonical:
-            raise file.error(node, f"通道没有字段 {canon}，可用的是 {' '.join(canonical)}")
+        if canon not in known:
+            raise file.error(node, f"通道没有字段 {canon}，可用的是 {' '.join(known)}")
         if canon in found.values():
             raise file.error(node, f"两个字段都对应 {canon}")
+        if (ITEM in written) != (canon in parts):
+            raise file.error(key_node, f"附件各项的写法是 fjlb{ITEM}dz: {ATTACHMENTS}{ITEM}url")
+        if ITEM not in written and not all(written.split(".")):
+            raise file.error(key_node, f"路径 {written} 中有空的一级")
         found[written] = canon
+    held = {canon: written for written, canon in found.items()}.get(ATTACHMENTS, ATTACHMENTS)
+    for written, canon in found.items():
+        if canon in parts and written.partition(ITEM)[0] != held:
+            raise file.error(
+                entries["field_map"][0], f"{written} 不在附件列表 {held} 中，应为 {held}{ITEM}…"
+            )
     return MappingProxyType(found)
+
+
+def _clocks(file: "_File", entries: "_Entries") -> Clocks:
+    inner = file.inner(entries, "clocks")
+    for key, (key_node, _) in inner.items():
+        if key not in {"limit", "starts"}:
+            raise file.error(key_node, f"不认识的键 clocks.{key}，可用的是 limit starts")
+    named = {key: file.text(node) for key, (_, node) in inner.items()}
+    for key, (key_node, _) in inner.items():
+        if not named[key] or ITEM in named[key] or not all(named[key].split(".")):
+            raise file.error(key_node, f"clocks.{key} 应为字段名")
+    if named.get("limit") == Clocks.RECEIPT:
+        raise file.error(inner["limit"][1], "receipt 是受理，只能写在 starts")
+    return Clocks(named.get("limit", ""), named.get("starts", ""))
+
+
+def _rate(file: "_File", entries: "_Entries") -> Rate | None:
+    if "rate_limit" not in entries:
+        return None
+    inner = file.inner(entries, "rate_limit")
+    for key, (key_node, _) in inner.items():
+        if key not in {"per_minute", "burst"}:
+            raise file.error(key_node, f"不认识的键 rate_limit.{key}，可用的是 per_minute burst")
+    if "per_minute" not in inner:
+        raise file.error(entries["rate_limit"][0], "缺少 rate_limit.per_minute")
+    numbers = {}
+    for key, (_, node) in inner.items():
+        text = file.text(node)
+        if not _NUMBER.fullmatch(text) or not int(text):
+            raise file.error(node, f"rate_limit.{key} 应为大于 0 的整数")
+        numbers[key] = int(text)
+    return Rate(numbers["per_minute"], numbers.get("burst", numbers["per_minute"]))
+
+
+def _secrets(file: "_File", entries: "_Entries") -> tuple[str, ...]:
+    if "secrets" not in entries:
+        return ()
+    node = entries["secrets"][1]
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    names = [file.text(each) for each in nodes]
+    if not 1 <= len(names) <= _SECRETS or len({*names}) < len(names):
+        raise file.error(node, f"secrets 应为一个或 {_SECRETS} 个不同的环境变量名")
+    for each, name in zip(nodes, names, strict=True):
+        if not _VARIABLE.fullmatch(name):
+            # Not repeated: it may be the secret itself that somebody wrote here.
+            raise file.error(
+                each, "secrets 写环境变量的名字（大写字母、数字、下划线），密钥本身不能写在文件里"
+            )
+    return tuple(names)
+
+
+def _auth(file: "_File", name: yaml.Node, entries: "_Entries", secrets: Sequence[str]) -> Auth:
+    auth = _value(file, entries, "auth", _one_of(Auth))
+    if auth in {Auth.SIGNATURE, Auth.EITHER} and not secrets:
+        raise file.error(entries["auth"][1], f"auth: {auth} 需要 secrets 给出密钥的环境变量名")
+    if auth is Auth.TOKEN and secrets:
+        raise file.error(entries["auth"][1], "auth: token 用不到 secrets，请去掉其一")
+    return auth or (Auth.EITHER if secrets else Auth.TOKEN)
+
+
+# What a word may mean: its text as a value, or a reason why it is none.
+_Read = Callable[[str], _Meaning]
+
+
+def _one_of(meanings: type[_Word]) -> _Read[_Word]:
+    def read(text: str) -> _Word:
+        if text not in set(meanings):
+            raise ValueError(f"只能是 {' '.join(meanings)}")
+        return meanings(text)
+
+    return read
+
+
+def _region(text: str) -> str:
+    if not _REGION.fullmatch(text):
+        raise ValueError("应为行政区划代码")
+    return text
+
+
+def _rating(text: str) -> int:
+    if text not in {"1", "2", "3", "4", "5"}:
+        raise ValueError("应为 1（非常不满意）至 5（非常满意）")
+    return int(text)
+
+
+def _value(file: "_File", entries: "_Entries", key: str, read: _Read[_Meaning]) -> _Meaning | None:
+    return _meaning(file, key, entries[key][1], read) if key in entries else None
 
 
 def _words(
-    file: "_File", entries: "_Entries", key: str, meanings: type[_Word]
-) -> Mapping[str, _Word]:
-    found: dict[str, _Word] = {}
-    for word, (_, node) in file.inner(entries, key).items():
-        meaning = file.text(node)
-        if meaning not in set(meanings):
-            raise file.error(node, f"{key} 的值只能是 {' '.join(meanings)}")
-        found[word] = meanings(meaning)
-    return MappingProxyType(found)
+    file: "_File", entries: "_Entries", key: str, read: _Read[_Meaning]
+) -> Mapping[str, _Meaning]:
+    return MappingProxyType(
+        {
+            word: _meaning(file, key, node, read)
+            for word, (_, node) in file.inner(entries, key).items()
+        }
+    )
+
+
+def _meaning(file: "_File", key: str, node: yaml.Node, read: _Read[_Meaning]) -> _Meaning:
+    try:
+        return read(file.text(node))
+    except ValueError as error:
+        raise file.error(node, f"{key} 的值{error}") from None
 
 
 _Entries = dict[str, tuple[yaml.Node, yaml.Node]]

@@ -68,18 +68,18 @@ class WenzhengJiangxi:
 
     def complaint(self, payload: Mapping[str, Any], source: Source) -> Complaint:
         """Return the complaint, or raise PayloadRejected with every field that is wrong."""
-        fields = Fields(payload, source, self.FIELDS)
+        fields = Fields(payload, source, self.FIELDS, self.TIMES)
         source_no = fields.code("receiptno", required=True)
         title, content = fields.title_and_content("title", "content")
         accepted_at = fields.moment("posttime", required=True)
         region = fields.region("areaCode", "areaName", self._gazetteer, asked="areaName")
         stage = fields.text("stage", NAME_CHARS)
-        supervised_at = fields.moment("superviseTime", required=stage == "supervised")
+        supervised_at = fields.clock("clock_from", required=stage == "supervised")
         if stage not in {"", "posted", "supervised"}:
             fields.finding("办理阶段的写法不在对照表中，计时只看督办时间，请核对")
         kind = fields.kind("appealTypeName", usual=Kind.COMPLAINT)
         urgency = fields.urgency("urgency")
-        sender_due_at = fields.moment("processtime")
+        sender_due_at = fields.clock("sender_due_at")
         nickname = fields.text("nickname", NAME_CHARS)
         phone = fields.code("contactPhone", PHONE_CHARS)
         fields.settle()
@@ -98,5 +98,6 @@ class WenzhengJiangxi:
             sender_due_at=sender_due_at,
             contact=Contact(name=nickname, phone=phone),
             anonymous=not nickname or "匿名" in nickname,
+            coordinator=source.coordinator,
             extra=fields.extra() | ({"stage": stage} if stage else {}),
         )

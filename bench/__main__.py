@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import enforce, matching, outbox, routing, working_days
+from bench import enforce, holdout, imports, matching, outbox, routing, working_days
 
 WRITTEN = Path(__file__).parent.parent / "artefacts" / "bench.json"
 
@@ -41,7 +41,9 @@ def main() -> int:
     asked = options.parse_args()
     measurements: dict[str, Callable[[], dict[str, Any]]] = {
         "routing": routing.run,
+        "holdout": holdout.run,
         "working_days": working_days.run,
+        "imports": imports.run,
         "matching": matching.run,
         "enforce": lambda: enforce.run(asked.open),
         "outbox": outbox.run,

@@ -300,9 +300,15 @@ class Rulebook:
         """Return the units of this region and those below it, or all."""
         return self.table.units(region)
 
-    def coordinator(self, region: str) -> Unit:
-        """Return the unit that runs the hotline of a region."""
-        return self.table.coordinator(region)
+    def coordinator(self, region: str, named: str = "") -> Unit:
+        """Return the unit that coordinates in a region: the one named by its line or its own code,
+        or the one that runs the hotline. Raises KeyError for a name that means no unit there."""
+        if not named:
+            return self.table.coordinator(region)
+        unit = self.table.unit(named) or self.table.line_unit(region, named)
+        if unit is None:
+            raise KeyError(named)
+        return unit
 
     def named(self, name: str, region: str, on: date) -> Unit | None:
         """Return the unit that answers today for the one that bore a name on a day, or None."""

@@ -20,13 +20,14 @@ from adapters.sources import SourceFileError
 from routing_rules.clocks import ClockFileError, load_timetable, load_year
 from routing_rules.rulebook import load
 from routing_rules.yamlfile import RuleFileError
-from service import cli_import, cli_learn, cli_rules
+from service import cli_import, cli_learn, cli_rules, cli_sources
 from service.demo import prepare
 from service.domain.access import SYSTEM, Actor, Role
 from service.domain.calendar import SHANGHAI, Calendar
 from service.domain.deadline import CountFrom, LimitError, due, parse_limit
 from service.labels import MILESTONES
 from service.main import build, now, wire
+from service.source_check import missing_secrets
 from service.store import BadDatabaseUrl, Store, StoreUnavailable, open_store, tokens
 from service.terminal import AsJson, Refused, fail, print_document, settings
 from service.timekeeping import Moved
@@ -42,6 +43,7 @@ token_app = typer.Typer(no_args_is_help=True, help="Callers' tokens 令牌.")
 calendar_app = typer.Typer(no_args_is_help=True, help="Working days 工作日.")
 app.add_typer(token_app, name="token")
 app.add_typer(cli_rules.app, name="rules")
+app.add_typer(cli_sources.app, name="sources")
 app.add_typer(cli_learn.app, name="learn")
 app.add_typer(calendar_app, name="calendar")
 app.command("import")(cli_import.import_history)
@@ -59,6 +61,9 @@ def serve(
     listening = _listen(host, port)
     address = f"http://{host}:{listening.getsockname()[1]}"
     parts = wire(configured)
+    if missing := missing_secrets(parts.sources, os.environ):
+        # A source that cannot prove who it is would be refused for ever, and nobody told.
+        raise Refused("；".join(missing), 1)
     if demo:
         asyncio.run(prepare(parts, address))
         # The event loop of the preparation is gone, and with it what was bound to it.

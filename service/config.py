@@ -28,6 +28,12 @@ class Settings(BaseSettings):
     tick_seconds: float = Field(
         1.0, gt=0, le=60, description="How often due milestones are looked for."
     )
+    intake_in_flight: int = Field(
+        512,
+        ge=1,
+        le=100_000,
+        description="How many pushes are worked on at once; more are answered with 503.",
+    )
     refresh_seconds: float = Field(
         10.0,
         gt=0,

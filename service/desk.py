@@ -48,9 +48,10 @@ from service.domain.ticket import (
     Word,
 )
 from service.mishaps import findable, outcome
-from service.store import Store, deliveries, tickets
+from service.store import Store, deliveries, messages, tickets
 from service.store.deliveries import Receivers
 from service.store.figures import UnitLoad, unit_loads
+from service.store.messages import Message
 from service.store.tickets import Filter, Known, Stale, Which
 from service.timekeeping import Moved
 
@@ -201,21 +202,29 @@ class Desk:
     # What comes in
 
     async def receive(
-        self, complaint: Complaint, fingerprint: str, at: datetime, by: Actor = SYSTEM
+        self,
+        complaint: Complaint,
+        fingerprint: str,
+        at: datetime,
+        by: Actor = SYSTEM,
+        message: Message | None = None,
     ) -> Receipt:
         """Store a complaint and say what became of it.
 
         The same source number again is the same ticket: the same body is a duplicate and changes
         nothing, another one is a supplement (补充) with an event of its own. Raises Forbidden for a
-        sender whose region the complaint, or the ticket it belongs to, does not lie in.
+        sender whose region the complaint, or the ticket it belongs to, does not lie in, and
+        MessageReused for a signed push whose id came before with another body.
         """
         if not covers(by.region, complaint.region):
             raise Forbidden(by.role, "intake")
         # Routed before the transaction: a pure function has no business under a lock.
         route = self._router.route(complaint)
-        coordinator = self._router.coordinator(complaint.region).code
+        coordinator = self._router.coordinator(complaint.region, complaint.coordinator).code
 
         def work(connection: sa.Connection) -> Receipt:
+            if message:
+                messages.keep(connection, message, at)
             known = tickets.find(connection, complaint.source, complaint.source_no)
             if known is not None:
                 if not _sees(by, known):
@@ -235,6 +244,8 @@ class Desk:
                 "reason": route.reason,
                 "hotline": route.hotline,
             }
+            if complaint.findings:
+                content["findings"] = list(complaint.findings)
             tickets.append(connection, ticket, _event("received", ticket, SYSTEM, at, content))
             if ticket.state is State.DISPATCHED:
                 auto = {"unit": ticket.lead and ticket.lead.unit, "auto": True}
@@ -725,7 +736,7 @@ class Desk:
             self._deliver(connection, after, at, *words)
 
     def _coordinator(self, ticket: Ticket) -> str:
-        return self._router.coordinator(ticket.region).code
+        return self._router.coordinator(ticket.region, ticket.complaint.coordinator).code
 
     async def read_contact(self, no: str, by: Actor, at: datetime, *, reason: str) -> Contact:
         """Return a citizen's name and number, and write down who read them and why.

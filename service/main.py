@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from fastapi import FastAPI
 
 from adapters.outbound import Outbound
-from adapters.sources import ADAPTERS, load_sources
+from adapters.sources import ADAPTERS, read_sources
 from routing_rules.clocks import load_timetable
 from routing_rules.likeness import load_likeness
 from routing_rules.receivers import load_receivers
@@ -25,8 +25,9 @@ from service.matching import Matching
 from service.metrics import Metrics
 from service.outbox import Outbox
 from service.refresh import Freshness
+from service.source_check import require, signing_keys
 from service.store import open_store
-from service.wiring import Callers, KeptFigures, Wiring
+from service.wiring import Callers, Inflow, KeptFigures, Wiring
 
 VERSION = "0.1.0"
 _THREADS = 64
@@ -41,20 +42,22 @@ def wire(
     settings: Settings,
     clock: Callable[[], datetime] = now,
     rules: tuple[Rulebook, Timetable] | None = None,
+    environ: Mapping[str, str] = os.environ,
 ) -> Wiring:
     """Return the parts of a service, rules loaded and nothing connected yet; `rules` are those that
-    were loaded before, for whoever wires more than once.
+    were loaded before, for whoever wires more than once, `environ` holds the secrets.
 
     Raises what the loaders raise, and SecretMissing: a rule that does not load stops the start.
     """
     rulebook, times = rules or (load(settings.rules), load_timetable(settings.rules))
-    likeness, sources = load_likeness(settings.rules), load_sources(settings.sources)
+    likeness = load_likeness(settings.rules)
+    sources = require(read_sources(settings.sources), rulebook, rulebook.gazetteer)
     callbacks = (source.callback for source in sources.values() if source.callback)
     receivers = {
         **{each.destination: each for each in callbacks},
         **load_receivers(rulebook, settings.rules),
     }
-    post = Outbound(receivers, os.environ)
+    post = Outbound(receivers, environ)
     store = open_store(settings.database_url)
     outbox = Outbox(store, receivers, post, clock)
     desk = Desk(store, rulebook, times, receivers, outbox.wake)
@@ -64,11 +67,13 @@ def wire(
         store=store,
         gazetteer=rulebook.gazetteer,
         sources=sources,
+        keys={name: signing_keys(source, environ) for name, source in sources.items()},
         adapters={name: adapter(rulebook.gazetteer) for name, adapter in ADAPTERS.items()},
         matching=Matching(store, likeness, sources),
         metrics=Metrics(),
         callers=Callers(store),
         figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
+        inflow=Inflow(settings.intake_in_flight),
         refresh=Freshness(store, desk, rulebook, settings.rules).look,
         now=clock,
     )

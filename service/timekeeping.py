@@ -33,6 +33,8 @@ from service.store.deliveries import Receivers, deliver_all
 from service.store.tickets import EVERY, Which
 
 Told = tuple[int, str, str, Event]
+# Of the ticket its id, number, region, and whom its channel names to coordinate; and what came.
+_Step = tuple[int, str, str, str, Came]
 
 
 # Waking is an act's worth of work, so that few fit into a transaction.
@@ -62,11 +64,11 @@ def enforce(
     """Take the steps of a batch of due milestones; return how many milestones there were."""
     due = tickets.claim_due(connection, at, batch, which)
     changed: list[Milestone] = []
-    told: list[tuple[int, str, str, Came]] = []
-    for no, region, ticket_id, milestone in due:
+    told: list[_Step] = []
+    for no, region, named, ticket_id, milestone in due:
         came = advance(milestone, at)
         changed.extend(each.milestone for each in came[-1:])
-        told.extend((ticket_id, no, region, each) for each in came)
+        told.extend((ticket_id, no, region, named, each) for each in came)
     tickets.save_steps(connection, changed)
     _tell(connection, told, at, router, receivers)
     return len(due)
@@ -84,7 +86,8 @@ def caught_up(
     found = acts.catch_up(ticket, at, times)
     if found.woken:
         tickets.append(connection, found.woken, _resumed(found.woken))
-    told = [(ticket.id, ticket.no, ticket.region, each) for each in found.came]
+    named = ticket.complaint.coordinator
+    told = [(ticket.id, ticket.no, ticket.region, named, each) for each in found.came]
     _tell(connection, told, at, router, receivers)
     return found.ticket
 
@@ -100,22 +103,22 @@ def _resumed(woken: Ticket) -> Event:
 
 def _tell(
     connection: sa.Connection,
-    came: Iterable[tuple[int, str, str, Came]],
+    came: Iterable[_Step],
     at: datetime,
     router: Router,
     receivers: Receivers,
 ) -> None:
     """Write an event for each step, in the order in which they were due, and what is to leave:
     word to the unit, and to who supervises it."""
-    in_order = sorted(came, key=lambda each: each[3].step.at)
+    in_order = sorted(came, key=lambda each: each[-1].step.at)
     events: list[Told] = []
     leaving: list[tuple[int, str, str, Delivery]] = []
-    coordinators: dict[str, str] = {}
+    coordinators: dict[tuple[str, str], str] = {}
     noticed = at.astimezone(SHANGHAI).isoformat()
-    for ticket_id, no, region, each in in_order:
+    for ticket_id, no, region, named, each in in_order:
         m, step = each.milestone, each.step
-        if region not in coordinators:
-            coordinators[region] = router.coordinator(region).code
+        if (region, named) not in coordinators:
+            coordinators[region, named] = router.coordinator(region, named).code
         content = {
             "milestone": m.kind,
             "clock": m.clock,
@@ -132,7 +135,7 @@ def _tell(
         del payload["noticed_at"]
         for recipient, unit in (
             (Recipient.UNIT, m.unit),
-            (Recipient.SUPERVISOR, coordinators[region]),
+            (Recipient.SUPERVISOR, coordinators[region, named]),
         ):
             leaving.append((ticket_id, no, region, Delivery(Word.STAGE, recipient, unit, payload)))
     tickets.append_all(connection, events)

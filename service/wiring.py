@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -11,6 +12,7 @@ from fastapi import Depends, Request
 
 from service.desk import Desk
 from service.domain.access import Actor
+from service.domain.flow import Bucket, Rate, take
 from service.domain.limits import Timetable
 from service.domain.ports import Adapter, Gazetteer, Router, Source
 from service.matching import Matching
@@ -59,6 +61,48 @@ class Callers:
             self._known.pop((token, use), None)
 
 
+class TooFast(Exception):
+    """A source sends more than its rate allows; `wait_s` says when it may send again."""
+
+    def __init__(self, rate: Rate, wait_s: int) -> None:
+        super().__init__()
+        self.rate = rate
+        self.wait_s = wait_s
+
+
+class Overloaded(Exception):
+    """As many pushes are being worked on as this replica takes on at once."""
+
+
+class Inflow:
+    """How much comes in, on this replica: a bucket for each source, and a bound for all."""
+
+    def __init__(self, most_at_once: int) -> None:
+        self._most = most_at_once
+        self._under_way = 0
+        self._buckets: dict[str, Bucket] = {}
+
+    def take(self, source: Source, count: int, at: datetime) -> None:
+        """Let `count` payloads of a source in, or raise TooFast."""
+        if source.rate is None:
+            return
+        bucket, wait_s = take(source.rate, self._buckets.get(source.name), count, at)
+        self._buckets[source.name] = bucket
+        if wait_s:
+            raise TooFast(source.rate, wait_s)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Work on a push, or raise Overloaded."""
+        if self._under_way >= self._most:
+            raise Overloaded
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+
 class KeptFigures:
     """The counts behind /metrics, recounted when they are older than `keep`."""
 
@@ -85,11 +129,13 @@ class Wiring:
     store: Store
     gazetteer: Gazetteer
     sources: Mapping[str, Source]
+    keys: Mapping[str, tuple[bytes, ...]]  # of the signatures, by source
     adapters: Mapping[str, Adapter]
     matching: Matching
     metrics: Metrics
     callers: Callers
     figures: KeptFigures
+    inflow: Inflow
     refresh: Refresh
     now: Callable[[], datetime]
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from adapters.fakes import MemoryGazetteer
-from adapters.sources import ADAPTERS, SHIPPED, SourceFileError, load_sources
+from adapters.sources import ADAPTERS, SHIPPED, SourceFileError, load_sources, read_sources
 from service.domain.complaint import Kind, Urgency
+from service.domain.flow import Rate
+from service.domain.ports import Auth, Clocks
 
 CITY = """\
 # 别的城市
@@ -35,15 +37,120 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def test_the_shipped_file_defines_the_three_channels_of_jiangxi() -> None:
     sources = load_sources()
-    assert list(sources) == ["hotline-12345", "wenzheng-jiangxi", "haochaping"]
-    for name, source in sources.items():
-        assert source.name == source.channel == name
-        assert source.label
+    for name in ("hotline-12345", "wenzheng-jiangxi", "haochaping"):
+        source = sources[name]
         assert source.region == ""
         assert source.field_map == {}
+        assert source.auth is Auth.TOKEN
     assert sources["hotline-12345"].kinds["求决"] is Kind.HELP
     assert sources["hotline-12345"].urgencies["特急"] is Urgency.EMERGENCY
     assert SHIPPED.is_file()
+
+
+def test_the_channels_of_the_documents_are_sources_of_their_own() -> None:
+    sources = load_sources()
+    others = list(sources)[3:]
+    assert others == [
+        "wenzheng-ganzhou",
+        "governor-mailbox",
+        "shishi-yiren",
+        "youqiu-biying",
+        "supervisor-suggestion",
+        "tv-exposure",
+    ]
+    for name, source in sources.items():
+        assert source.name == source.channel == name
+        assert source.label
+    for name in others:
+        assert sources[name].coordinator
+        assert sources[name].clocks != Clocks()
+    assert sources["governor-mailbox"].clocks == Clocks("replyDeadline", "transferTime")
+    assert sources["tv-exposure"].clocks.starts == Clocks.RECEIPT
+    assert sources["supervisor-suggestion"].kind is Kind.SUGGESTION
+
+
+WHOLE = """\
+ganzhou-haochaping:
+  adapter: haochaping
+  channel: haochaping
+  label: 赣州市好差评
+  ratings: {很好: 5, 很差: "1"}
+  regions: {"0797": "360700", 兴国: "360732100"}
+  clocks: {limit: zg.qx, starts: receipt}
+  coordinator: government_services
+  rate_limit: {per_minute: 600}
+  secrets: [GANZHOU_SECRET, GANZHOU_SECRET_OLD]
+"""
+
+
+def test_every_key_of_a_source_is_read(tmp_path: Path) -> None:
+    (source,) = load_sources(written(tmp_path, WHOLE)).values()
+    assert source.ratings == {"很好": 5, "很差": 1}
+    assert source.regions == {"0797": "360700", "兴国": "360732100"}
+    assert source.clocks == Clocks("zg.qx", "receipt")
+    assert source.coordinator == "government_services"
+    assert source.rate == Rate(600, 600)
+    assert (source.auth, source.secrets) == (
+        Auth.EITHER,
+        ("GANZHOU_SECRET", "GANZHOU_SECRET_OLD"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "word"),
+    [
+        ('很差: "1"', "很差: 6", 5, "1（非常不满意）"),
+        ("ratings:", "kinds:", 5, "不读 kinds"),
+        ('"360732100"', "兴国县", 6, "行政区划代码"),
+        ("starts: receipt", "start: receipt", 7, "clocks.start"),
+        ("limit: zg.qx", "limit: receipt", 7, "只能写在 starts"),
+        ("limit: zg.qx", "limit: zg..qx", 7, "字段名"),
+        ("per_minute: 600", "burst: 600", 9, "per_minute"),
+        ("per_minute: 600", "per_minute: 0", 9, "大于 0"),
+        ("per_minute: 600", "per_minute: 600, per_hour: 1", 9, "per_hour"),
+        ("GANZHOU_SECRET_OLD", "GANZHOU_SECRET", 10, "不同的"),
+        ("GANZHOU_SECRET_OLD", "B, C", 10, "一个或 2 个"),
+        ("GANZHOU_SECRET_OLD", "whsec_abc", 10, "不能写在文件里"),
+        ("  secrets", "  auth: token\n  secrets", 10, "用不到 secrets"),
+        ("  secrets: [GANZHOU_SECRET, GANZHOU_SECRET_OLD]", "  auth: either", 10, "需要 secrets"),
+        ("channel: haochaping", "channel: 好差评", 3, "channel"),
+        ("ganzhou-haochaping:", "g" * 65 + ":", 1, "64"),
+    ],
+)
+def test_a_wrong_key_is_told_by_its_line(
+    tmp_path: Path, old: str, new: str, line: int, word: str
+) -> None:
+    assert old in WHOLE
+    with pytest.raises(SourceFileError) as caught:
+        load_sources(written(tmp_path, WHOLE.replace(old, new)))
+    assert (caught.value.line, word in caught.value.reason) == (line, True), caught.value.reason
+    assert "whsec_abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "word"),
+    [
+        ("a[].b: attachments[].url", "不在附件列表 fj 中"),
+        ("fj[].b: content", "附件各项的写法"),
+        ("fjdz: attachments[].url", "附件各项的写法"),
+        ("a..b: content", "空的一级"),
+        ("fj[].b: attachments[].path", "attachments[].url"),
+    ],
+)
+def test_a_wrong_path_is_told(tmp_path: Path, entry: str, word: str) -> None:
+    text = CITY.replace("    no: title\n", f"    fj: attachments\n    {entry}\n").replace(
+        "    sqnr: content\n", ""
+    )
+    with pytest.raises(SourceFileError) as caught:
+        load_sources(written(tmp_path, text))
+    assert word in caught.value.reason
+
+
+def test_one_wrong_source_hides_no_other(tmp_path: Path) -> None:
+    text = CITY + WHOLE.replace("per_minute: 600", "per_minute: x") + "c-city:\n  adapter: no\n"
+    found = read_sources(written(tmp_path, text))
+    assert list(found.sources) == ["pingxiang-hotline"]
+    assert [fault.line for fault in found.faults] == [24, 26]
 
 
 def test_a_city_with_other_names_needs_a_row_and_no_code(tmp_path: Path) -> None:

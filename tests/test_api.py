@@ -226,7 +226,31 @@ def test_a_batch_ends_where_the_store_does(fresh: Served) -> None:
     adapters: Any = fresh.parts.adapters
     failing = _FailsOn("坏", StoreUnavailable("gone"), adapters["hotline_12345"])
     adapters["hotline_12345"] = failing
-    body = [new(), new(title="坏"), new()]
+    body = [new(), new(areaCode="999999", areaName=""), new(title="坏"), new()]
+    answer = fresh.post("/v1/intake/hotline-12345/batch", body, "hotline-12345")
+    assert answer.status_code == 503
+    problem = answer.json()
+    assert problem["type"] == "urn:banjie:problem:store-unavailable"
+    assert answer.headers["retry-after"] == "5"
+    assert [item["status"] for item in problem["items"]] == [201, 422, 503, 503]
+    assert problem["items"][0]["ticket_no"]
+    assert "第 1 至 2 行已处理" in problem["detail"]
+    assert "第 3 至 4 行" in problem["detail"]
+    assert [item["errors"] != [] for item in problem["items"]] == [False, True, True, True]
+    adapters["hotline_12345"] = failing._adapter
+    again = fresh.post("/v1/intake/hotline-12345/batch", body, "hotline-12345").json()["items"]
+    assert [(item["status"], item["duplicate"]) for item in again] == [
+        (200, True),
+        (422, False),
+        (201, False),
+        (201, False),
+    ]
+
+
+def test_a_batch_of_which_nothing_was_stored_says_so(fresh: Served) -> None:
+    adapters: Any = fresh.parts.adapters
+    adapters["hotline_12345"] = _FailsOn("坏", StoreUnavailable("gone"), adapters["hotline_12345"])
+    body = [new(areaCode="999999", areaName=""), new(title="坏"), new()]
     answer = fresh.post("/v1/intake/hotline-12345/batch", body, "hotline-12345")
     refused(answer, 503, "store-unavailable")
 

@@ -23,7 +23,7 @@ from tests.worlds import ADMIN, HOTLINE, ToldRouter, at, complaint
 class Forgetful(ToldRouter):
     """A router that knows one region's coordinator no longer."""
 
-    def coordinator(self, region: str) -> Unit:
+    def coordinator(self, region: str, named: str = "") -> Unit:
         """Return the hotline's office, but not of Pingxiang."""
         return {"360732": HOTLINE}[region]
 

@@ -106,6 +106,6 @@ class ToldRouter:
         """Return the one of the three units that is so called, or None."""
         return next((unit for unit in self.units() if unit.name == name), None)
 
-    def coordinator(self, region: str) -> Unit:
+    def coordinator(self, region: str, named: str = "") -> Unit:
         """Return the hotline's office."""
         return HOTLINE

@@ -8,11 +8,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from service.domain.access import Actor
 from service.wiring import Parts, Unauthenticated
 
-_bearer = HTTPBearer(auto_error=False, description="A token of `banjie token create`")
+bearer = HTTPBearer(auto_error=False, description="A token of `banjie token create`")
 
 
 async def caller(
-    app: Parts, given: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+    app: Parts, given: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 ) -> Actor:
     """Return who is calling, or raise Unauthenticated."""
     if given is None or not given.credentials.isascii():

@@ -17,6 +17,8 @@ _MIB = 1024 * 1024
 # What a refused sender may still send before the line is cut: a client that gets an answer while it
 # is sending often sees a broken pipe in place of the answer.
 _DRAIN = 64 * _MIB
+_TELLING = (b"content-length", b"expect")
+_DIGITS = 19
 
 log = structlog.get_logger()
 
@@ -50,8 +52,16 @@ class Edge:
         most = 16 * _MIB if batch else _MIB
         taken = 0
 
+        headers = {name: value for name, value in scope["headers"] if name in _TELLING}
+        said = headers.get(b"content-length", b"")
+        length = int(said[:_DIGITS]) if said.isdigit() else 0
+        # Who waits to be told to go on has sent nothing yet; who sends without end is not waited for.
+        at_once = b"expect" in headers or length > _DRAIN
+
         async def limited() -> Message:
             nonlocal taken
+            if length > most and at_once:
+                raise TooLarge(most)
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > most:

@@ -1,45 +1,58 @@
 """What comes in: one native payload, or a batch of them."""
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import structlog
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Response
 
 from adapters.payload import Undecodable, decode, decode_batch, fingerprint
 from adapters.plausible import implausible
-from service.api.callers import Caller
 from service.api.edge import places
-from service.api.problems import FAILED, PROBLEMS, UnknownSource, told
-from service.api.schemas import BatchAnswer, BatchLine, IntakeAnswer, LineProblem, TicketOut
+from service.api.problems import FAILED, PROBLEMS, told
+from service.api.problems import response as problem_response
+from service.api.pushes import Push, Pushed
+from service.api.schemas import (
+    BatchAnswer,
+    BatchLine,
+    BatchStopped,
+    IntakeAnswer,
+    LineProblem,
+    TicketOut,
+)
 from service.desk import Receipt
-from service.domain.access import Actor, Forbidden, Role
-from service.domain.ports import PayloadRejected, Source
+from service.domain.access import Forbidden
+from service.domain.ports import PayloadRejected
 from service.store import StoreUnavailable
+from service.store.messages import MessageReused
 from service.wiring import Parts, Wiring
 
 log = structlog.get_logger()
 router = APIRouter(prefix="/v1/intake", tags=["intake"])
 
+_OBJECT = {"schema": {"type": "object"}}
 _NATIVE = {
     "requestBody": {
         "required": True,
         "description": "The source's own format, UTF-8 or GB18030",
-        "content": {"application/json": {"schema": {"type": "object"}}},
+        "content": {
+            "application/json": _OBJECT,
+            "application/xml": _OBJECT,
+            "application/x-www-form-urlencoded": _OBJECT,
+        },
     }
 }
 _NATIVE_BATCH = {
     "requestBody": {
         "required": True,
-        "description": "Up to 1,000 payloads, as an array or one a line",
+        "description": "Up to 1,000 payloads: an array, one a line, or the elements below an XML root",
         "content": {
             "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
             "application/x-ndjson": {"schema": {"type": "string"}},
+            "application/xml": {"schema": {"type": "array", "items": {"type": "object"}}},
         },
     }
 }
-SourceName = Annotated[str, Path(description="A source of sources.yaml", max_length=64)]
 
 
 @router.post(
@@ -49,13 +62,10 @@ SourceName = Annotated[str, Path(description="A source of sources.yaml", max_len
     responses={200: {"model": IntakeAnswer, "description": "A repeat, or a supplement"}},
     summary="Receive one payload",
 )
-async def receive(
-    source: SourceName, request: Request, response: Response, app: Parts, by: Caller
-) -> IntakeAnswer:
+async def receive(push: Pushed, response: Response, app: Parts) -> IntakeAnswer:
     """Receive one payload of a source: a new ticket (201), a repeat or a supplement (200)."""
-    known = _source(app, by, source)
-    payload = decode(await request.body(), request.headers.get("content-type", ""))
-    receipt = await _take(app, by, known, payload, app.now())
+    with app.inflow.place():
+        receipt = await _take(app, push, decode(push.body, push.content_type))
     if receipt.duplicate or receipt.supplemented:
         response.status_code = 200
     response.headers["ETag"] = f'"{receipt.ticket.version}"'
@@ -66,42 +76,77 @@ async def receive(
     )
 
 
-@router.post("/{source}/batch", openapi_extra=_NATIVE_BATCH, summary="Receive up to 1,000 payloads")
-async def receive_batch(
-    source: SourceName, request: Request, app: Parts, by: Caller
-) -> BatchAnswer:
+@router.post(
+    "/{source}/batch",
+    openapi_extra=_NATIVE_BATCH,
+    response_model=BatchAnswer,
+    responses={
+        503: {
+            "model": BatchStopped,
+            "description": "The database went away; `items` tells of each line what became of it",
+        }
+    },
+    summary="Receive up to 1,000 payloads",
+)
+async def receive_batch(push: Pushed, app: Parts) -> BatchAnswer | Response:
     """Receive up to 1,000 payloads; one that is wrong harms no other."""
-    known = _source(app, by, source)
-    payloads = decode_batch(await request.body(), request.headers.get("content-type", ""))
-    items = [await _line(app, by, known, n, payload) for n, payload in enumerate(payloads, 1)]
-    return BatchAnswer(items=items)
+    with app.inflow.place():
+        payloads = decode_batch(push.body, push.content_type)
+        app.inflow.take(push.source, len(payloads) - 1, app.now())
+        items: list[BatchLine] = []
+        for payload in payloads:
+            try:
+                items.append(await _line(app, push, len(items) + 1, payload))
+            except StoreUnavailable:
+                if not any(item.ticket_no for item in items):
+                    raise
+                return _stopped(items, len(payloads))
+        return BatchAnswer(items=items)
 
 
-def _source(app: Wiring, by: Actor, name: str) -> Source:
-    if by.role not in {Role.SOURCE, Role.ADMIN} or (by.source and by.source != name):
-        raise Forbidden(by.role, "intake")
-    try:
-        return app.sources[name]
-    except KeyError:
-        raise UnknownSource(name) from None
+def _stopped(done: list[BatchLine], lines: int) -> Response:
+    """Return the answer to a batch in which the store went away after it had stored something.
+
+    Not a 200: who looks at the status alone must send again, which doubles nothing.
+    """
+    problem = PROBLEMS[StoreUnavailable]
+    first = len(done) + 1
+    rest = [
+        BatchLine(
+            line=number,
+            status=problem.status,
+            title=problem.title,
+            errors=[LineProblem(pointer="", detail=_UNSURE if number == first else _NOT_TRIED)],
+        )
+        for number in range(first, lines + 1)
+    ]
+    detail = (
+        f"第 1 至 {len(done)} 行已处理完毕，结果见 items；第 {first} 至 {lines} 行请稍后重发。"
+        "整批重发也可以，已保存的不会重复受理。"
+    )
+    items = [item.model_dump(mode="json") for item in (*done, *rest)]
+    return problem_response(problem, detail=detail, items=items)
 
 
-async def _take(
-    app: Wiring, by: Actor, source: Source, payload: Mapping[str, Any], at: datetime
-) -> Receipt:
+_UNSURE = "处理此行时数据库不可用，未能确认保存，请重发；如已保存，不会重复受理"
+_NOT_TRIED = "未处理，未保存，请重发"
+
+
+async def _take(app: Wiring, push: Push, payload: Mapping[str, Any]) -> Receipt:
+    at, source = app.now(), push.source
     complaint = app.adapters[source.adapter].complaint(payload, source)
-    if problems := implausible(complaint, at, source):
+    if problems := implausible(complaint, at, source, payload.keys()):
         raise PayloadRejected(problems)
-    return await app.desk.receive(complaint, fingerprint(payload), at, by)
+    return await app.desk.receive(complaint, fingerprint(payload), at, push.by, push.message)
 
 
 async def _line(
-    app: Wiring, by: Actor, source: Source, number: int, payload: Mapping[str, Any] | Undecodable
+    app: Wiring, push: Push, number: int, payload: Mapping[str, Any] | Undecodable
 ) -> BatchLine:
     try:
         if isinstance(payload, Undecodable):
             raise payload
-        receipt = await _take(app, by, source, payload, app.now())
+        receipt = await _take(app, push, payload)
     except (Undecodable, PayloadRejected, Forbidden) as error:
         problem = PROBLEMS[type(error)]
         return BatchLine(
@@ -114,7 +159,7 @@ async def _line(
             ]
             or [LineProblem(pointer="", detail=problem.detail(error))],
         )
-    except StoreUnavailable:
+    except (StoreUnavailable, MessageReused):
         raise  # the lines after this one would fail too
     except Exception as error:  # noqa: BLE001 the lines before are stored, their senders must be told
         # As for a whole request: the message may quote what somebody sent, its type never does.

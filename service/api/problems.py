@@ -1,7 +1,7 @@
 """Every refusal in one table: error → status → problem+json (RFC 9457), titles in Chinese."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -9,7 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from adapters.payload import Undecodable
+from adapters.payload import Undecodable, WrongMedia
+from adapters.signature import NotSigned
 from service.desk import CallBackOwed, KeyReused, UnknownTicket, UnknownUnit
 from service.domain.access import Forbidden
 from service.domain.acts import RuleForbids
@@ -20,8 +21,9 @@ from service.findings import QUOTED_CHARS, field_problem
 from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.store import StoreUnavailable
+from service.store.messages import MessageReused
 from service.store.tickets import Stale
-from service.wiring import Unauthenticated
+from service.wiring import Overloaded, TooFast, Unauthenticated
 
 MEDIA_TYPE = "application/problem+json"
 # More than anybody mends at once; without an end an answer could be larger than what was sent.
@@ -53,7 +55,7 @@ class Problem:
     title: str
     detail: Callable[[Any], str] = lambda _error: ""
     errors: Callable[[Any], Sequence[FieldProblem]] = lambda _error: ()
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Callable[[Any], Mapping[str, str]] = lambda _error: {}
 
 
 def _not_allowed(error: IllegalMove) -> str:
@@ -61,8 +63,19 @@ def _not_allowed(error: IllegalMove) -> str:
     return f"工单状态为“{STATES[error.state]}”，不能{ACTS[error.act]}；此时可以：{allowed}。"
 
 
+RETRY_S = "5"
+
 PROBLEMS: dict[type[Exception], Problem] = {
     Undecodable: Problem(400, "undecodable", "报文无法解码", str),
+    WrongMedia: Problem(
+        415,
+        "media-type",
+        "不支持的报文类型",
+        str,
+        headers=lambda _: {
+            "Accept": "application/json, application/xml, application/x-www-form-urlencoded"
+        },
+    ),
     PayloadRejected: Problem(
         422,
         "payload",
@@ -75,7 +88,14 @@ PROBLEMS: dict[type[Exception], Problem] = {
         "unauthenticated",
         "未通过身份验证",
         lambda _: "请在 Authorization 头中以“Bearer 令牌”的形式提供有效令牌。",
-        headers={"WWW-Authenticate": "Bearer"},
+        headers=lambda _: {"WWW-Authenticate": "Bearer"},
+    ),
+    NotSigned: Problem(
+        401,
+        "signature",
+        "签名未通过验证",
+        lambda e: f"{e.detail}。",
+        headers=lambda _: {"WWW-Authenticate": "Bearer"},
     ),
     Forbidden: Problem(
         403,
@@ -117,6 +137,29 @@ PROBLEMS: dict[type[Exception], Problem] = {
         "Idempotency-Key 已用于其他请求",
         lambda _: "同一个键只能用于重试同一个请求。",
     ),
+    MessageReused: Problem(
+        409,
+        "webhook-reused",
+        "webhook-id 已用于其他报文",
+        lambda _: "同一个 webhook-id 只能用于重发同一份报文，内容不同的推送请用新的 webhook-id。",
+    ),
+    TooFast: Problem(
+        429,
+        "rate-limited",
+        "推送过快",
+        lambda e: (
+            f"本来源每分钟 {e.rate.per_minute} 件、一次最多 {e.rate.burst} 件；"
+            f"未保存任何内容，请在 {e.wait_s} 秒后重试。"
+        ),
+        headers=lambda e: {"Retry-After": str(e.wait_s)},
+    ),
+    Overloaded: Problem(
+        503,
+        "overloaded",
+        "服务繁忙",
+        lambda _: "正在处理的推送过多，未保存任何内容，请稍后重试。",
+        headers=lambda _: {"Retry-After": "1"},
+    ),
     BadCursor: Problem(
         400, "bad-cursor", "游标无效", lambda _: "请使用上一页返回的 next，不要自行构造。"
     ),
@@ -150,7 +193,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
         "store-unavailable",
         "数据库暂时不可用",
         lambda _: "未保存任何内容，请稍后重试。",
-        headers={"Retry-After": "5"},
+        headers=lambda _: {"Retry-After": RETRY_S},
     ),
 }
 
@@ -175,8 +218,10 @@ def told(faults: Sequence[FieldProblem]) -> list[FieldProblem]:
     ]
 
 
-def response(problem: Problem, error: Exception | None = None, *, detail: str = "") -> JSONResponse:
-    """Return the answer that tells of a problem."""
+def response(
+    problem: Problem, error: Exception | None = None, *, detail: str = "", **more: Any
+) -> JSONResponse:
+    """Return the answer that tells of a problem; `more` are members beside those of RFC 9457."""
     body: dict[str, Any] = {
         "type": f"urn:banjie:problem:{problem.name}",
         "title": problem.title,
@@ -186,8 +231,9 @@ def response(problem: Problem, error: Exception | None = None, *, detail: str = 
             {"pointer": fault.pointer, "detail": fault.detail}
             for fault in told(problem.errors(error) if error else ())
         ],
+        **more,
     }
-    return JSONResponse(body, problem.status, problem.headers, MEDIA_TYPE)
+    return JSONResponse(body, problem.status, dict(problem.headers(error)), MEDIA_TYPE)
 
 
 def _known(_request: Request, error: Exception) -> JSONResponse:

@@ -254,6 +254,9 @@ class TicketOut(BaseModel):
     attachments: Sequence[Attachment]
     review: Review | None
     redo: int
+    findings: Annotated[
+        Sequence[str], Field(description="What could not be read for sure when it came in")
+    ]
     acts: Annotated[Sequence[Act], Field(description="What the state allows now")]
 
     @classmethod
@@ -300,6 +303,7 @@ class TicketOut(BaseModel):
             attachments=complaint.attachments,
             review=complaint.review,
             redo=ticket.redo,
+            findings=complaint.findings,
             acts=allowed(ticket.state),
         )
 
@@ -359,6 +363,17 @@ class BatchAnswer(BaseModel):
 
     items: Sequence[BatchLine]
     next: None = None
+
+
+class BatchStopped(BaseModel):
+    """A problem (RFC 9457) that tells of each line of a batch what became of it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: Sequence[LineProblem]
+    items: Sequence[BatchLine]
 
 
 class TicketList(BaseModel):

@@ -114,6 +114,7 @@ class Complaint:
     `region` is a GB/T 2260 code (`360732`). All times are aware. `accepted_at` is when the source
     took it in; `clock_from` is when the clock starts if the source names another moment (a 督办),
     and `sender_due_at` the source's own limit. `place` is as written, "" when none was given.
+    `coordinator` is the line or unit that the channel belongs to, "" for the hotline's own.
     """
 
     source: str
@@ -135,7 +136,14 @@ class Complaint:
     attachments: tuple[Attachment, ...] = ()
     related_no: str = ""
     review: Review | None = None
+    coordinator: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)  # the source's other fields, as text
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Return what an adapter could not read for sure, in sentences for whoever sorts it."""
+        said = self.extra.get("finding", "")
+        return tuple(said.split("；")) if said else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Protocol
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
 
 from service.domain.complaint import Complaint, Kind, Route, Urgency
+from service.domain.flow import Rate
 from service.domain.ticket import Word
 
 
@@ -42,8 +44,9 @@ class Router(Protocol):
         """Return the units of this region and those below it, or all."""
         ...
 
-    def coordinator(self, region: str) -> Unit:
-        """Return the unit that runs the hotline of a region: it sorts, calls back and supervises."""
+    def coordinator(self, region: str, named: str = "") -> Unit:
+        """Return the unit that sorts, calls back and supervises in a region: the one that a channel
+        names by its line or its own code, or else the one that runs the hotline."""
         ...
 
     def named(self, name: str, region: str, on: date) -> Unit | None:
@@ -62,6 +65,28 @@ class Gazetteer(Protocol):
     def name(self, code: str) -> str:
         """Return the full name of a region."""
         ...
+
+
+class Auth(StrEnum):
+    """How a source proves who it is when it pushes."""
+
+    TOKEN = "token"  # noqa: S105 令牌, the word and no secret
+    SIGNATURE = "signature"  # 签名
+    EITHER = "either"
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Which of a sender's fields set its tickets' clocks, by canonical name or the sender's own.
+
+    `limit` holds the time by which the sender wants an answer, `starts` the one from which our limit
+    counts. "" is the field that the adapter knows for it; `RECEIPT` in `starts` is none at all.
+    """
+
+    limit: str = ""
+    starts: str = ""
+
+    RECEIPT: ClassVar[str] = "receipt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +156,11 @@ class Post(Protocol):
 class Source:
     """One outside system that sends complaints (a row of sources.yaml).
 
-    `field_map` turns that system's field names into the channel's canonical ones. `region` is used
-    where the payload names none.
+    `field_map` turns that system's field names into the channel's canonical ones; `order.no` is the
+    field `no` of the object `order`. `region` is used where the payload names none, `kind` where it
+    names none. `kinds`, `urgencies`, `regions` and `ratings` say what that system's words mean. The
+    `coordinator` is a line or a unit, "" for the one that runs the hotline. `secrets` are names of
+    environment variables, two while a secret is changed.
     """
 
     name: str
@@ -143,6 +171,14 @@ class Source:
     field_map: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     urgencies: Mapping[str, Urgency] = field(default_factory=dict)
+    regions: Mapping[str, str] = field(default_factory=dict)
+    ratings: Mapping[str, int] = field(default_factory=dict)
+    kind: Kind | None = None
+    clocks: Clocks = Clocks()
+    coordinator: str = ""
+    rate: Rate | None = None
+    auth: Auth = Auth.TOKEN
+    secrets: tuple[str, ...] = ()
     callback: Receiver | None = None
 
 

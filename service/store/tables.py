@@ -376,4 +376,16 @@ class LikenessRow(SQLModel, table=True):
     rejected_at: datetime | None = _at(nullable=True)
 
 
+class MessageRow(SQLModel, table=True):
+    """A signed push by the id that its sender gave it: the same id is the same body, or refused."""
+
+    __tablename__ = "messages"
+    __table_args__ = (sa.Index("ix_messages_at", "at"),)
+
+    source: str = Field(max_length=64, primary_key=True)
+    id: str = Field(max_length=200, primary_key=True)
+    digest: str = Field(max_length=64)  # SHA-256 of the body
+    at: datetime = _at()
+
+
 metadata = SQLModel.metadata

@@ -59,6 +59,8 @@ _rulings = metadata.tables[RulingRow.__tablename__]
 _counters = metadata.tables[CounterRow.__tablename__]
 _traits = metadata.tables[TraitsRow.__tablename__]
 _keys = metadata.tables[IdempotencyRow.__tablename__]
+# Tickets from before channels had coordinators of their own name none.
+_coordinator = _tickets.c.complaint["coordinator"].as_string()
 
 
 class Stale(Exception):
@@ -570,23 +572,26 @@ def due_ids(connection: sa.Connection, at: datetime, limit: int, which: Which) -
 
 def claim_due(
     connection: sa.Connection, at: datetime, limit: int, which: Which = EVERY
-) -> list[tuple[str, str, int, Milestone]]:
+) -> list[tuple[str, str, str, int, Milestone]]:
     """Return milestones that a step has come for by `at`, the longest due first, with ticket number,
-    region and ticket id. What an act or another replica holds is left out.
+    region, whom the channel names to coordinate ("" for nobody) and ticket id. What an act or
+    another replica holds is left out.
 
     The ticket is locked as well: whoever changes a milestone holds its ticket, so that an act never
     writes over a step that it did not see, nor a step over an act.
     """
     m = _milestones.c
     rows = connection.execute(
-        sa.select(_milestones, _tickets.c.no.label("ticket_no"))
+        sa.select(_milestones, _tickets.c.no.label("ticket_no"), _coordinator.label("named"))
         .join(_tickets, _tickets.c.id == m.ticket_id)
         .where(m.next_at <= at, which.of(m.ticket_id))
         .order_by(m.next_at)
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True)
     ).all()
-    return [(row.ticket_no, row.region, row.ticket_id, _milestone(row)) for row in rows]
+    return [
+        (row.ticket_no, row.region, row.named or "", row.ticket_id, _milestone(row)) for row in rows
+    ]
 
 
 def claim_paused(

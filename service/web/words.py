@@ -97,6 +97,7 @@ _CONTENT: dict[str, str] = {
     "working_s": "用时（工作时间）",
     "grade": "满意度",
     "hotline": "紧急专线",
+    "findings": "请核对",
     "confidence": "把握",
     "milestone": "事项",
     "clock": "时钟",

@@ -1,0 +1,92 @@
+"""Who pushes: a source's token or signature becomes its push, body and all."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated
+
+from fastapi import Depends, Path, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials
+
+from adapters.signature import HEADERS, NotSigned, check_time, stamp, verify
+from service.api.callers import bearer, caller
+from service.api.problems import UnknownSource
+from service.domain.access import Actor, Forbidden, Role
+from service.domain.ports import Auth, Source
+from service.store.messages import Message
+from service.wiring import Parts, Wiring
+
+SourceName = Annotated[str, Path(description="A source of sources.yaml", max_length=64)]
+_NAME_CHARS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What a source sent: who it is, the bytes, what they are said to be, and which push it is if it
+    is signed."""
+
+    source: Source
+    by: Actor
+    body: bytes
+    content_type: str
+    message: Message | None = None
+
+
+async def pushed(
+    source: SourceName,
+    request: Request,
+    app: Parts,
+    given: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
+) -> Push:
+    """Return a push once its sender is known and within its rate.
+
+    Raises Unauthenticated, NotSigned, Forbidden, UnknownSource or TooFast. Where a signature is
+    given and the source has secrets, the signature counts: a wrong one is never passed over for a
+    token. Who cannot be told is refused before the body is read.
+    """
+    named = app.sources.get(source)
+    signs = any(name in request.headers for name in HEADERS)
+    if signs and named is None and given is None:
+        raise UnknownSource(source)
+    if named and (named.auth is not Auth.TOKEN) and (signs or named.auth is Auth.SIGNATURE):
+        push = await _signed(app, named, request)
+    elif named and signs and given is None:
+        raise NotSigned(
+            "本来源没有配置签名密钥，请用令牌推送，或请管理员在 sources.yaml 中配置 secrets"
+        )
+    else:
+        by = await caller(app, given)
+        known = _allowed(app, by, source)
+        push = Push(known, by, await request.body(), _content_type(request))
+    app.inflow.take(push.source, 1, app.now())
+    return push
+
+
+async def _signed(app: Wiring, source: Source, request: Request) -> Push:
+    if not any(name in request.headers for name in HEADERS):
+        raise NotSigned(f"本来源只接受签名的推送，缺少请求头 {'、'.join(HEADERS)}")
+    keys = app.keys[source.name]
+    if not keys:
+        raise NotSigned("本来源的签名密钥尚未设置，请联系管理员")
+    said = stamp(request.headers)
+    check_time(said, app.now())
+    body = await request.body()
+    verify(said, body, keys, app.now())
+    by = Actor(source.label[:_NAME_CHARS], Role.SOURCE, source=source.name)
+    message = Message(source.name, said.id, sha256(body).hexdigest())
+    return Push(source, by, body, _content_type(request), message)
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "")
+
+
+def _allowed(app: Wiring, by: Actor, name: str) -> Source:
+    if by.role not in {Role.SOURCE, Role.ADMIN} or (by.source and by.source != name):
+        raise Forbidden(by.role, "intake")
+    try:
+        return app.sources[name]
+    except KeyError:
+        raise UnknownSource(name) from None
+
+
+Pushed = Annotated[Push, Depends(pushed)]
