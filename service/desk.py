@@ -571,10 +571,14 @@ class Desk:
             return acts.merge(ticket, other[0], order.at)
 
         def tell(connection: sa.Connection, before: Ticket, after: Ticket) -> dict[str, Any]:
+            stands = other[0]
+            if (carried := acts.wish_carried(stands, before)) != stands:
+                carried = replace(carried, version=stands.version + 1)
+                stands = tickets.save(connection, stands, carried)
             content = {"from": before.no, "reason": reason}
-            event = _event("merged_here", other[0], order.by, order.at, content)
-            tickets.append(connection, other[0], event)
-            self._tell_sources(Word.MERGED, connection, after, {}, order.at, stands=other[0])
+            event = _event("merged_here", stands, order.by, order.at, content)
+            tickets.append(connection, stands, event)
+            self._tell_sources(Word.MERGED, connection, after, {}, order.at, stands=stands)
             return {}
 
         def both(connection: sa.Connection) -> None:
@@ -1051,10 +1055,14 @@ def _saying(by: Actor, ticket: Ticket) -> Callable[[str], str] | None:
 
 
 _OF_THE_CITIZEN = frozenset({"contact_before", "contact_now"})
+# That two tickets are one person's says who made the other: a unit has it from a link, or not at all.
+_OF_TWO = frozenset({Act.MERGE, "merged_here", "not_same"})
 
 
 def _event_shown(by: Actor, ticket: Ticket, event: Event) -> Event:
     """Return an event as a role sees it, like its ticket."""
+    if by.role is Role.HANDLER and event.act in _OF_TWO:
+        return replace(event, content={})
     say = _saying(by, ticket)
     if say is None:
         return event

@@ -172,7 +172,10 @@ class Matching:
             groups = matching.groups_of(connection, by_id)
             return [
                 replace(
-                    ticket, links=tuple(links.get(ticket.id, ())), group=_in(groups.get(ticket.id))
+                    ticket,
+                    links=tuple(links.get(ticket.id, ())),
+                    group=_in(groups.get(ticket.id)),
+                    into=_into(connection, by, ticket),
                 )
                 for ticket in found
             ]
@@ -239,6 +242,16 @@ def _in(group: GroupMatter | None) -> InGroup | None:
 
 def _sees(by: Actor, ticket: Ticket) -> bool:
     return sees(by, region=ticket.region, units=ticket.units, source=ticket.complaint.source)
+
+
+def _into(connection: sa.Connection, by: Actor, ticket: Ticket) -> str:
+    """Return the number of the ticket that this one was merged into, "" for a unit that may not know
+    whose it is. It may know of one that it does not see: that tells it no name."""
+    if by.role is not Role.HANDLER or not ticket.into:
+        return ticket.into
+    other = tickets.get(connection, ticket.into)
+    hidden = other and _sees(by, other) and not _may_know(by, ticket, other, same_person=True)
+    return "" if hidden else ticket.into
 
 
 def _may_know(by: Actor, this: Ticket, other: Ticket, *, same_person: bool) -> bool:

@@ -63,15 +63,21 @@ _PHRASES = re.compile(
 )
 
 
+def number(phone: str) -> str:
+    """Return the digits of a telephone number, the same however it is written, "" for what is none."""
+    digits = re.sub(r"[^0-9]", "", phone)
+    digits = re.sub(r"^(?:00)?86(?=1[3-9][0-9]{9}$)", "", digits)
+    return "" if len(digits) < 7 or len(set(digits)) == 1 else digits
+
+
 def person(phone: str, key: bytes) -> str:
     """Return the keyed hash of a telephone number, "" for what is none.
 
-    However a number is written it is the same person. Without the key nobody gets from the hash to
-    the number; without one, all numbers there are could be tried in minutes.
+    Without the key nobody gets from the hash to the number; without one, all numbers there are could
+    be tried in minutes.
     """
-    digits = re.sub(r"[^0-9]", "", phone)
-    digits = re.sub(r"^(?:00)?86(?=1[3-9][0-9]{9}$)", "", digits)
-    if len(digits) < 7 or len(set(digits)) == 1:
+    digits = number(phone)
+    if not digits:
         return ""
     return hmac.new(key, digits.encode(), hashlib.sha256).hexdigest()[:32]
 
