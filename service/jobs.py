@@ -19,8 +19,8 @@ from service.wiring import Refresh
 _BATCH = 1000
 # Clocks are slewed by milliseconds; what is more than this was set.
 _JUMP_S = 2.0
-# The part of a tick in which tickets are compared.
-_COMPARING = 0.1
+# How much longer than it worked the comparing of tickets rests.
+_RESTS = 9
 
 log = structlog.get_logger()
 
@@ -64,7 +64,7 @@ class Jobs:
         self._settle_again = False
         self._stopping = False
         self._working, self._looking = asyncio.Lock(), asyncio.Lock()
-        self._comparing = asyncio.Lock()
+        self._comparing, self._compares_from = asyncio.Lock(), 0.0
         self._watching: asyncio.Task[None] | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         # Each beside the others: a backlog of what is to be compared holds up no clock.
@@ -146,16 +146,15 @@ class Jobs:
             log.error("compare.failed", **findable(error))
 
     async def compare(self, matching: Matching) -> int:
-        """Compare what came in with what is there, for a tenth of a tick or one batch; return how
-        many tickets it was. The next tick goes on: a backlog takes longer, and intake does not."""
-        total = 0
-        ends = self._monotonic() + self._tick_s * _COMPARING
-        while not self._stopping:
-            done = await matching.look(self._now())
-            total += done
-            if not done or self._monotonic() >= ends:
-                break
-        return total
+        """Compare a batch of what came in with what is there; return how many tickets it was, 0 while
+        it rests: nine times as long as it worked. A backlog takes longer, and intake does not."""
+        began = self._monotonic()
+        if began < self._compares_from:
+            return 0
+        done = await matching.look(self._now())
+        ended = self._monotonic()
+        self._compares_from = ended + (ended - began) * _RESTS
+        return done
 
     def watch_clock(self) -> float:
         """Return by how many seconds the wall clock was set back since the last look, 0 if it was

@@ -18,7 +18,9 @@ from service.domain.confidence import names, withheld
 from service.domain.lifecycle import State
 from service.domain.similar import Relation
 from service.domain.ticket import MilestoneKind, Ticket
+from service.jobs import Jobs
 from service.matching import Matching
+from service.metrics import Metrics
 from service.store import Store, matching
 from tests.test_desk import desk
 from tests.worlds import (
@@ -247,6 +249,20 @@ def test_a_ticket_that_cannot_be_looked_at_holds_up_no_other(in_store: Run) -> N
         assert await m.look(NOW) == 3
         assert await m.look(NOW) == 0
         assert await links(store, DISPATCHER, second) == [(Relation.PROPOSED, first.no, True)]
+
+    in_store(scenario)
+
+
+def test_comparing_rests_nine_times_as_long_as_it_worked(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        clock = iter([100.0, 100.0, 102.0, 119.9, 120.0, 120.1])
+        jobs = Jobs(desk(store), lambda: NOW, 60, Metrics(), monotonic=lambda: next(clock))
+        m = matching_of(store)
+        await received(store, hotline())
+        assert await jobs.compare(m) == 1
+        await received(store, forum())
+        assert await jobs.compare(m) == 0
+        assert await jobs.compare(m) == 1
 
     in_store(scenario)
 
