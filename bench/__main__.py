@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import enforce, holdout, imports, outbox, routing, working_days
+from bench import enforce, holdout, imports, matching, outbox, routing, working_days
 
 WRITTEN = Path(__file__).parent.parent / "artefacts" / "bench.json"
 
@@ -44,6 +44,7 @@ def main() -> int:
         "holdout": holdout.run,
         "working_days": working_days.run,
         "imports": imports.run,
+        "matching": matching.run,
         "enforce": lambda: enforce.run(asked.open),
         "outbox": outbox.run,
     }

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 import httpx
@@ -47,12 +47,45 @@ _SENDERS = {
 _LINK_LIFE = timedelta(hours=12)
 _TOKEN_LIFE = timedelta(days=30)
 
+# One matter that comes by two channels, and one of many people: what is found across tickets.
+_TWICE = (
+    "平川大道超市短斤少两",
+    "平川大道的超市卖排骨短斤少两，两斤回家称只有一斤七两，找超市不认账。",
+    "<p>我在平川大道那家超市买排骨，两斤回家称只有一斤七两，短斤少两还不认账，电话13800099001。</p>",
+)
+_CROWD = [
+    "滨江花园整栋楼停水两天了，自来水公司没人说什么时候来水。",
+    "滨江花园停水两天，打自来水公司电话一直占线，什么时候来水？",
+    "家住滨江花园3栋，停水两天了，老人没法做饭，自来水公司只说在修。",
+    "滨江花园小区停水第二天，自来水公司没有通知什么时候来水。",
+    "滨江花园又停水，整栋楼都没有水，自来水公司电话打不通。",
+    "滨江花园停水两天，自来水公司说在修，到底什么时候来水。",
+]
 _REPLIES = [
     "已到现场核实并整改，感谢您的反映。",
     "经核查情况属实，已责令限期改正，结果将向您反馈。",
     "已安排维修人员处理完毕，欢迎继续监督。",
     "已向您解释有关政策，并告知所需材料和办理地点。",
 ]
+
+
+def _call(
+    at: datetime, number: int, title: str, words: str, place: str, phone: int
+) -> dict[str, Any]:
+    return {
+        "workOrderNo": f"XG{at.astimezone(SHANGHAI):%Y%m%d}{number:06}",
+        "acceptTime": f"{at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}",
+        "source": "电话",
+        "appealTypeName": "投诉",
+        "urgency": "一般",
+        "title": title,
+        "content": words,
+        "address": place,
+        "contactName": "李某",
+        "contactPhone": f"138000{phone:05}",
+        "areaCode": REGION,
+        "areaName": "兴国县",
+    }
 
 
 @dataclass(order=True)
@@ -80,17 +113,23 @@ class Simulation:
     async def run(self, progress: Callable[[datetime], None] = lambda _at: None) -> None:
         """Let it all happen in the order of its times, enforcing every two hours."""
         start = self._now - timedelta(days=DAYS)
-        for at, source, payload in self._payloads(start):
+        for at, source, payload in chain(self._payloads(start), self._echoes()):
             self._plan(at, self._arrival(source, payload))
         next_tick = start
         while self._steps and self._steps[0].at <= self._now:
             step = heapq.heappop(self._steps)
             while next_tick <= step.at:
                 await self._desk.enforce(next_tick, 10_000)
+                await self._look(next_tick)
                 next_tick += timedelta(hours=2)
             await step.run(step.at)
             progress(step.at)
         await self._desk.enforce(self._now, 10_000)
+        await self._look(self._now)
+
+    async def _look(self, at: datetime) -> None:
+        while await self._parts.matching.look(at):
+            pass
 
     def _plan(self, at: datetime, run: Callable[[datetime], Awaitable[None]]) -> None:
         heapq.heappush(self._steps, _Step(at, next(self._order), run))
@@ -114,6 +153,31 @@ class Simulation:
                         rng, at, next(number), due_on=self._calendar.nth_working_day
                     )
                     yield at, _SENDERS[adapter], payload
+
+    def _echoes(self) -> Iterator[tuple[datetime, str, dict[str, Any]]]:
+        """Yield what several people or several channels bring of one matter."""
+        title, called, posted = _TWICE
+        at = self._now - timedelta(hours=30)
+        yield at, "hotline-12345", _call(at, 900_000, title, called, "潋江镇平川大道", 99_001)
+        later = self._now - timedelta(hours=5)
+        yield (
+            later,
+            "wenzheng-jiangxi",
+            {
+                "receiptno": f"WZ-{later:%Y}-900001",
+                "title": title,
+                "content": posted,
+                "nickname": "赶集的人",
+                "posttime": f"{later.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}",
+                "areaName": "兴国县",
+                "stage": "posted",
+                "contactPhone": "13800099001",
+            },
+        )
+        for n, words in enumerate(_CROWD):
+            at = self._now - timedelta(hours=20 - 3 * n)
+            told = _call(at, 900_010 + n, "停水", words, "潋江镇滨江花园", 99_010 + n)
+            yield at, "hotline-12345", told
 
     def _arrival(
         self, source_name: str, payload: dict[str, Any]

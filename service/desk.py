@@ -29,20 +29,13 @@ from service.domain.access import (
     sees,
 )
 from service.domain.calendar import SHANGHAI
-from service.domain.complaint import (
-    Complaint,
-    Contact,
-    Decision,
-    Kind,
-    Route,
-    UnitRef,
-    Urgency,
-    veiled,
-)
+from service.domain.complaint import Complaint, Contact, Decision, Kind, Route, UnitRef, Urgency
+from service.domain.confidence import unnamed, withheld
 from service.domain.deadline import parse_limit
 from service.domain.history import IMPORTED, Past, Place, Standing
 from service.domain.lifecycle import ASSISTS, FINISHED, MOVES, Act, State, move
 from service.domain.limits import Timetable
+from service.domain.personal import masked
 from service.domain.ports import Router, Unit
 from service.domain.region import covers
 from service.domain.ticket import (
@@ -649,10 +642,14 @@ class Desk:
             return acts.merge(ticket, other[0], order.at)
 
         def tell(connection: sa.Connection, before: Ticket, after: Ticket) -> dict[str, Any]:
+            stands = other[0]
+            if (carried := acts.wish_carried(stands, before)) != stands:
+                carried = replace(carried, version=stands.version + 1)
+                stands = tickets.save(connection, stands, carried)
             content = {"from": before.no, "reason": reason}
-            event = _event("merged_here", other[0], order.by, order.at, content)
-            tickets.append(connection, other[0], event)
-            self._tell_sources(Word.MERGED, connection, after, {}, order.at, stands=other[0])
+            event = _event("merged_here", stands, order.by, order.at, content)
+            tickets.append(connection, stands, event)
+            self._tell_sources(Word.MERGED, connection, after, {}, order.at, stands=stands)
             return {}
 
         def both(connection: sa.Connection) -> None:
@@ -942,7 +939,7 @@ class Desk:
         """Return a ticket, or raise UnknownTicket."""
 
         def work(connection: sa.Connection) -> Ticket:
-            return _shown(by, _visible(connection, no, by))
+            return shown(by, _visible(connection, no, by))
 
         return await self._store.read(work)
 
@@ -950,15 +947,15 @@ class Desk:
         """Return a ticket's events, oldest first, or raise UnknownTicket."""
 
         def work(connection: sa.Connection) -> list[Event]:
-            found = tickets.events(connection, _visible(connection, no, by))
-            return [_event_shown(by, event) for event in found]
+            ticket = _visible(connection, no, by)
+            return [_event_shown(by, ticket, each) for each in tickets.events(connection, ticket)]
 
         return await self._store.read(work)
 
     async def page(self, by: Actor, wanted: Filter) -> list[Ticket]:
         """Return a page of the tickets that the caller may see, newest first unless asked otherwise."""
         found = await self._store.read(lambda connection: tickets.page(connection, by, wanted))
-        return [_shown(by, ticket) for ticket in found]
+        return [shown(by, ticket) for ticket in found]
 
     async def sorting(self, by: Actor, wanted: Filter) -> tuple[list[Ticket], dict[int, Event]]:
         """Return a page of what waits for manual sorting, oldest first, and by ticket id the sending back
@@ -971,8 +968,8 @@ class Desk:
             found = tickets.page(connection, by, waiting)
             back = tickets.latest(connection, found, Act.SEND_BACK)
             return (
-                [_shown(by, ticket) for ticket in found],
-                {ticket_id: _event_shown(by, event) for ticket_id, event in back.items()},
+                [shown(by, ticket) for ticket in found],
+                {t.id: _event_shown(by, t, back[t.id]) for t in found if t.id in back},
             )
 
         return await self._store.read(work)
@@ -988,7 +985,7 @@ class Desk:
         found = await self._store.read(
             lambda connection: tickets.queue(connection, by, unit, limit, state=state, stage=stage)
         )
-        return [_shown(by, ticket) for ticket in found]
+        return [shown(by, ticket) for ticket in found]
 
     async def loads(
         self, by: Actor, at: datetime, since: datetime, until: datetime
@@ -1044,10 +1041,10 @@ def offered(by: Actor, ticket: Ticket) -> tuple[Act, ...]:
 def may_read_contact(by: Actor, ticket: Ticket) -> bool:
     """Whether `read_contact` would answer this caller.
 
-    Who asked for confidence (保密) is called by the coordinator alone, and a unit has no call to
-    ring anybody about what is over.
+    From whom it is kept who complained has no number to call: the coordinator rings. A unit has no
+    call to ring anybody about what is over either.
     """
-    if by.role is Role.HANDLER and (ticket.complaint.confidential or ticket.state in FINISHED):
+    if by.role is Role.HANDLER and (is_withheld(by, ticket) or ticket.state in FINISHED):
         return False
     return _may(by, _calling(by), ticket)
 
@@ -1117,21 +1114,63 @@ def _sees(by: Actor, ticket: Ticket) -> bool:
     return sees(by, region=ticket.region, units=units, source=ticket.complaint.source)
 
 
-def _shown(by: Actor, ticket: Ticket) -> Ticket:
-    """Return the ticket as a role sees it: numbers in free text are hidden from an auditor."""
-    if by.role is not Role.AUDITOR:
+def is_withheld(by: Actor, ticket: Ticket) -> bool:
+    """Whether it is kept from the caller's units who complained (保密, 匿名, 举报)."""
+    if by.role is not Role.HANDLER:
+        return False
+    refs = (*((ticket.lead,) if ticket.lead else ()), *ticket.assist)
+    return withheld(
+        ticket.complaint, ticket.route, [ref.name for ref in refs if ref.unit in by.units]
+    )
+
+
+def shown(by: Actor, ticket: Ticket) -> Ticket:
+    """Return the ticket as a role sees it.
+
+    All personal data in free text is masked for an auditor. A unit from which it is kept who
+    complained sees no name and no number, in the text neither.
+    """
+    say = _saying(by, ticket)
+    if say is None:
         return ticket
     told = ticket.complaint
     hidden = replace(
-        told, title=veiled(told.title), content=veiled(told.content), place=veiled(told.place)
+        told,
+        title=say(told.title),
+        content=say(told.content),
+        place=say(told.place),
+        attachments=tuple(replace(each, name=say(each.name)) for each in told.attachments),
     )
+    if is_withheld(by, ticket):
+        hidden = replace(hidden, contact=Contact(), extra={})
     return replace(ticket, complaint=hidden)
 
 
-def _event_shown(by: Actor, event: Event) -> Event:
-    if by.role is not Role.AUDITOR:
+def _saying(by: Actor, ticket: Ticket) -> Callable[[str], str] | None:
+    """Return what free text becomes before a role reads it, None for nothing."""
+    if by.role is Role.AUDITOR:
+        return masked
+    return partial(unnamed, complaint=ticket.complaint) if is_withheld(by, ticket) else None
+
+
+_OF_THE_CITIZEN = frozenset({"contact_before", "contact_now"})
+# That two tickets are one person's says who made the other: a unit has it from a link, or not at all.
+_OF_TWO = frozenset({Act.MERGE, "merged_here", "not_same"})
+
+
+def _event_shown(by: Actor, ticket: Ticket, event: Event) -> Event:
+    """Return an event as a role sees it, like its ticket."""
+    if by.role is Role.HANDLER and event.act in _OF_TWO:
+        return replace(event, content={})
+    say = _saying(by, ticket)
+    if say is None:
         return event
-    content = {k: veiled(v) if isinstance(v, str) else v for k, v in event.content.items()}
+    kept = is_withheld(by, ticket)
+    content = {
+        name: say(value) if isinstance(value, str) else value
+        for name, value in event.content.items()
+        if not (kept and name in _OF_THE_CITIZEN)
+    }
     return replace(event, content=content)
 
 

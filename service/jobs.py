@@ -9,6 +9,7 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from service.desk import Desk
+from service.matching import Matching
 from service.metrics import Metrics
 from service.mishaps import findable, outcome
 from service.outbox import Outbox
@@ -19,6 +20,8 @@ from service.wiring import Refresh
 _BATCH = 1000
 # Clocks are slewed by milliseconds; what is more than this was set.
 _JUMP_S = 2.0
+# How much longer than it worked the comparing of tickets rests.
+_RESTS = 9
 
 log = structlog.get_logger()
 
@@ -48,9 +51,11 @@ class Jobs:
         refresh_seconds: float = 10.0,
         outbox: Outbox | None = None,
         poller: Poller | None = None,
+        matching: Matching | None = None,
     ) -> None:
         self._desk = desk
         self._outbox = outbox
+        self._matching = matching
         self._now = now
         self._tick_s = tick_seconds
         self._metrics = metrics
@@ -62,8 +67,10 @@ class Jobs:
         self._settle_again = False
         self._stopping = False
         self._working, self._looking = asyncio.Lock(), asyncio.Lock()
+        self._comparing, self._compares_from = asyncio.Lock(), 0.0
         self._watching: asyncio.Task[None] | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC)
+        # Each beside the others: a backlog of what is to be compared holds up no clock.
         self._jobs = [
             self._scheduler.add_job(
                 tick,
@@ -77,6 +84,7 @@ class Jobs:
             for name, tick, seconds in (
                 ("enforce", self._tick, tick_seconds),
                 ("refresh", self._look, refresh_seconds),
+                ("compare", self._compare, tick_seconds),
             )
         ]
 
@@ -94,7 +102,7 @@ class Jobs:
         self._stopping = True
         if self._watching:
             self._watching.cancel()
-        async with self._working, self._looking:
+        async with self._working, self._looking, self._comparing:
             self._scheduler.shutdown(wait=False)
         if self._poller:
             await self._poller.stop()
@@ -132,6 +140,28 @@ class Jobs:
             log.warning("refresh.store_unavailable", error=str(error))
         except Exception as error:  # noqa: BLE001 what was not foreseen ends one look, not all
             log.error("refresh.failed", **findable(error))
+
+    async def _compare(self) -> None:
+        if self._stopping or self._matching is None:
+            return
+        try:
+            async with self._comparing:
+                await self.compare(self._matching)
+        except StoreUnavailable as error:
+            log.warning("compare.store_unavailable", error=str(error))
+        except Exception as error:  # noqa: BLE001 what was not foreseen ends one look, not all
+            log.error("compare.failed", **findable(error))
+
+    async def compare(self, matching: Matching) -> int:
+        """Compare a batch of what came in with what is there; return how many tickets it was, 0 while
+        it rests: nine times as long as it worked. A backlog takes longer, and intake does not."""
+        began = self._monotonic()
+        if began < self._compares_from:
+            return 0
+        done = await matching.look(self._now())
+        ended = self._monotonic()
+        self._compares_from = ended + (ended - began) * _RESTS
+        return done
 
     def watch_clock(self) -> float:
         """Return by how many seconds the wall clock was set back since the last look, 0 if it was

@@ -3,7 +3,9 @@
 from service.domain.access import Role
 from service.domain.complaint import Decision, Kind, Urgency
 from service.domain.lifecycle import Act, State
+from service.domain.personal import Sort
 from service.domain.policy import Measures
+from service.domain.similar import Relation
 from service.domain.ticket import (
     Decided,
     DeliveryState,
@@ -65,6 +67,8 @@ ACTS: dict[str, str] = {
     "recalculated": "重算时限",
     "merged_here": "并入",
     "read_contact": "查看联系方式",
+    "not_same": "不并单",
+    "groups": "查看群体性诉求",
     "imported": "历史导入",
     "queue": "查看队列",
     "overview": "查看总览",
@@ -124,6 +128,18 @@ DECISIONS: dict[str, str] = {
     Decision.MANUAL: "人工派单",
     Decision.NOT_ACCEPTED: "不予受理",
     Decision.EMERGENCY_LINE: "转紧急专线",
+}
+RELATIONS: dict[str, str] = {
+    Relation.PROPOSED: "建议并单",
+    Relation.REPEAT: "重复诉求",
+    Relation.MERGED: "已并入本单",
+}
+PERSONAL: dict[str, str] = {
+    Sort.PHONE: "电话号码",
+    Sort.ID_CARD: "身份证号",
+    Sort.BANK_CARD: "银行卡号",
+    Sort.PLATE: "车牌号",
+    Sort.EMAIL: "电子邮箱",
 }
 WORDS: dict[str, str] = {
     Word.ACCEPTED: "受理",

@@ -13,6 +13,7 @@ from adapters.outbound import Outbound
 from adapters.pages import Lists
 from adapters.sources import ADAPTERS, read_sources
 from routing_rules.clocks import load_timetable
+from routing_rules.likeness import load_likeness
 from routing_rules.receivers import load_receivers
 from routing_rules.rulebook import Rulebook, load
 from service import api, web
@@ -21,6 +22,7 @@ from service.config import Settings
 from service.desk import Desk
 from service.domain.limits import Timetable
 from service.jobs import Jobs
+from service.matching import Matching
 from service.metrics import Metrics
 from service.outbox import Outbox
 from service.polling import Poller
@@ -50,6 +52,7 @@ def wire(
     Raises what the loaders raise, and SecretMissing: a rule that does not load stops the start.
     """
     rulebook, times = rules or (load(settings.rules), load_timetable(settings.rules))
+    likeness = load_likeness(settings.rules)
     sources = require(read_sources(settings.sources), rulebook, rulebook.gazetteer)
     callbacks = (source.callback for source in sources.values() if source.callback)
     receivers = {
@@ -70,6 +73,7 @@ def wire(
         sources=sources,
         keys={name: signing_keys(source, environ) for name, source in sources.items()},
         adapters=adapters,
+        matching=Matching(store, likeness, sources),
         metrics=Metrics(),
         callers=Callers(store),
         figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
@@ -98,6 +102,7 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
             refresh_seconds=settings.refresh_seconds,
             outbox=parts.outbox,
             poller=parts.poller,
+            matching=parts.matching,
         )
         jobs.start()
         try:

@@ -16,7 +16,7 @@ from pydantic import (
     field_validator,
 )
 
-from service.desk import Desk, Order, UnknownTicket
+from service.desk import Desk, Order, UnknownTicket, shown
 from service.domain.access import Actor
 from service.domain.complaint import Kind, Urgency
 from service.domain.deadline import parse_limit
@@ -39,7 +39,7 @@ Amount = Annotated[
     StringConstraints(max_length=40, pattern=PRINTABLE),
     AfterValidator(lambda text: str(parse_limit(text))),
 ]
-TicketNo = Annotated[str, StringConstraints(pattern=r"^[0-9]{6,12}-[0-9]{8}-[0-9]{5,9}$")]
+TicketNo = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}[0-9K]{2,8}-[0-9]{8}-[0-9]{5,9}$")]
 Code = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
 
 
@@ -215,6 +215,13 @@ ActIn = Annotated[
 ]
 
 
+class NotSame(Given):
+    """Why two tickets are not of the same matter; it becomes an event."""
+
+    no: TicketNo
+    reason: OptionalText = ""
+
+
 class ContactReading(Given):
     """Why somebody needs a citizen's name and number; it becomes an event."""
 
@@ -263,4 +270,5 @@ async def perform(
     """
     asked = hashlib.sha256(f"{no}\n{wanted.model_dump_json()}".encode()).hexdigest()
     order = Order(no, by, version, at, key=key, request=asked)
-    return await _METHODS[type(wanted)](desk, order, **wanted.model_dump(exclude={"act"}))
+    after = await _METHODS[type(wanted)](desk, order, **wanted.model_dump(exclude={"act"}))
+    return shown(by, after)

@@ -15,6 +15,7 @@ from service.domain.access import Actor
 from service.domain.flow import Bucket, Rate, take
 from service.domain.limits import Timetable
 from service.domain.ports import Adapter, Gazetteer, Router, Source
+from service.matching import Matching
 from service.metrics import Metrics
 from service.outbox import Outbox
 from service.polling import Poller
@@ -132,6 +133,7 @@ class Wiring:
     sources: Mapping[str, Source]
     keys: Mapping[str, tuple[bytes, ...]]  # of the signatures, by source
     adapters: Mapping[str, Adapter]
+    matching: Matching
     metrics: Metrics
     callers: Callers
     figures: KeptFigures

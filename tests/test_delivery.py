@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from routing_rules.clocks import load_timetable
 from service.domain import acts
 from service.domain.complaint import Attachment, Complaint, Contact, Decision, Kind, UnitRef
+from service.domain.confidence import is_shielded
 from service.domain.delivery import (
     ATTEMPTS,
     MOST_S,
@@ -22,7 +23,6 @@ from service.domain.delivery import (
     body,
     complaint_for,
     for_units,
-    is_shielded,
     on_arrival,
     receiver,
     source_word,
@@ -216,8 +216,8 @@ def test_an_accusation_shields_its_author_whatever_it_calls_itself() -> None:
     evidence = replace(accusing.route.candidates[0].evidence[0], note="是对单位或人员的举报")
     candidate = replace(accusing.route.candidates[0], evidence=(evidence,))
     accusing = replace(accusing, route=replace(accusing.route, candidates=(candidate,)))
-    assert is_shielded(accusing)
-    assert not is_shielded(ticket())
+    assert is_shielded(accusing.complaint, accusing.route)
+    assert not is_shielded(ticket().complaint, ticket().route)
 
 
 def test_a_unit_gets_what_it_needs_of_an_ordinary_complaint() -> None:

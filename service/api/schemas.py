@@ -18,7 +18,9 @@ from service.domain.complaint import (
 )
 from service.domain.deadline import CountFrom
 from service.domain.lifecycle import Act, State, allowed
+from service.domain.personal import Sort, find
 from service.domain.policy import Measures
+from service.domain.similar import InGroup, Link, Relation
 from service.domain.ticket import (
     Clock,
     Decided,
@@ -122,6 +124,53 @@ class MergedLink(BaseModel):
     no: str
 
 
+class LikeLink(BaseModel):
+    """Another ticket of the same matter: proposed for 并单, answered before (重复诉求), or merged into
+    this one. `later` says whether this ticket came after the other."""
+
+    rel: Relation
+    no: str
+    title: str
+    state: State
+    version: int
+    later: bool
+    score: Annotated[float, Field(description="0 to 1; orders several")]
+    reason: str
+
+
+class GroupLink(BaseModel):
+    """The group matter (群体性诉求) that the ticket is of: at least so many people, one place."""
+
+    rel: Literal["group"] = "group"
+    group: int
+    place: str
+    people: int
+    tickets: int
+
+
+class PersonalOut(BaseModel):
+    """Personal data in free text, by the field's JSON pointer and the characters' positions."""
+
+    pointer: str
+    sort: Sort
+    start: int
+    end: int
+
+    @classmethod
+    def of(cls, ticket: Ticket) -> "list[PersonalOut]":
+        """Return what stands in the texts of a ticket."""
+        told = ticket.complaint
+        return [
+            cls(pointer=pointer, sort=each.sort, start=each.start, end=each.end)
+            for pointer, text in (
+                ("/title", told.title),
+                ("/content", told.content),
+                ("/place", told.place),
+            )
+            for each in find(text)
+        ]
+
+
 class SupervisionOut(BaseModel):
     """A 督办 of the ticket: a person's, or a step that time brought (`auto`)."""
 
@@ -196,7 +245,8 @@ class TicketOut(BaseModel):
     supervision: Sequence[SupervisionOut]
     extensions: Sequence[ExtensionOut]
     pauses: Sequence[PauseOut]
-    links: Sequence[RelatedLink | MergedLink]
+    links: Sequence[RelatedLink | MergedLink | LikeLink | GroupLink]
+    personal: Annotated[Sequence[PersonalOut], Field(description="Personal data in the texts")]
     contact: Contact
     anonymous: bool
     confidential: bool
@@ -242,7 +292,10 @@ class TicketOut(BaseModel):
             links=[
                 *([RelatedLink(source_no=related)] if related else []),
                 *([MergedLink(no=ticket.into)] if ticket.into else []),
+                *(_like(link) for link in ticket.links),
+                *([_group(ticket.group)] if ticket.group else []),
             ],
+            personal=PersonalOut.of(ticket),
             contact=complaint.contact.masked(),
             anonymous=complaint.anonymous,
             confidential=complaint.confidential,
@@ -253,6 +306,23 @@ class TicketOut(BaseModel):
             findings=complaint.findings,
             acts=allowed(ticket.state),
         )
+
+
+def _like(link: Link) -> LikeLink:
+    return LikeLink(
+        rel=link.relation,
+        no=link.no,
+        title=link.title,
+        state=link.state,
+        version=link.version,
+        later=link.later,
+        score=link.score,
+        reason=link.reason,
+    )
+
+
+def _group(group: InGroup) -> GroupLink:
+    return GroupLink(group=group.id, place=group.place, people=group.people, tickets=group.tickets)
 
 
 class TicketAnswer(BaseModel):
@@ -335,6 +405,28 @@ class EventList(BaseModel):
     """A ticket's history."""
 
     items: Sequence[EventOut]
+    next: None = None
+
+
+class GroupOut(BaseModel):
+    """A group matter (群体性诉求): at least so many `people` about one topic in one place."""
+
+    id: int
+    region: str
+    line: str
+    place: str
+    title: Annotated[str, Field(description="Of the first ticket")]
+    people: int
+    tickets: int
+    open: int
+    first_at: Moment
+    last_at: Moment
+
+
+class GroupList(BaseModel):
+    """Group matters, those that grew last first."""
+
+    items: Sequence[GroupOut]
     next: None = None
 
 

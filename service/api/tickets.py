@@ -13,19 +13,22 @@ from service.api.schemas import (
     ContactAnswer,
     EventList,
     EventOut,
+    GroupList,
+    GroupOut,
     TicketAnswer,
     TicketList,
     TicketOut,
     UnitList,
     UnitOut,
 )
-from service.domain.access import Forbidden, Role
+from service.desk import shown
+from service.domain.access import Actor, Forbidden, Role
 from service.domain.complaint import Kind
 from service.domain.lifecycle import State
 from service.domain.ticket import Stage, Ticket
-from service.orders import ActIn, ContactReading, checked_no, perform
+from service.orders import ActIn, ContactReading, NotSame, checked_no, perform
 from service.store.tickets import Filter
-from service.wiring import Parts
+from service.wiring import Parts, Wiring
 
 router = APIRouter(prefix="/v1", tags=["tickets"])
 
@@ -48,6 +51,7 @@ async def tickets(
     channel: Asked = "",
     kind: Kind | None = None,
     q: Asked = "",
+    group: Annotated[int, Query(ge=0, le=2**62)] = 0,
     cursor: Asked = "",
     limit: PageSize = 50,
 ) -> TicketList:
@@ -60,16 +64,17 @@ async def tickets(
         channel=channel,
         kind=kind or "",
         q=q,
+        group=group,
         after=read_cursor(cursor),
         limit=limit + 1,
     )
-    return _page(await app.desk.page(by, wanted), limit)
+    return await _page(app, by, await app.desk.page(by, wanted), limit)
 
 
 @router.get("/tickets/{no}", summary="One ticket")
 async def ticket(no: No, response: Response, app: Parts, by: Caller) -> TicketAnswer:
     """Return one ticket; its version is the ETag."""
-    return _answer(response, await app.desk.ticket(checked_no(no), by))
+    return await _answer(app, by, response, await app.desk.ticket(checked_no(no), by))
 
 
 @router.get("/tickets/{no}/events", summary="A ticket's history")
@@ -95,7 +100,7 @@ async def act(
     after = await perform(
         app.desk, wanted, checked_no(no), by, _version(if_match), app.now(), key=idempotency_key
     )
-    return _answer(response, after)
+    return await _answer(app, by, response, after)
 
 
 @router.post("/tickets/{no}/contact-readings", summary="Read a citizen's name and number")
@@ -105,6 +110,24 @@ async def read_contact(no: No, wanted: ContactReading, app: Parts, by: Caller) -
     return ContactAnswer(contact=contact)
 
 
+@router.post("/tickets/{no}/not-same", summary="Say that another ticket is not the same matter")
+async def not_same(
+    no: No, wanted: NotSame, response: Response, app: Parts, by: Caller
+) -> TicketAnswer:
+    """Reject what was proposed for merging (不并单): it is not proposed again."""
+    after = await app.matching.reject(
+        checked_no(no), checked_no(wanted.no), by, app.now(), reason=wanted.reason
+    )
+    return await _answer(app, by, response, shown(by, after))
+
+
+@router.get("/groups", summary="Group matters (群体性诉求), those that grew last first")
+async def groups(app: Parts, by: Caller) -> GroupList:
+    """List what many people complained about in one place; not for handlers and sources."""
+    found = await app.matching.groups(by)
+    return GroupList(items=[GroupOut.model_validate(each, from_attributes=True) for each in found])
+
+
 @router.get("/sorting", summary="What waits for manual sorting (人工派单), oldest first")
 async def sorting(
     app: Parts, by: Caller, region: Asked = "", cursor: Asked = "", limit: PageSize = 50
@@ -112,7 +135,7 @@ async def sorting(
     """List what the router would not decide or a unit sent back, each with its candidates."""
     wanted = Filter(region=region, after=read_cursor(cursor), limit=limit + 1)
     found, _sent_back = await app.desk.sorting(by, wanted)
-    return _page(found, limit)
+    return await _page(app, by, found, limit)
 
 
 @router.get("/units", summary="The responsible-unit table (责任单位)")
@@ -133,21 +156,22 @@ async def queue(
     """List the tickets for which a unit still owes something."""
     if app.router.unit(code) is None:
         raise UnknownQueue(code)
-    found = await app.desk.queue(code, by, limit)
+    found = await app.matching.linked(by, await app.desk.queue(code, by, limit))
     return TicketList(items=[TicketOut.of(ticket) for ticket in found])
 
 
-def _page(found: list[Ticket], limit: int) -> TicketList:
+async def _page(app: Wiring, by: Actor, found: list[Ticket], limit: int) -> TicketList:
     """Return the first `limit` tickets, with a cursor if there are more."""
-    page = found[:limit]
+    page = await app.matching.linked(by, found[:limit])
     return TicketList(
         items=[TicketOut.of(ticket) for ticket in page],
         next=cursor_of(page[-1].id) if len(found) > limit else None,
     )
 
 
-def _answer(response: Response, ticket: Ticket) -> TicketAnswer:
+async def _answer(app: Wiring, by: Actor, response: Response, ticket: Ticket) -> TicketAnswer:
     response.headers["ETag"] = f'"{ticket.version}"'
+    [ticket] = await app.matching.linked(by, [ticket])
     return TicketAnswer(ticket=TicketOut.of(ticket))
 
 

@@ -34,12 +34,14 @@ from service.domain.complaint import (
     UnitRef,
     Urgency,
 )
+from service.domain.confidence import withheld
 from service.domain.deadline import Limit, due, parse_limit
 from service.domain.lifecycle import Act, IllegalMove, State
 from service.domain.limits import Starts, Timetable, lengthened
 from service.domain.limits import recalculated as worked_out_anew
 from service.domain.policy import Bears, Policy
 from service.domain.scope import Origin
+from service.domain.similar import number
 from service.domain.ticket import (
     Clock,
     Decided,
@@ -253,7 +255,9 @@ def dispatch(
         rest = _each(kept, lambda m: ended(m, Outcome.WITHDRAWN), held)
         milestones = (*rest, *_resolve_clocks(ticket, lead.unit, times, dispatched_at=at))
     # Whom a unit may not ring it need not ring: the coordinator speaks to who asked for confidence.
-    may_ring = ticket.complaint.contact.phone and not ticket.complaint.confidential
+    may_ring = ticket.complaint.contact.phone and not withheld(
+        ticket.complaint, ticket.route, [lead.name]
+    )
     owes = _UNIT_OWES if may_ring else (MilestoneKind.SIGN,)
     started = [
         made(ticket, kind, lead.unit, _start(ticket, kind, times, at) if first else at, times)
@@ -518,6 +522,17 @@ def merge(ticket: Ticket, into: Ticket, at: datetime) -> Ticket:
         raise RuleForbids("merge-into", "只能并入另一张正在办理的工单")
     over = _each(ticket.milestones, lambda m: ended(m, Outcome.WITHDRAWN), ticket.open())
     return replace(_lapsed(ticket, at), milestones=over, into=into.no)
+
+
+def wish_carried(into: Ticket, merged: Ticket) -> Ticket:
+    """Return the ticket that another one was merged into, with that one's wish to stay unnamed where
+    it is the same person's: what a unit gets of the one it would else know of the other."""
+    here, there = into.complaint, merged.complaint
+    if not (theirs := number(there.contact.phone)) or number(here.contact.phone) != theirs:
+        return into
+    confidential = here.confidential or there.confidential
+    anonymous = here.anonymous or there.anonymous
+    return replace(into, complaint=replace(here, confidential=confidential, anonymous=anonymous))
 
 
 _MERGED_INTO = frozenset({State.SORTING, State.DISPATCHED, State.SIGNED, State.PAUSED})

@@ -4,7 +4,6 @@ These are the values that cross every seam: an adapter makes a `Complaint`, a ro
 of it, the desk makes a ticket (工单) of both.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -74,15 +73,6 @@ class Contact:
             else "*" * len(self.phone)
         )
         return Contact(self.name[:1] + "*" * max(0, len(self.name) - 1), hidden, self.gender)
-
-
-# A mobile number, or an identity card's (18 characters, the last may be X), in free text.
-_NUMBER = re.compile(r"(?<![0-9])(?:1[3-9][0-9]{9}|[0-9]{17}[0-9Xx])(?![0-9])")
-
-
-def veiled(text: str) -> str:
-    """Return a text with telephone and identity numbers hidden but for three digits and four."""
-    return _NUMBER.sub(lambda found: f"{found[0][:3]}****{found[0][-4:]}", text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from service.domain.calendar import SHANGHAI
-from service.domain.complaint import Kind, veiled
+from service.domain.confidence import is_shielded, unnamed
 from service.domain.lifecycle import FINISHED, Act, State
 from service.domain.ports import Receiver, Refused, Unreachable
 from service.domain.ticket import (
@@ -220,21 +220,6 @@ def _due_at(ticket: Ticket, assisting: str = "") -> str | None:
 
 # Only these give a unit's system the complaint itself; looked up when they are sent.
 WITH_COMPLAINT = frozenset({Word.DISPATCHED, Word.REOPENED, Word.SUPPLEMENTED})
-_ACCUSES = "举报"
-
-
-def is_shielded(ticket: Ticket) -> bool:
-    """Whether no unit's system may learn who complains: confidential (保密), anonymous, a 举报, or
-    taken for one by the router. Who is accused cannot be told for sure, so nobody is told; a unit
-    that has to ring asks the desk, where that is written down."""
-    told, route = ticket.complaint, ticket.route
-    notes = (e.note for c in route.candidates for e in c.evidence)
-    return (
-        told.confidential
-        or told.anonymous
-        or told.kind is Kind.REPORT
-        or any(_ACCUSES in text for text in (route.reason, *notes))
-    )
 
 
 def complaint_for(ticket: Ticket, unit: str) -> dict[str, Any] | None:
@@ -242,15 +227,10 @@ def complaint_for(ticket: Ticket, unit: str) -> dict[str, Any] | None:
     if unit not in ticket.units or ticket.state in FINISHED:
         return None
     told = ticket.complaint
-    shielded = is_shielded(ticket)
+    shielded = is_shielded(told, ticket.route)
 
     def said(text: str) -> str:
-        if not shielded:
-            return text
-        for known, hidden in ((told.contact.phone, "****"), (told.contact.name, "某某")):
-            # A single character stands in every other word.
-            text = text.replace(known, hidden) if len(known) > 1 else text
-        return veiled(text)
+        return unnamed(text, told) if shielded else text
 
     open_part: dict[str, Any] = {"source_no": "", "contact": None, "attachments": []}
     if not shielded:

@@ -9,6 +9,7 @@ from service.domain.complaint import Complaint, Route, UnitRef
 from service.domain.deadline import CountFrom
 from service.domain.lifecycle import State
 from service.domain.policy import Measures
+from service.domain.similar import InGroup, Link
 
 
 class MilestoneKind(StrEnum):
@@ -212,6 +213,9 @@ class Ticket:
     sent_back: int = 0  # how often
     ruled: str = ""  # the unit that a ruling (裁定) gave it to: that unit cannot send it back
     into: str = ""  # the number of the ticket that it was merged into
+    # What somebody may see of its surroundings; no part of the ticket as stored.
+    links: tuple[Link, ...] = ()
+    group: InGroup | None = None
 
     @property
     def pause(self) -> Pause | None:
@@ -279,7 +283,8 @@ class Event:
     """Something that happened to a ticket; never changed, never deleted.
 
     `act` is an Act's name or one of: received, supplemented, stage, recalculated, merged_here,
-    read_contact, imported. `at` is when it happened: for a stage the time at which it was due;
+    read_contact, imported, not_same. `at` is when it happened: for a stage the time at which it was
+    due;
     `content` is what the act carried, JSON-able, without personal data of the citizen other than
     what an official wrote.
     """

@@ -36,23 +36,25 @@ def insert_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Row])
     )
 
 
-def update_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
-    """Update rows by their `id`; all of them name the same columns."""
+def update_rows(
+    connection: sa.Connection, table: sa.Table, rows: Sequence[Row], key: str = "id"
+) -> None:
+    """Update rows by their `key`; all of them name the same columns."""
     if not rows:
         return
-    names = [name for name in rows[0] if name != "id"]
+    names = [name for name in rows[0] if name != key]
     if connection.dialect.name != "postgresql":
         connection.execute(
             table.update()
-            .where(table.c.id == sa.bindparam("row"))
+            .where(table.c[key] == sa.bindparam("row"))
             .values({name: sa.bindparam(name) for name in names}),
-            [{**row, "row": row["id"]} for row in rows],
+            [{**row, "row": row[key]} for row in rows],
         )
         return
-    given = _given(table, ["id", *names])
+    given = _given(table, [key, *names])
     connection.execute(
         table.update()
-        .where(table.c.id == given.c.id)
+        .where(table.c[key] == given.c[key])
         .values({name: given.c[name] for name in names}),
         {"rows": _document(rows)},
     )

@@ -125,12 +125,14 @@ class BodyRow(SQLModel, table=True):
     """Every body that was received for a ticket, by fingerprint: a repeat is told from a change."""
 
     __tablename__ = "bodies"
+    __table_args__ = (_where("ix_bodies_looked_at", "ticket_id", "looked_at IS NULL"),)
 
     ticket_id: int = Field(
         sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), primary_key=True, autoincrement=False)
     )
     fingerprint: str = Field(max_length=64, primary_key=True)
     received_at: datetime = _at()
+    looked_at: datetime | None = _at(nullable=True)  # when others like it were looked for
 
 
 class MilestoneRow(SQLModel, table=True):
@@ -289,6 +291,89 @@ class IdempotencyRow(SQLModel, table=True):
     ticket_no: str = Field(max_length=32)
     version: int
     at: datetime = _at()
+
+
+class SecretRow(SQLModel, table=True):
+    """A key of the service's own, made by the migration: the same on every replica, and in a backup
+    of all tables, but not in an extract of one."""
+
+    __tablename__ = "secrets"
+
+    name: str = Field(max_length=32, primary_key=True)
+    secret: str = Field(max_length=64)
+
+
+class GroupRow(SQLModel, table=True):
+    """A group matter (群体性诉求): many people, one place, one topic."""
+
+    __tablename__ = "group_matters"
+    __table_args__ = (sa.Index("ix_group_matters_region", "region", "last_at"),)
+
+    id: int | None = _id()
+    region: str = Field(max_length=16)
+    line: str = Field(max_length=64)
+    place: str = Field(max_length=64)
+    people: int
+    tickets: int
+    first_at: datetime = _at()
+    last_at: datetime = _at()
+
+
+class TraitsRow(SQLModel, table=True):
+    """What a ticket is compared by. `person` is a keyed hash of the telephone number."""
+
+    __tablename__ = "traits"
+    __table_args__ = (_where("ix_traits_group_id", "group_id", "group_id IS NOT NULL"),)
+
+    ticket_id: int = Field(
+        sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), primary_key=True, autoincrement=False)
+    )
+    person: str = Field(max_length=32)
+    region: str = Field(max_length=16)
+    line: str = Field(max_length=64)
+    spots: list[str] = _json()
+    towns: list[str] = _json()
+    pairs: int
+    least: list[int] = _json()
+    at: datetime = _at()
+    group_id: int | None = Field(
+        default=None, sa_column=sa.Column(_Id, sa.ForeignKey("group_matters.id"), nullable=True)
+    )
+
+
+class MarkRow(SQLModel, table=True):
+    """A mark by which tickets about the same thing are found without a scan."""
+
+    __tablename__ = "marks"
+    __table_args__ = (sa.Index("ix_marks_ticket_id", "ticket_id"),)
+
+    mark: str = Field(max_length=64, primary_key=True)
+    at: datetime = Field(sa_column=sa.Column(Instant, primary_key=True, nullable=False))
+    ticket_id: int = Field(
+        sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), primary_key=True, autoincrement=False)
+    )
+
+
+class LikenessRow(SQLModel, table=True):
+    """Two tickets that are about the same matter, the later and the earlier one, until somebody says
+    that they are not."""
+
+    __tablename__ = "likenesses"
+    __table_args__ = (sa.Index("ix_likenesses_earlier_id", "earlier_id"),)
+
+    later_id: int = Field(
+        sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), primary_key=True, autoincrement=False)
+    )
+    earlier_id: int = Field(
+        sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), primary_key=True, autoincrement=False)
+    )
+    person: bool
+    spot: str = Field(max_length=32)
+    town: str = Field(max_length=32)
+    text: float
+    score: float
+    found_at: datetime = _at()
+    rejected_at: datetime | None = _at(nullable=True)
 
 
 class MessageRow(SQLModel, table=True):

@@ -39,6 +39,7 @@ from service.store.tables import (
     MilestoneRow,
     RulingRow,
     TicketRow,
+    TraitsRow,
     metadata,
 )
 
@@ -55,6 +56,7 @@ _milestones = metadata.tables[MilestoneRow.__tablename__]
 _events = metadata.tables[EventRow.__tablename__]
 _rulings = metadata.tables[RulingRow.__tablename__]
 _counters = metadata.tables[CounterRow.__tablename__]
+_traits = metadata.tables[TraitsRow.__tablename__]
 _keys = metadata.tables[IdempotencyRow.__tablename__]
 # Tickets from before channels had coordinators of their own name none.
 _coordinator = _tickets.c.complaint["coordinator"].as_string()
@@ -121,6 +123,14 @@ def find(connection: sa.Connection, source: str, source_no: str) -> Ticket | Non
 def get(connection: sa.Connection, no: str, *, lock: bool = False) -> Ticket | None:
     """Return the ticket with this number, or None; `lock` keeps it from others until the commit."""
     return _one(connection, _tickets.c.no == no, lock=lock)
+
+
+def by_ids(connection: sa.Connection, ids: Sequence[int]) -> list[Ticket]:
+    """Return tickets by their ids, in the order of the ids."""
+    rows = connection.execute(
+        sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
+    ).all()
+    return _whole(connection, rows)
 
 
 def insert(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: datetime) -> Ticket:
@@ -375,6 +385,7 @@ class Filter:
     channel: str = ""
     kind: str = ""
     q: str = ""
+    group: int = 0  # a group matter (群体性诉求)
     after: int = 0
     limit: int = 50
     oldest_first: bool = False
@@ -505,6 +516,9 @@ def page(connection: sa.Connection, actor: Actor, wanted: Filter) -> list[Ticket
                 for w in words
             )
         )
+    if wanted.group:
+        of_group = sa.select(_traits.c.ticket_id).where(_traits.c.group_id == wanted.group)
+        query = query.where(t.id.in_(of_group.scalar_subquery()))
     if wanted.after:
         further = t.id > wanted.after if wanted.oldest_first else t.id < wanted.after
         query = query.where(further)

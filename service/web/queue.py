@@ -56,12 +56,13 @@ async def queue(
         if code
         else []
     )
+    shown_now = await app.matching.linked(by, found[:MOST])
     now = app.now()
     return visit.page(
         "queue.html",
         unit=shown,
         units=[app.router.unit(own) for own in by.units],
-        tickets=found[:MOST],
+        tickets=shown_now,
         more=len(found) > MOST,
         most=MOST,
         state=state,

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
 from service import labels
+from service.domain.personal import parts
 from service.web import words
 
 _STATIC = {
@@ -37,6 +38,8 @@ _templates.globals.update(
     MEASURES=labels.MEASURES,
     OUTCOMES=labels.OUTCOMES,
     DECISIONS=labels.DECISIONS,
+    RELATIONS=labels.RELATIONS,
+    PERSONAL=labels.PERSONAL,
     WORDS=labels.WORDS,
     DELIVERY_STATES=labels.DELIVERY_STATES,
     RECIPIENTS=labels.RECIPIENTS,
@@ -46,7 +49,7 @@ _templates.globals.update(
     share=words.share,
     static=lambda name: f"/desk/static/{name}?v={_DIGEST}",
 )
-_templates.filters.update(moment=words.moment, brief=words.brief)
+_templates.filters.update(moment=words.moment, brief=words.brief, parts=parts)
 
 router = APIRouter()
 

@@ -32,6 +32,7 @@ async def search(
     channel: Asked = "",
     kind: OneKind = None,
     unit: Asked = "",
+    group: After = 0,
     after: After = 0,
 ) -> Response:
     """List tickets, newest first."""
@@ -43,19 +44,29 @@ async def search(
         channel=channel,
         kind=kind or "",
         q=q,
+        group=group,
         after=after,
         limit=_PAGE + 1,
     )
     found = await app.desk.page(visit.by, wanted)
+    shown = await app.matching.linked(visit.by, found[:_PAGE])
     now = app.now()
-    asked = {"q": q, "state": state, "stage": stage, "channel": channel, "kind": kind, "unit": unit}
+    asked = {
+        "q": q,
+        "state": state,
+        "stage": stage,
+        "channel": channel,
+        "kind": kind,
+        "unit": unit,
+        "group": group or "",
+    }
     onward = {
         **{k: v for k, v in asked.items() if v},
         "after": found[_PAGE - 1].id if found[_PAGE:] else 0,
     }
     return visit.page(
         "search.html",
-        tickets=found[:_PAGE],
+        tickets=shown,
         onward=f"/desk/tickets?{urlencode(onward)}" if onward["after"] else "",
         asked=asked,
         filtered=any(asked.values()),

@@ -12,7 +12,17 @@ from service.desk import UnknownTicket
 from service.domain.access import Forbidden
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.store import StoreUnavailable
-from service.web import deliveries, overview, queue, render, search, sessions, sorting, ticket
+from service.web import (
+    deliveries,
+    groups,
+    overview,
+    queue,
+    render,
+    search,
+    sessions,
+    sorting,
+    ticket,
+)
 from service.web.refusals import Refusal, refusal
 from service.web.render import page
 from service.web.sessions import ForeignForm, Form, own_page, sent, sign_in_first
@@ -93,7 +103,17 @@ def site() -> FastAPI:
             Exception: _refused,
         },
     )
-    for part in (render, sessions, queue, ticket, sorting, search, overview, deliveries):
+    for part in (
+        render,
+        sessions,
+        queue,
+        ticket,
+        sorting,
+        search,
+        overview,
+        groups,
+        deliveries,
+    ):
         pages.include_router(part.router)
     return pages
 

@@ -23,10 +23,12 @@ async def sorting(visit: Signed, after: After = 0) -> Response:
     """Show what the router would not decide or a unit sent back, what has waited longest first."""
     app, by = visit.app, visit.by
     found, sent_back = await app.desk.sorting(by, Filter(after=after, limit=_PAGE + 1))
+    shown = await app.matching.linked(by, found[:_PAGE])
     now = app.now()
     return visit.page(
         "sorting.html",
-        tickets=found[:_PAGE],
+        tickets=shown,
+        may_merge=lambda t: Act.MERGE in offered(by, t),
         sent_back=sent_back,
         suggested=lambda event: app.router.unit(event.content.get("suggested_unit") or ""),
         unit_name=visit.unit_name,

@@ -10,8 +10,15 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from service.desk import CallBackOwed, KeyReused, UnknownUnit, may_read_contact, offered
-from service.domain.access import Forbidden, sees
+from service.desk import (
+    CallBackOwed,
+    KeyReused,
+    UnknownUnit,
+    is_withheld,
+    may_read_contact,
+    offered,
+)
+from service.domain.access import MAY_ACT, Forbidden, sees
 from service.domain.acts import RuleForbids, policy_of
 from service.domain.complaint import Contact
 from service.domain.deadline import LimitError
@@ -89,6 +96,16 @@ async def act(visit: Signed, form: SignedForm, no: No, name: str) -> Response:
     return go(f"{onward}#main", f"{name}.{no}")
 
 
+@router.post("/desk/tickets/{no}/not-same")
+async def not_same(visit: Signed, form: SignedForm, no: No) -> Response:
+    """Say that a proposed ticket is not the same matter (不并单), and come back."""
+    app = visit.app
+    await app.matching.reject(
+        checked_no(no), checked_no(form.one("other")), visit.by, app.now(), reason=""
+    )
+    return go(f"{local(form.one('then'), f'/desk/tickets/{no}')}#main", f"not_same.{no}")
+
+
 @router.post("/desk/tickets/{no}/contact")
 async def read_contact(visit: Signed, form: SignedForm, no: No) -> Response:
     """Show the citizen's name and number once, to who says why; the reading becomes an event."""
@@ -113,7 +130,7 @@ async def _shown(
     contact: Contact | None = None,
 ) -> Response:
     app, by = visit.app, visit.by
-    found = await app.desk.ticket(checked_no(no), by)
+    [found] = await app.matching.linked(by, [await app.desk.ticket(checked_no(no), by)])
     history = await app.desk.history(no, by)
     likely = _likely(found)
     acts = [FORMS[act] for act in offered(by, found) if act in FORMS]
@@ -128,6 +145,8 @@ async def _shown(
         acts=acts,
         likely=likely,
         attempt=attempt,
+        may_merge=by.role in MAY_ACT[Act.MERGE],
+        withheld=is_withheld(by, found),
         lost=attempt if attempt and attempt.act not in {a.act for a in acts} else None,
         contact=contact,
         may_read_contact=may_read_contact(by, found) and bool(found.complaint.contact.phone),

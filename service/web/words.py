@@ -117,6 +117,7 @@ _CONTENT: dict[str, str] = {
     "words": "裁定用词",
     "into": "并入",
     "from": "并入的工单",
+    "with": "不同于工单",
     "measure": "措施",
     "noticed_at": "记录于",
     "counts_against": "计入",
