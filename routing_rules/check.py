@@ -137,11 +137,12 @@ def _examples(book: Rulebook, folder: Path | None) -> Iterable[Finding]:
             yield _at(row, "example-unheard", f"示例“{example}”没有用到本条的词", grave=False)
 
     for place, rule in enumerate(book.rules):
-        region = rule.region or next((c.region for c in rule.cites), _ANYWHERE)
-        for example in rule.examples:
-            route = book.route(_complaint(example, region))
-            right = _leads(route, _meant(book, place, example, region))
-            yield from tried(rule, place, example, route, right)
+        cited = dict.fromkeys(cite.region for cite in rule.cites)
+        for region in [rule.region] if rule.region else cited or [_ANYWHERE]:
+            for example in rule.examples:
+                route = book.route(_complaint(example, region))
+                right = _leads(route, _meant(book, place, example, region))
+                yield from tried(rule, place, example, route, right)
     for place, gate in enumerate(book.gates, len(book.rules)):
         for example in gate.examples:
             route = book.route(_complaint(example, _ANYWHERE))
