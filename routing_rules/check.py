@@ -1,13 +1,18 @@
 """What is wrong with the rules, and a route said in Chinese."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
-from routing_rules.rulebook import Rule, Rulebook, load
-from routing_rules.yamlfile import RuleFileError
+from routing_rules.gazetteer import DATA
+from routing_rules.rulebook import TERRITORY_LINE, Gate, Rule, Rulebook, load
+from routing_rules.text import plain
+from routing_rules.yamlfile import RuleFileError, read
 from service.domain.complaint import Complaint, Decision, Kind, Route, Urgency
+from service.domain.ports import Unit
 
 _ANYWHERE = "360100"  # where a rule without a region is tried
 _PROVINCIAL = frozenset({"customs", "railway"})  # one unit for the whole province
@@ -47,12 +52,21 @@ def check(
     except RuleFileError as error:
         return [Finding("not-loaded", "", error.file.name, error.line, error.reason)]
     findings: list[Finding] = []
-    for part in (_units, _contradictions, _citations, _examples, *more):
+    for part in (_units, _contradictions, _citations, *more):
         findings.extend(part(book))
+    findings.extend(_examples(book, folder))
     return sorted(findings, key=lambda finding: not finding.grave)
 
 
-def _at(rule: Rule, code: str, text: str, *, grave: bool = True) -> Finding:
+class _Row(NamedTuple):
+    """Where a row stands that is neither a rule nor a gate."""
+
+    code: str
+    file: Path
+    at_line: int
+
+
+def _at(rule: Rule | Gate | _Row, code: str, text: str, *, grave: bool = True) -> Finding:
     return Finding(code, rule.code, rule.file.name, rule.at_line, text, grave)
 
 
@@ -83,6 +97,10 @@ def _contradictions(book: Rulebook) -> Iterable[Finding]:
         alone = signals.strong and not signals.pairs and not signals.words
         if alone and all(len(owners[word]) > 1 for word in signals.strong):
             yield _at(rule, "shadowed", "所有强词都同时属于其他条线", grave=False)
+        told = Counter((*signals.strong, *signals.words, *signals.weak))
+        twice = [word for word, times in told.items() if times > 1]
+        if twice:
+            yield _at(rule, "twice", f"同一个词写了两次：{'、'.join(twice)}", grave=False)
 
 
 def _citations(book: Rulebook) -> Iterable[Finding]:
@@ -100,16 +118,62 @@ def _citations(book: Rulebook) -> Iterable[Finding]:
                     yield _at(rule, "unknown-unit", f"{clause.document}的“{name}”不在单位表中")
 
 
-def _examples(book: Rulebook) -> Iterable[Finding]:
-    """Find examples that do not go where their rule says."""
-    for rule in book.rules:
-        region = rule.region or next((c.region for c in rule.cites), _ANYWHERE)
-        for example in rule.examples:
-            route = book.route(_complaint(example, region))
-            unit = book.table.line_unit(region, rule.line)
-            if route.lead is None or unit is None or route.lead.unit != unit.code:
-                gone = route.lead.name if route.lead else DECISIONS[route.decision]
-                yield _at(rule, "example", f"示例“{example}”转到了{gone}")
+def _examples(book: Rulebook, folder: Path | None) -> Iterable[Finding]:
+    """Find examples that do not go where their row says, or that say none of its words.
+
+    Where a county's own rows or model lead a shipped example elsewhere, that may well be meant.
+    """
+
+    def tried(
+        row: Rule | Gate | _Row, place: int, example: str, route: Route, right: bool
+    ) -> Iterable[Finding]:
+        """Judge an example of the row whose words are at `place` in the matcher."""
+        if not right:
+            gone = route.lead.name if route.lead else DECISIONS[route.decision] + route.reason
+            grave = folder is None or not row.file.is_relative_to(DATA)
+            yield _at(row, "example", f"示例“{example}”转到了{gone}", grave=grave)
+        elif all(hit.rule != place or not hit.score for hit in book.matcher.hits(plain(example))):
+            # What was learnt led it, and the row's words had no part in that.
+            yield _at(row, "example-unheard", f"示例“{example}”没有用到本条的词", grave=False)
+
+    for place, rule in enumerate(book.rules):
+        cited = dict.fromkeys(cite.region for cite in rule.cites)
+        for region in [rule.region] if rule.region else cited or [_ANYWHERE]:
+            for example in rule.examples:
+                route = book.route(_complaint(example, region))
+                right = _leads(route, _meant(book, place, example, region))
+                yield from tried(rule, place, example, route, right)
+    for place, gate in enumerate(book.gates, len(book.rules)):
+        for example in gate.examples:
+            route = book.route(_complaint(example, _ANYWHERE))
+            right = (route.decision, route.hotline) == (gate.decision, gate.hotline)
+            if gate.decision != Decision.EMERGENCY_LINE:
+                right = right and route.reason == gate.reason
+            yield from tried(gate, place, example, route, right)
+    files = [place / "accusation.yaml" for place in (DATA, folder) if place]
+    row = read([path for path in files if path.exists()][-1])[-1]
+    words = _Row("accusation", row.file, row.line)
+    supervisor = book.table.line_unit(_ANYWHERE, "wuxing_office")
+    for example in row.texts("examples"):
+        route = book.route(_complaint(example, _ANYWHERE))
+        place = len(book.rules) + len(book.gates)
+        yield from tried(words, place, example, route, _leads(route, supervisor))
+
+
+def _meant(book: Rulebook, place: int, example: str, region: str) -> Unit | None:
+    """Return whom a rule means: for 属地 the place that the example names, else who helps it."""
+    unit, line, _ = book.meant(place, region)
+    if line != TERRITORY_LINE:
+        return unit
+    named = [m.code for m in book.gazetteer.mentions(plain(example), region) if m.code]
+    if named:
+        return book.table.territory(max(named, key=len))
+    helps = (book.table.line_unit(region, other) for other in book.rules[place].assist)
+    return next((unit for unit in helps if unit), None)
+
+
+def _leads(route: Route, unit: Unit | None) -> bool:
+    return route.lead is not None and unit is not None and route.lead.unit == unit.code
 
 
 def _complaint(text: str, region: str) -> Complaint:

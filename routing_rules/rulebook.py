@@ -42,7 +42,10 @@ from service.domain.ports import Unit
 from service.domain.region import covers
 
 _RULE_KEYS = ("id", "name", "line", "assist", "cites", "examples", "region", *SIGNAL_KEYS)
-_GATE_KEYS = ("id", "name", "decision", "hotline", "line", "assist", "reason", *SIGNAL_KEYS)
+_GATE_KEYS = (
+    *("id", "name", "decision", "hotline", "line", "assist", "reason", "examples"),
+    *SIGNAL_KEYS,
+)
 
 
 # What is read of a text, in characters: a matter is told well before, and whoever sends more must
@@ -137,6 +140,9 @@ class Gate:
     reason: str
     signals: Signals
     local: bool  # of the county's own folder
+    examples: tuple[str, ...]
+    file: Path
+    at_line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -1016,7 +1022,7 @@ def load(folder: Path | None = None) -> Rulebook:
     }
     model, learnt = _learnt(files, {*lines, *(f"{TOPIC}{code}" for code in rules)})
     last = files.rows("accusation.yaml")[-1]
-    last.only("id", *SIGNAL_KEYS)
+    last.only("id", "examples", *SIGNAL_KEYS)
     accusation = read_signals(last, concepts)
     last = files.rows("tuning.yaml")[-1]
     last.only(*Tuning.__slots__)
@@ -1069,6 +1075,18 @@ def _content(part: object) -> object:
             part.signals,
             part.unit,
             part.document,
+        )
+    if isinstance(part, Gate):
+        return (
+            part.code,
+            part.name,
+            part.decision,
+            part.hotline,
+            part.line,
+            part.assist,
+            part.reason,
+            part.signals,
+            part.local,
         )
     return part
 
@@ -1183,4 +1201,7 @@ def _gate(row: Row, concepts: Mapping[str, tuple[str, ...]], lines: set[str]) ->
         row.text("reason", "" if emergency else None),
         read_signals(row, concepts),
         not row.file.is_relative_to(DATA),
+        row.texts("examples"),
+        row.file,
+        row.line,
     )

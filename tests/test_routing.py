@@ -13,12 +13,12 @@ from routing_rules import text as text_form
 from routing_rules.check import check, explain
 from routing_rules.clauses import Clause, diff, number
 from routing_rules.evaluate import complaint_from, evaluate
-from routing_rules.gazetteer import Gazetteer, Mention
+from routing_rules.gazetteer import DATA, Gazetteer, Mention
 from routing_rules.rulebook import ROUTED_CHARS, Precedent, Rulebook, load
 from routing_rules.signals import MOST_ASIDES, MOST_SPANS, Matcher, Signals
 from routing_rules.text import _seen as seen
 from routing_rules.text import plain
-from routing_rules.yamlfile import RuleFileError
+from routing_rules.yamlfile import RuleFileError, read
 from service.domain.complaint import Complaint, Decision, EvidenceKind, Route
 
 CASES = Path(__file__).parent / "cases" / "routing"
@@ -318,12 +318,86 @@ def test_a_wrong_rule_says_where_and_why(tmp_path: Path, text: str, reason: str)
     assert [finding.code for finding in check(tmp_path)] == ["not-loaded"]
 
 
-def test_an_example_that_goes_elsewhere_is_found(tmp_path: Path) -> None:
+GATE = "id: n-x, name: 甲, decision: not_accepted, reason: 由景区答复, strong: 光影盛典秀"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code"),
+    [
+        (
+            "duties/ours.yaml",
+            "- {id: x, name: 甲, line: health, strong: 挂号排队, examples: [路灯不亮]}",
+            "example",
+        ),
+        ("acceptance.yaml", f"- {{{GATE}, examples: [路灯不亮]}}", "example"),
+        ("accusation.yaml", "- {id: accusation, strong: 白拿, examples: [路灯不亮]}", "example"),
+        (
+            "duties/ours.yaml",
+            "- {id: x, name: 甲, line: urban_management, strong: 挂号排队, examples: [路灯不亮]}",
+            "example-unheard",
+        ),
+    ],
+)
+def test_an_example_that_goes_elsewhere_is_found(
+    tmp_path: Path, name: str, text: str, code: str
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"# 说明\n{text}\n", "utf-8")
+    found = [finding for finding in check(tmp_path) if finding.file == path.name]
+    assert [(one.code, one.line, one.grave) for one in found] == [(code, 2, code == "example")]
+
+
+def test_an_example_of_a_gate_goes_to_its_decision(tmp_path: Path) -> None:
+    (tmp_path / "acceptance.yaml").write_text(
+        f"- {{{GATE}, examples: [光影盛典秀的门票在哪里买，几点开始]}}\n", "utf-8"
+    )
+    assert [finding for finding in check(tmp_path) if finding.file == "acceptance.yaml"] == []
+
+
+def test_a_duty_of_the_place_is_tried_in_the_place_that_its_example_names(tmp_path: Path) -> None:
+    (tmp_path / "duties").mkdir()
+    row = "id: x, name: 甲, line: territory, region: 360732, strong: 老碾坊 碾坊"
+    (tmp_path / "duties" / "ours.yaml").write_text(
+        f"- {{{row}, examples: [长冈乡的老碾坊，政府能不能修一修]}}\n", "utf-8"
+    )
+    assert [finding for finding in check(tmp_path) if finding.file == "ours.yaml"] == []
+
+
+def test_a_county_that_leads_a_shipped_example_elsewhere_may_mean_it(tmp_path: Path) -> None:
+    (tmp_path / "acceptance.yaml").write_text(
+        "- {id: n-x, name: 甲, decision: not_accepted, reason: 由园区答复, strong: 冒名注册}\n",
+        "utf-8",
+    )
+    gone = [one for one in check(tmp_path) if one.code == "example"]
+    assert [(one.rule, one.grave) for one in gone] == [("licence", False)]
+
+
+def test_a_word_that_stands_twice_in_a_row_is_found(tmp_path: Path) -> None:
     (tmp_path / "duties").mkdir()
     (tmp_path / "duties" / "ours.yaml").write_text(
-        "- {id: x, name: 甲, line: health, strong: 挂号排队, examples: [路灯不亮]}\n", "utf-8"
+        "- {id: x, name: 甲, line: health, strong: 挂号排队 看病, words: 看病}\n", "utf-8"
     )
-    assert "example" in {finding.code for finding in check(tmp_path)}
+    assert [one.code for one in check(tmp_path) if one.file == "ours.yaml"] == ["twice"]
+
+
+DATA_FILES = sorted(DATA.glob("*.yaml")) + sorted(DATA.glob("duties/*.yaml"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in DATA_FILES if p.parent.name == "duties"]
+    + [DATA / name for name in ("topics.yaml", "acceptance.yaml", "accusation.yaml")],
+    ids=lambda path: path.name,
+)
+def test_every_rule_has_an_example(path: Path) -> None:
+    assert [row.text("id") for row in read(path) if not row.texts("examples")] == []
+
+
+@pytest.mark.parametrize("path", DATA_FILES, ids=lambda path: path.name)
+def test_a_line_of_the_rules_can_be_read_and_compared(path: Path) -> None:
+    lines = path.read_text("utf-8").splitlines()
+    assert [number for number, line in enumerate(lines, 1) if len(line) > 120] == []
 
 
 def test_an_explanation_is_one_a_handler_can_read() -> None:
