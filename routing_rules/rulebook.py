@@ -358,8 +358,8 @@ class Rulebook:
         accused = self._accusing(gate_hits, heard, complaint, text)
         if accused is not None:
             return self._supervised(accused, region)
-        stop = self._not_accepted(gate_hits, heard, hits[0].score if hits else 0.0)
-        stop = stop or self._elsewhere(place, text, region)
+        stop = self._elsewhere(place, text, region)
+        stop = stop or self._not_accepted(gate_hits, heard, hits[0].score if hits else 0.0)
         if stop:
             return stop
         return self._dispatched(hits, gate_hits, heard, region, place, text)

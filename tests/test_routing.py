@@ -170,6 +170,7 @@ def test_slow_service_is_no_accusation() -> None:
         ("有人拿刀在砸门,快派人来救命", "110"),
         ("老人晕倒叫不醒,脸发紫,快叫救护车", "120"),
         ("刚刚撞车了,司机卡在车里流好多血", "122"),
+        ("挖机把路边的燃气管挖断了,气嘶嘶往外喷", "119"),
     ],
 )
 def test_present_danger_goes_to_an_emergency_line(content: str, hotline: str) -> None:
