@@ -81,11 +81,11 @@ class Inflow:
         self._under_way = 0
         self._buckets: dict[str, Bucket] = {}
 
-    def take(self, source: Source, count: int, at: datetime) -> None:
-        """Let `count` payloads of a source in, or raise TooFast."""
+    def take(self, source: Source, count: int, at: datetime, taken: int = 0) -> None:
+        """Let `count` payloads of a source in, of which `taken` are in already, or raise TooFast."""
         if source.rate is None:
             return
-        bucket, wait_s = take(source.rate, self._buckets.get(source.name), count, at)
+        bucket, wait_s = take(source.rate, self._buckets.get(source.name), count, at, taken)
         self._buckets[source.name] = bucket
         if wait_s:
             raise TooFast(source.rate, wait_s)

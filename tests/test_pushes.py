@@ -6,6 +6,7 @@ import socketserver
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -332,6 +333,20 @@ def test_a_source_that_sends_too_fast_is_told_when_to_go_on(city: Path, tmp_path
         answer = service.post(f"{path}/batch", [payload(), payload()])
         refused(answer, 429, "rate-limited")
         assert count(service) == 5
+
+
+def test_a_batch_above_the_burst_gets_in_when_it_was_told(city: Path, tmp_path: Path) -> None:
+    slow = SOURCES.replace("burst: 1000", "burst: 3")
+    (tmp_path / "sources.yaml").write_text(slow, "utf-8")
+    with served(f"sqlite:///{tmp_path}/b.db", sources=tmp_path / "sources.yaml") as service:
+        path = "/v1/intake/hotline-12345/batch"
+        assert service.post(path, [payload() for _ in range(5)]).status_code == 200
+        service.clock.time += timedelta(seconds=1)
+        answer = service.post(path, [payload() for _ in range(5)])
+        refused(answer, 429, "rate-limited")
+        service.clock.time += timedelta(seconds=int(answer.headers["retry-after"]))
+        assert service.post(path, [payload() for _ in range(5)]).status_code == 200
+        assert count(service) == 10
 
 
 def test_a_service_with_its_hands_full_says_so(city: Path, tmp_path: Path) -> None:

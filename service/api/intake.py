@@ -92,7 +92,7 @@ async def receive_batch(push: Pushed, app: Parts) -> BatchAnswer | Response:
     """Receive up to 1,000 payloads; one that is wrong harms no other."""
     with app.inflow.place():
         payloads = decode_batch(push.body, push.content_type)
-        app.inflow.take(push.source, len(payloads) - 1, app.now())
+        app.inflow.take(push.source, len(payloads), app.now(), taken=1)
         items: list[BatchLine] = []
         for payload in payloads:
             try:
