@@ -3,10 +3,11 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
@@ -19,6 +20,8 @@ from service.metrics import Metrics
 from service.outbox import Outbox
 from service.store import Store, tokens
 from service.store.figures import Figures, figures
+
+T = TypeVar("T")
 
 # Brings the rules of a running service up to date; True if clocks are to be worked out anew.
 Refresh = Callable[[], Awaitable[bool]]
@@ -73,11 +76,17 @@ class Overloaded(Exception):
     """As many pushes are being worked on as this replica takes on at once."""
 
 
+# What is longer takes so long to check and to parse that every other caller would feel it.
+_READ_AT_ONCE = 64 * 1024
+
+
 class Inflow:
     """How much comes in, on this replica: a bucket for each source, and a bound for all."""
 
     def __init__(self, most_at_once: int) -> None:
         self._most = most_at_once
+        # One, for it shares the interpreter with the loop, and what it parses takes memory.
+        self._reader = ThreadPoolExecutor(1, "reader")
         self._under_way = 0
         self._buckets: dict[str, Bucket] = {}
 
@@ -89,6 +98,12 @@ class Inflow:
         self._buckets[source.name] = bucket
         if wait_s:
             raise TooFast(source.rate, wait_s)
+
+    async def read(self, size: int, work: Callable[[], T]) -> T:
+        """Return the result of work on a body of so many bytes, beside the loop if it is long."""
+        if size <= _READ_AT_ONCE:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._reader, work)
 
     @contextmanager
     def place(self) -> Iterator[None]:

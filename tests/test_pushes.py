@@ -1,5 +1,6 @@
 """Pushes over HTTP: signatures, repeats of them, older formats, and too much at once."""
 
+import asyncio
 import json
 import re
 import socketserver
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from adapters.signature import keys, sign
 from service.api.problems import MEDIA_TYPE
 from service.store.tables import metadata
+from service.wiring import Wiring
 from tests.served import Served, served
 from tests.worlds import at
 
@@ -347,6 +349,20 @@ def test_a_batch_above_the_burst_gets_in_when_it_was_told(city: Path, tmp_path: 
         service.clock.time += timedelta(seconds=int(answer.headers["retry-after"]))
         assert service.post(path, [payload() for _ in range(5)]).status_code == 200
         assert count(service) == 10
+
+
+def test_a_long_body_is_read_while_others_are_answered(service: Served) -> None:
+    async def read(parts: Wiring) -> bool:
+        others = threading.Event()
+        asyncio.get_running_loop().call_soon(others.set)
+        return await parts.inflow.read(1024 * 1024, lambda: others.wait(10))
+
+    assert service.run(read)
+    long = json.dumps(payload(note="长" * 30_000), ensure_ascii=False).encode()
+    assert signed(service, long).status_code == 201
+    refused(signed(service, long + b"}"), 400, "undecodable")
+    wrong = signed(service, long, headers={"webhook-signature": "v1,AAAA"})
+    refused(wrong, 401, "signature")
 
 
 def test_a_service_with_its_hands_full_says_so(city: Path, tmp_path: Path) -> None:
