@@ -1,12 +1,13 @@
 """The parts of a running service as the routes and pages get them; `main` puts them together."""
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
@@ -78,6 +79,8 @@ class Overloaded(Exception):
 
 # What is longer takes so long to check and to parse that every other caller would feel it.
 _READ_AT_ONCE = 64 * 1024
+# Of all places, what one source may take.
+_SHARE = 0.75
 
 
 class Inflow:
@@ -87,7 +90,7 @@ class Inflow:
         self._most = most_at_once
         # One, for it shares the interpreter with the loop, and what it parses takes memory.
         self._reader = ThreadPoolExecutor(1, "reader")
-        self._under_way = 0
+        self._under_way: Counter[str] = Counter()
         self._buckets: dict[str, Bucket] = {}
 
     def take(self, source: Source, count: int, at: datetime, taken: int = 0) -> None:
@@ -106,15 +109,17 @@ class Inflow:
         return await asyncio.get_running_loop().run_in_executor(self._reader, work)
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Work on a push, or raise Overloaded."""
-        if self._under_way >= self._most:
+    def place(self, source: str) -> Iterator[None]:
+        """Work on a push, or raise Overloaded. No source takes every place: one that sends without
+        measure is told to wait, and the others are not."""
+        here = self._under_way[source]
+        if self._under_way.total() >= self._most or here >= ceil(self._most * _SHARE):
             raise Overloaded
-        self._under_way += 1
+        self._under_way[source] += 1
         try:
             yield
         finally:
-            self._under_way -= 1
+            self._under_way[source] -= 1
 
 
 class KeptFigures:

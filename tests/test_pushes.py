@@ -368,13 +368,23 @@ def test_a_long_body_is_read_while_others_are_answered(service: Served) -> None:
 def test_a_service_with_its_hands_full_says_so(city: Path, tmp_path: Path) -> None:
     sources = city / "sources.yaml"
     with served(f"sqlite:///{tmp_path}/b.db", sources=sources, intake_in_flight=1) as service:
-        with service.parts.inflow.place():
+        with service.parts.inflow.place("either"):
             answer = service.post("/v1/intake/hotline-12345", payload())
         refused(answer, 503, "overloaded")
         assert answer.headers["retry-after"] == "1"
         assert service.post("/v1/intake/hotline-12345", payload()).status_code == 201
         refused(service.post("/v1/intake/hotline-12345", {}), 422, "payload")
         assert service.post("/v1/intake/hotline-12345", payload()).status_code == 201
+
+
+def test_no_source_takes_every_place(city: Path, tmp_path: Path) -> None:
+    sources = city / "sources.yaml"
+    with served(f"sqlite:///{tmp_path}/b.db", sources=sources, intake_in_flight=4) as service:
+        inflow = service.parts.inflow
+        with inflow.place("signed"), inflow.place("signed"), inflow.place("signed"):
+            refused(signed(service, payload()), 503, "overloaded")
+            assert service.post("/v1/intake/hotline-12345", payload()).status_code == 201
+        assert signed(service, payload()).status_code == 201
 
 
 def test_of_many_pushes_at_once_each_is_stored_or_told_to_come_again(

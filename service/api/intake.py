@@ -64,7 +64,7 @@ _NATIVE_BATCH = {
 )
 async def receive(push: Pushed, response: Response, app: Parts) -> IntakeAnswer:
     """Receive one payload of a source: a new ticket (201), a repeat or a supplement (200)."""
-    with app.inflow.place():
+    with app.inflow.place(push.source.name):
         payload = await app.inflow.read(
             len(push.body), lambda: decode(push.body, push.content_type)
         )
@@ -93,7 +93,7 @@ async def receive(push: Pushed, response: Response, app: Parts) -> IntakeAnswer:
 )
 async def receive_batch(push: Pushed, app: Parts) -> BatchAnswer | Response:
     """Receive up to 1,000 payloads; one that is wrong harms no other."""
-    with app.inflow.place():
+    with app.inflow.place(push.source.name):
         payloads = await app.inflow.read(
             len(push.body), lambda: decode_batch(push.body, push.content_type)
         )
