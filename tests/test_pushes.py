@@ -9,7 +9,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import pytest
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from adapters.signature import keys, sign
 from service.api.problems import MEDIA_TYPE
+from service.domain.ports import FieldProblem, PayloadRejected
 from service.store.tables import metadata
 from service.wiring import Wiring
 from tests.served import Served, served
@@ -363,6 +364,34 @@ def test_a_long_body_is_read_while_others_are_answered(service: Served) -> None:
     refused(signed(service, long + b"}"), 400, "undecodable")
     wrong = signed(service, long, headers={"webhook-signature": "v1,AAAA"})
     refused(wrong, 401, "signature")
+
+
+def test_others_have_their_turn_between_lines_that_are_refused(both: Served) -> None:
+    others = iter(range(1_000_000))
+    turn = next(others)
+    done = threading.Event()
+
+    async def take_turns() -> None:
+        nonlocal turn
+        while not done.is_set():
+            await asyncio.sleep(0)
+            turn = next(others)
+
+    class Refusing:
+        seen: ClassVar[list[int]] = []
+
+        def complaint(self, _payload: Any, _source: Any) -> Any:
+            self.seen.append(turn)
+            raise PayloadRejected([FieldProblem("", "有误")])
+
+    both.parts.adapters["hotline_12345"] = Refusing()  # type: ignore[index]
+    assert both.client.portal is not None
+    counted = both.client.portal.start_task_soon(take_turns)
+    answer = both.post("/v1/intake/hotline-12345/batch", [{}] * 100)
+    done.set()
+    counted.result(10)
+    assert [item["status"] for item in answer.json()["items"]] == [422] * 100
+    assert len(set(Refusing.seen)) == 100
 
 
 def test_a_service_with_its_hands_full_says_so(city: Path, tmp_path: Path) -> None:
