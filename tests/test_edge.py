@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -92,6 +93,26 @@ def test_a_body_that_never_ends_is_not_waited_for() -> None:
         assert "重发" in problem["detail"]
 
     asyncio.run(scenario())
+
+
+def test_who_goes_away_is_no_failure_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        metrics = Metrics()
+        sender = Sender(Edge(echo, metrics))
+        sender.give(b"x")
+        sender.pieces.put_nowait({"type": "http.disconnect"})
+        await sender.answered
+        assert sender.sent == []
+        statuses = {
+            sample.labels["status"]
+            for series in metrics._registry.collect()
+            for sample in series.samples
+            if "status" in sample.labels
+        }
+        assert statuses == {"499"}
+
+    asyncio.run(scenario())
+    assert "request.failed" not in caplog.text
 
 
 def test_who_waits_for_the_answer_has_all_the_time() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import FAILED, NO_ROOM, TOO_LARGE, TOO_SLOW, response, untaken
@@ -27,6 +28,9 @@ _ROOM = 128 * _MIB
 _SHORT = 64 * 1024
 # The longest body over a line of 2 Mbit/s, with some to spare.
 _BODY_S = 120.0
+
+# Counted, never sent: the sender went away before its body was whole. As nginx counts it.
+_LEFT = 499
 
 log = structlog.get_logger()
 
@@ -69,6 +73,8 @@ class Edge:
             await self._app(scope, body.next, noted)
         except Untaken as error:
             await untaken(error)(scope, receive, noted)
+        except ClientDisconnect:
+            status = status or _LEFT
         except Exception as error:  # noqa: BLE001 nothing unforeseen may leave with its message
             # An error's message may quote what somebody sent; its type and place never do.
             log.error("request.failed", error=type(error).__name__, at=places(error))
