@@ -21,6 +21,7 @@ from routing_rules.clocks import ClockFileError, load_timetable, load_year
 from routing_rules.rulebook import load
 from routing_rules.yamlfile import RuleFileError
 from service import cli_import, cli_learn, cli_rules, cli_sources
+from service.connection import Connection
 from service.demo import prepare
 from service.domain.access import SYSTEM, Actor, Role
 from service.domain.calendar import SHANGHAI, Calendar
@@ -71,6 +72,8 @@ def serve(
     server = uvicorn.Server(
         uvicorn.Config(
             build(parts, configured),
+            http=Connection,
+            ws="none",
             access_log=False,
             server_header=False,
             log_config=None,
