@@ -102,6 +102,7 @@ _UNREACHED = frozenset(
 )
 _UNASKED = frozenset(_all("未评价 未回访 无 默认满意 系统默认 未知 不需回访 无需回访", None))
 
+_BROKEN = re.compile("[\x00\ud800-\udfff]")
 _NOTHING = frozenset({"", "-", "--", "—", "——", "/", "无", "空", "null", "NULL", "None", "N/A"})
 _SEPARATORS = re.compile(r"[,，、;；\n]+")
 _DECORATION = re.compile(r"[\s*＊:：]|[（(][^（()）]*[)）]")
@@ -259,10 +260,11 @@ class HistoryFile:
     # -- rows ------------------------------------------------------------------------------------
 
     def number(self, line: Line) -> str:
-        """Return the source number of a row as it stands there, "" if it has none."""
+        """Return the source number of a row as it stands there, "" if it has none; what no store or
+        report could take of it is `�`."""
         fields = self._read_as(tuple(line.cells)).fields
         raw = next((line.cells[c] for c, field in fields.items() if field == self._number), "")
-        return str(_plain_cell(raw) or "").strip()[:NUMBER_CHARS]
+        return _BROKEN.sub("\ufffd", str(_plain_cell(raw) or "").strip()[:NUMBER_CHARS])
 
     def read(self, line: Line, now: datetime) -> Past | Faulty:
         """Return what a row tells, or all that is wrong with it at `now`."""

@@ -12,6 +12,7 @@ from adapters.wire_text import (
     DEPTH,
     ITEM_BYTES,
     MARKS,
+    PARTS,
     TOO_DEEP,
     TOO_LARGE,
     TOO_LONG,
@@ -25,6 +26,8 @@ from adapters.wire_text import (
 
 _ENCODING = re.compile(rb"<\?xml[^>]{0,100}?\bencoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
 _XML_SPACE = " \t\r\n\ufeff"
+# Of one start tag, and of the text behind it: more than any text that is taken has.
+_EQUALS = 20_000
 _NO_FIELDS = "XML 的元素下应有字段"
 _UNLIKE = "请让 Content-Type 与内容一致（JSON 为 application/json）"
 
@@ -42,7 +45,8 @@ def form(body: bytes, declared: str | None) -> dict[str, Any]:
     # A form writes these as %7B, %5B and %3C.
     if body[:1] in {b"{", b"[", b"<"}:
         raise Undecodable(f"Content-Type 说是表单，内容却像 JSON 或 XML：{_UNLIKE}")
-    if body.count(b"&") > MARKS:
+    # Each begins a value: one in a text is written %26.
+    if body.count(b"&") >= PARTS:
         raise Undecodable(TOO_MANY)
     pairs = [
         [unquote_to_bytes(part.replace(b"+", b" ")) for part in pair.split(b"=", 1)]
@@ -94,6 +98,9 @@ def _xml_text(body: bytes, declared: str | None) -> str:
         raise Undecodable("内容为空")
     if not text.startswith("<"):
         raise Undecodable(f"Content-Type 说是 XML，内容却不以 < 开头：{_UNLIKE}")
+    # The parser takes a tag with all its attributes at once, and nothing else runs meanwhile.
+    if text.count("=") > _EQUALS and max(tag.count("=") for tag in text.split("<")) > _EQUALS:
+        raise Undecodable(TOO_MANY)
     return text
 
 

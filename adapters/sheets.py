@@ -7,7 +7,9 @@ document, so that a workbook has bounds.
 import codecs
 import csv
 import hashlib
+import re
 import zipfile
+import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -31,6 +33,10 @@ _CHUNK_BYTES = 1024 * 1024
 _LINE_CHARS = 1024 * 1024
 _WORKBOOK_BYTES = 200 * 1024 * 1024
 _UNPACKED_BYTES = 1024 * 1024 * 1024
+# All between the first cell and the last are kept, empty or not, at 32 bytes each.
+_CELLS = 50_000_000
+_CELL = re.compile(rb"\sr\s*=\s*[\"']([A-Za-z]{1,99})([0-9]{1,16})")
+_CELL_CHARS = 160
 _HEAD_ROWS = 30  # a header stands among these, below titles and notes
 _FEWEST_KNOWN = 2
 _DELIMITERS = ",\t;"
@@ -114,7 +120,12 @@ def open_sheet(path: Path, is_known: IsKnown, name: str = "") -> Sheet:
         return Sheet(_scanned(path)[0], "", (), size, lambda: _json_lines(path))
     if kind == _TEXT:
         return _text(path, is_known)
-    return _excel(path, kind, is_known, name)
+    try:
+        return _excel(path, kind, is_known, name)
+    except PasswordError:
+        raise Unreadable("工作簿加了密码，请去掉密码另存") from None
+    except CalamineError:
+        raise Unreadable(_NO_BOOK) from None
 
 
 def _kind(path: Path) -> str:
@@ -294,6 +305,9 @@ def _json_lines(path: Path) -> Iterator[Line]:
 # -- Excel ---------------------------------------------------------------------------------------
 
 
+_NO_BOOK = "不是完整的 Excel 工作簿，请用 Excel 打开后另存为 .xlsx"
+
+
 def _excel(path: Path, kind: str, is_known: IsKnown, name: str) -> Sheet:
     book = _workbook(path, kind)
     names = [
@@ -329,13 +343,39 @@ def _workbook(path: Path, kind: str) -> CalamineWorkbook:
     too_large = Unreadable("工作簿太大，请另存为 CSV（UTF-8）再导入")
     if path.stat().st_size > _WORKBOOK_BYTES:
         raise too_large
-    try:
-        if kind == _XLSX:
+    if kind == _XLSX:
+        try:
             with zipfile.ZipFile(path) as packed:
                 if sum(part.file_size for part in packed.infolist()) > _UNPACKED_BYTES:
                     raise too_large
-        return load_workbook(path)
-    except PasswordError:
-        raise Unreadable("工作簿加了密码，请去掉密码另存") from None
-    except (CalamineError, zipfile.BadZipFile):
-        raise Unreadable("不是完整的 Excel 工作簿，请用 Excel 打开后另存为 .xlsx") from None
+                for part in packed.namelist():
+                    _check_extent(packed, part)
+        # RuntimeError: a part has a password, or is packed as no workbook is.
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
+            raise Unreadable(_NO_BOOK) from None
+    return load_workbook(path)
+
+
+def _check_extent(packed: zipfile.ZipFile, part: str) -> None:
+    """Raise Unreadable for a sheet whose cells lie so far apart that no memory holds what is between
+    them: one touched by mistake in the last row and column of Excel is enough."""
+    last_row = last_column = 0
+    end = b""
+    with packed.open(part) as sheet:
+        while chunk := sheet.read(_CHUNK_BYTES):
+            found = _CELL.findall(end + chunk)
+            last_column = max(last_column, *(_column(c) for c in {c for c, _ in found}), 0)
+            last_row = max(last_row, *(int(row) for row in {row for _, row in found}), 0)
+            end = chunk[-_CELL_CHARS:]
+    if last_row * last_column > _CELLS:
+        raise Unreadable(
+            f"有工作表一直到第 {last_row} 行、第 {last_column} 列，"
+            "请删去表格以外的单元格，或另存为 CSV（UTF-8）再导入"
+        )
+
+
+def _column(letters: bytes) -> int:
+    number = 0
+    for letter in letters.upper():
+        number = number * 26 + letter - ord("A") + 1
+    return number

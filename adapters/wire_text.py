@@ -6,8 +6,8 @@ BATCH_ITEMS = 1_000
 ITEM_BYTES = 1024 * 1024  # of a batch; the edge holds a single payload to the same
 PARTS = 10_000  # values in one payload, those inside lists and objects too
 # What begins a value, and so bounds a text's values before it is parsed: commas and opening brackets
-# of JSON, ampersands of a form, angle brackets and equals signs of XML. A text of a citizen has them
-# too, hence so many more than values.
+# of JSON, angle brackets and equals signs of XML. A text of a citizen has them too, hence so many more
+# than values.
 MARKS = 100_000
 BATCH_MARKS = 1_000_000
 DEPTH = 16

@@ -22,6 +22,7 @@ from routing_rules.clocks import ClockFileError, load_timetable, load_year
 from routing_rules.rulebook import load
 from routing_rules.yamlfile import RuleFileError
 from service import cli_import, cli_learn, cli_rules, cli_sources
+from service.connection import Connection
 from service.demo import living, prepare
 from service.domain.access import SYSTEM, Actor, Role
 from service.domain.calendar import SHANGHAI, Calendar
@@ -74,6 +75,8 @@ def serve(
         server = uvicorn.Server(
             uvicorn.Config(
                 build(running, configured),
+                http=Connection,
+                ws="none",
                 access_log=False,
                 server_header=False,
                 log_config=None,

@@ -32,7 +32,10 @@ class Settings(BaseSettings):
         512,
         ge=1,
         le=100_000,
-        description="How many pushes are worked on at once; more are answered with 503.",
+        description=(
+            "How many pushes are worked on at once, three quarters of them of one source; more are"
+            " answered with 503."
+        ),
     )
     refresh_seconds: float = Field(
         10.0,

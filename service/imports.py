@@ -22,8 +22,8 @@ from service.desk import Desk, Fate, Taken
 from service.domain.history import Past
 
 BATCH = 500
-# A number that a spreadsheet would take for a formula is told as text.
-_FORMULA = tuple("=+-@\t")
+# What a spreadsheet would take for a formula is told as text.
+_FORMULA = tuple("=+-@\t\r\n")
 
 
 @dataclass(slots=True)
@@ -64,13 +64,17 @@ class Report:
         self._file.close()
 
     def tell(self, row: int, number: str, result: str, faults: Iterable[tuple[str, str]]) -> None:
-        """Write what there is to say of a row."""
-        shown = f"'{number}" if number.startswith(_FORMULA) else number
-        self._csv.writerows((row, shown, result, column, why) for column, why in faults)
+        """Write what there is to say of a row. Numbers and names of columns are the file's own."""
+        shown = _as_text(number)
+        self._csv.writerows((row, shown, result, _as_text(column), why) for column, why in faults)
 
     def flush(self) -> None:
         """Let what was told be read."""
         self._file.flush()
+
+
+def _as_text(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 async def take_over(

@@ -1,12 +1,14 @@
 """The parts of a running service as the routes and pages get them; `main` puts them together."""
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
+from math import ceil
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
@@ -21,6 +23,8 @@ from service.outbox import Outbox
 from service.polling import Poller
 from service.store import Store, tokens
 from service.store.figures import Figures, figures
+
+T = TypeVar("T")
 
 # Brings the rules of a running service up to date; True if clocks are to be worked out anew.
 Refresh = Callable[[], Awaitable[bool]]
@@ -75,33 +79,49 @@ class Overloaded(Exception):
     """As many pushes are being worked on as this replica takes on at once."""
 
 
+# What is longer takes so long to check and to parse that every other caller would feel it.
+_READ_AT_ONCE = 64 * 1024
+# Of all places, what one source may take.
+_SHARE = 0.75
+
+
 class Inflow:
     """How much comes in, on this replica: a bucket for each source, and a bound for all."""
 
     def __init__(self, most_at_once: int) -> None:
         self._most = most_at_once
-        self._under_way = 0
+        # One, for it shares the interpreter with the loop, and what it parses takes memory.
+        self._reader = ThreadPoolExecutor(1, "reader")
+        self._under_way: Counter[str] = Counter()
         self._buckets: dict[str, Bucket] = {}
 
-    def take(self, source: Source, count: int, at: datetime) -> None:
-        """Let `count` payloads of a source in, or raise TooFast."""
+    def take(self, source: Source, count: int, at: datetime, taken: int = 0) -> None:
+        """Let `count` payloads of a source in, of which `taken` are in already, or raise TooFast."""
         if source.rate is None:
             return
-        bucket, wait_s = take(source.rate, self._buckets.get(source.name), count, at)
+        bucket, wait_s = take(source.rate, self._buckets.get(source.name), count, at, taken)
         self._buckets[source.name] = bucket
         if wait_s:
             raise TooFast(source.rate, wait_s)
 
+    async def read(self, size: int, work: Callable[[], T]) -> T:
+        """Return the result of work on a body of so many bytes, beside the loop if it is long."""
+        if size <= _READ_AT_ONCE:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._reader, work)
+
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Work on a push, or raise Overloaded."""
-        if self._under_way >= self._most:
+    def place(self, source: str) -> Iterator[None]:
+        """Work on a push, or raise Overloaded. No source takes every place: one that sends without
+        measure is told to wait, and the others are not."""
+        here = self._under_way[source]
+        if self._under_way.total() >= self._most or here >= ceil(self._most * _SHARE):
             raise Overloaded
-        self._under_way += 1
+        self._under_way[source] += 1
         try:
             yield
         finally:
-            self._under_way -= 1
+            self._under_way[source] -= 1
 
 
 class KeptFigures:

@@ -115,6 +115,14 @@ def test_a_batch_of_xml_is_what_lies_below_its_root() -> None:
     assert (items[0], items[2]) == (TICKET, TICKET)
 
 
+def test_a_tag_without_measure_is_never_parsed() -> None:
+    tag = b"<a " + b" ".join(b'a%d=""' % n for n in range(20_001)) + b"/>"
+    with pytest.raises(Undecodable, match="10000"):
+        decode_batch(b"<l><a><b>1</b></a>" + tag + b"</l>", XML)
+    text = b"<l><a><b>" + b"=" * 20_000 + b"</b></a></l>"
+    assert decode_batch(text, XML) == [{"b": "=" * 20_000}]
+
+
 def test_a_batch_of_xml_has_a_measure() -> None:
     with pytest.raises(Undecodable, match="1000"):
         decode_batch(b"<l>" + b"<o><a>1</a></o>" * (BATCH_ITEMS + 1) + b"</l>", XML)
@@ -161,6 +169,7 @@ def test_a_name_that_comes_twice_in_a_form_is_a_list() -> None:
         (b"<a>1</a>", "Content-Type"),
         (b"a=%B5%C6%FF", "既不是"),
         (b"&".join(b"a%d=1" % n for n in range(10_001)), "10000"),
+        (b"&".join(b"a" for _ in range(10_001)), "10000"),
         (b"a=1&" * 150_000, "10000"),
     ],
 )

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import tracemalloc
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -376,6 +377,32 @@ def test_a_workbook_under_an_old_books_name_is_told(tmp_path: Path) -> None:
     content = workbook(tmp_path / "a.xlsx", "甲")
     with pytest.raises(Unreadable, match="内容却是Excel 工作簿"):
         opened(tmp_path / "b.xls", content)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("XFD1048576", "第 1048576 行、第 16384 列"),
+        ("B4294967295", "第 4294967295 行"),
+        ("ZZZZZZZZZ9", "删去表格以外的单元格"),
+        ("B0", "不是完整的 Excel"),
+        ("2B", "不是完整的 Excel"),
+    ],
+)
+def test_a_cell_far_outside_or_nowhere_is_told_and_ends_no_process(
+    tmp_path: Path, place: str, said: str
+) -> None:
+    with zipfile.ZipFile(io.BytesIO(workbook(tmp_path / "a.xlsx", "甲"))) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    sheet_name = "xl/worksheets/sheet1.xml"
+    assert b' r="B2"' in parts[sheet_name]
+    parts[sheet_name] = parts[sheet_name].replace(b' r="B2"', f' r="{place}"'.encode())
+    with zipfile.ZipFile(tmp_path / "b.xlsx", "w") as far:
+        for name, content in parts.items():
+            far.writestr(name, content)
+    with pytest.raises(Unreadable) as refused:
+        opened(tmp_path / "b.xlsx")
+    assert said in refused.value.detail
 
 
 def test_of_several_sheets_with_complaints_one_is_named(tmp_path: Path) -> None:

@@ -433,6 +433,36 @@ def test_an_import_that_is_killed_goes_on_and_loses_and_repeats_nothing(
     asyncio.run(look())
 
 
+def test_a_number_that_no_store_takes_costs_its_row_and_no_other(
+    in_store: Run, tmp_path: Path
+) -> None:
+    content = sheet(*(row(f"XG{n}") for n in range(30)), row("DAMAGED"), row("NUL"))
+    # So far in, for near the beginning a NUL would make it another sort of file.
+    content = content.replace(b"DAMAGED", b"XG\xff\xfe").replace(b"NUL", b"XG\x00")
+
+    async def scenario(store: Store) -> None:
+        for taken_over, there in ((30, 0), (0, 30)):
+            summary = await taken(store, tmp_path / "a.csv", content)
+            counts = (summary.taken, summary.known, summary.refused)
+            assert counts == (taken_over, there, 2)
+            report = (tmp_path / "a.report.csv").read_text("utf-8-sig")
+            told = [line for line in csv.reader(report.splitlines()) if line[2] == "退回"]
+            assert [(line[0], line[3]) for line in told] == [("32", "工单编号"), ("33", "工单编号")]
+
+    in_store(scenario)
+
+
+def test_no_cell_of_the_report_is_a_formula(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    with Report(path) as report:
+        report.tell(2, "=1+1", "退回", [("@SUM(A1)", "有误"), ("诉求标题", "有误")])
+    said = csv.reader(path.read_text("utf-8-sig").splitlines())
+    assert [line[1:4] for line in said][1:] == [
+        ["'=1+1", "退回", "'@SUM(A1)"],
+        ["'=1+1", "退回", "诉求标题"],
+    ]
+
+
 # -- as a user -----------------------------------------------------------------------------------
 
 

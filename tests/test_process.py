@@ -185,6 +185,17 @@ def test_a_demo_fills_an_empty_database_and_prints_who_may_come_in(tmp_path: Pat
     assert again.returncode == 0
 
 
+def test_a_push_with_an_offer_of_another_protocol_arrives(tmp_path: Path) -> None:
+    env = environment(sqlite(tmp_path))
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAEA"}
+    headers = {"Authorization": f"Bearer {admin_token(env)}", **offer}
+    with serving(env, tmp_path) as server:
+        asked = {"from": "2026-11-21T09:00:00+08:00", "limit": "5 工作日", "count_from": "next_day"}
+        address = f"{server.address}/v1/deadlines/explain"
+        answer = httpx.post(address, json=asked, headers=headers, timeout=30)
+        assert answer.status_code == 200, answer.text
+
+
 def test_no_number_of_a_citizen_is_ever_logged(tmp_path: Path) -> None:
     phone = "13912345678"
     env = environment(sqlite(tmp_path), BANJIE_LOG_LEVEL="debug")

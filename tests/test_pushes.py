@@ -1,13 +1,15 @@
 """Pushes over HTTP: signatures, repeats of them, older formats, and too much at once."""
 
+import asyncio
 import json
 import re
 import socketserver
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import pytest
@@ -17,7 +19,9 @@ from hypothesis import strategies as st
 
 from adapters.signature import keys, sign
 from service.api.problems import MEDIA_TYPE
+from service.domain.ports import FieldProblem, PayloadRejected
 from service.store.tables import metadata
+from service.wiring import Wiring
 from tests.served import Served, served
 from tests.worlds import at
 
@@ -334,16 +338,82 @@ def test_a_source_that_sends_too_fast_is_told_when_to_go_on(city: Path, tmp_path
         assert count(service) == 5
 
 
+def test_a_batch_above_the_burst_gets_in_when_it_was_told(city: Path, tmp_path: Path) -> None:
+    slow = SOURCES.replace("burst: 1000", "burst: 3")
+    (tmp_path / "sources.yaml").write_text(slow, "utf-8")
+    with served(f"sqlite:///{tmp_path}/b.db", sources=tmp_path / "sources.yaml") as service:
+        path = "/v1/intake/hotline-12345/batch"
+        assert service.post(path, [payload() for _ in range(5)]).status_code == 200
+        service.clock.time += timedelta(seconds=1)
+        answer = service.post(path, [payload() for _ in range(5)])
+        refused(answer, 429, "rate-limited")
+        service.clock.time += timedelta(seconds=int(answer.headers["retry-after"]))
+        assert service.post(path, [payload() for _ in range(5)]).status_code == 200
+        assert count(service) == 10
+
+
+def test_a_long_body_is_read_while_others_are_answered(service: Served) -> None:
+    async def read(parts: Wiring) -> bool:
+        others = threading.Event()
+        asyncio.get_running_loop().call_soon(others.set)
+        return await parts.inflow.read(1024 * 1024, lambda: others.wait(10))
+
+    assert service.run(read)
+    long = json.dumps(payload(note="长" * 30_000), ensure_ascii=False).encode()
+    assert signed(service, long).status_code == 201
+    refused(signed(service, long + b"}"), 400, "undecodable")
+    wrong = signed(service, long, headers={"webhook-signature": "v1,AAAA"})
+    refused(wrong, 401, "signature")
+
+
+def test_others_have_their_turn_between_lines_that_are_refused(both: Served) -> None:
+    others = iter(range(1_000_000))
+    turn = next(others)
+    done = threading.Event()
+
+    async def take_turns() -> None:
+        nonlocal turn
+        while not done.is_set():
+            await asyncio.sleep(0)
+            turn = next(others)
+
+    class Refusing:
+        seen: ClassVar[list[int]] = []
+
+        def complaint(self, _payload: Any, _source: Any) -> Any:
+            self.seen.append(turn)
+            raise PayloadRejected([FieldProblem("", "有误")])
+
+    both.parts.adapters["hotline_12345"] = Refusing()  # type: ignore[index]
+    assert both.client.portal is not None
+    counted = both.client.portal.start_task_soon(take_turns)
+    answer = both.post("/v1/intake/hotline-12345/batch", [{}] * 100)
+    done.set()
+    counted.result(10)
+    assert [item["status"] for item in answer.json()["items"]] == [422] * 100
+    assert len(set(Refusing.seen)) == 100
+
+
 def test_a_service_with_its_hands_full_says_so(city: Path, tmp_path: Path) -> None:
     sources = city / "sources.yaml"
     with served(f"sqlite:///{tmp_path}/b.db", sources=sources, intake_in_flight=1) as service:
-        with service.parts.inflow.place():
+        with service.parts.inflow.place("either"):
             answer = service.post("/v1/intake/hotline-12345", payload())
         refused(answer, 503, "overloaded")
         assert answer.headers["retry-after"] == "1"
         assert service.post("/v1/intake/hotline-12345", payload()).status_code == 201
         refused(service.post("/v1/intake/hotline-12345", {}), 422, "payload")
         assert service.post("/v1/intake/hotline-12345", payload()).status_code == 201
+
+
+def test_no_source_takes_every_place(city: Path, tmp_path: Path) -> None:
+    sources = city / "sources.yaml"
+    with served(f"sqlite:///{tmp_path}/b.db", sources=sources, intake_in_flight=4) as service:
+        inflow = service.parts.inflow
+        with inflow.place("signed"), inflow.place("signed"), inflow.place("signed"):
+            refused(signed(service, payload()), 503, "overloaded")
+            assert service.post("/v1/intake/hotline-12345", payload()).status_code == 201
+        assert signed(service, payload()).status_code == 201
 
 
 def test_of_many_pushes_at_once_each_is_stored_or_told_to_come_again(

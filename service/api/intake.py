@@ -1,5 +1,6 @@
 """What comes in: one native payload, or a batch of them."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,8 +65,11 @@ _NATIVE_BATCH = {
 )
 async def receive(push: Pushed, response: Response, app: Parts) -> IntakeAnswer:
     """Receive one payload of a source: a new ticket (201), a repeat or a supplement (200)."""
-    with app.inflow.place():
-        receipt = await _take(app, push, decode(push.body, push.content_type))
+    with app.inflow.place(push.source.name):
+        payload = await app.inflow.read(
+            len(push.body), lambda: decode(push.body, push.content_type)
+        )
+        receipt = await _take(app, push, payload)
     if receipt.duplicate or receipt.supplemented:
         response.status_code = 200
     response.headers["ETag"] = f'"{receipt.ticket.version}"'
@@ -90,11 +94,15 @@ async def receive(push: Pushed, response: Response, app: Parts) -> IntakeAnswer:
 )
 async def receive_batch(push: Pushed, app: Parts) -> BatchAnswer | Response:
     """Receive up to 1,000 payloads; one that is wrong harms no other."""
-    with app.inflow.place():
-        payloads = decode_batch(push.body, push.content_type)
-        app.inflow.take(push.source, len(payloads) - 1, app.now())
+    with app.inflow.place(push.source.name):
+        payloads = await app.inflow.read(
+            len(push.body), lambda: decode_batch(push.body, push.content_type)
+        )
+        app.inflow.take(push.source, len(payloads), app.now(), taken=1)
         items: list[BatchLine] = []
         for payload in payloads:
+            # A line that is refused waits for nothing: others have their turn between two.
+            await asyncio.sleep(0)
             try:
                 items.append(await _line(app, push, len(items) + 1, payload))
             except StoreUnavailable:

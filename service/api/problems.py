@@ -198,10 +198,17 @@ PROBLEMS: dict[type[Exception], Problem] = {
 }
 
 TOO_LARGE = Problem(413, "too-large", "报文过大")
+TOO_SLOW = Problem(
+    408,
+    "too-slow",
+    "报文发送过慢",
+    lambda _: "报文迟迟没有发完，未保存任何内容，请检查网络后重发。",
+)
+NO_ROOM = PROBLEMS[Overloaded]
 _HTTP: dict[int, Problem] = {
     404: Problem(404, "not-found", "没有这个地址"),
     405: Problem(405, "method-not-allowed", "此地址不支持该方法"),
-    413: TOO_LARGE,
+    **{problem.status: problem for problem in (TOO_SLOW, TOO_LARGE, NO_ROOM)},
 }
 
 FAILED = Problem(
@@ -253,6 +260,11 @@ def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 def _http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    return untaken(error)
+
+
+def untaken(error: HTTPException) -> JSONResponse:
+    """Return the answer to what came to no route of ours, or could not be taken in."""
     problem = _HTTP.get(error.status_code)
     if problem is None:
         # FastAPI answers 400 for a body it cannot decode at all.

@@ -70,9 +70,13 @@ async def _signed(app: Wiring, source: Source, request: Request) -> Push:
     said = stamp(request.headers)
     check_time(said, app.now())
     body = await request.body()
-    verify(said, body, keys, app.now())
+
+    def digest() -> str:
+        verify(said, body, keys, app.now())
+        return sha256(body).hexdigest()
+
+    message = Message(source.name, said.id, await app.inflow.read(len(body), digest))
     by = Actor(source.label[:_NAME_CHARS], Role.SOURCE, source=source.name)
-    message = Message(source.name, said.id, sha256(body).hexdigest())
     return Push(source, by, body, _content_type(request), message)
 
 

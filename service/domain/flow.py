@@ -21,17 +21,21 @@ class Bucket:
     at: datetime
 
 
-def take(rate: Rate, bucket: Bucket | None, count: int, at: datetime) -> tuple[Bucket, int]:
+def take(
+    rate: Rate, bucket: Bucket | None, count: int, at: datetime, taken: int = 0
+) -> tuple[Bucket, int]:
     """Return the bucket after `count` payloads and 0, or as it was and the seconds to wait.
 
-    What is more than the burst costs the whole burst, so that no batch is too large for ever. A
-    clock that was set back empties nothing.
+    What is more than the burst costs the whole burst, so that no batch is too large for ever;
+    `taken` of it were let in before, and whoever waits sends these again. A clock that was set back
+    empties nothing.
     """
     since = max(0.0, (at - bucket.at).total_seconds()) if bucket else 0.0
     left = min(float(rate.burst), (bucket.left if bucket else rate.burst) + since * _a_second(rate))
-    cost = min(count, rate.burst)
+    whole = min(count, rate.burst)
+    cost = whole - taken
     if left + 1e-9 < cost:
-        return Bucket(left, at), max(1, ceil((cost - left) / _a_second(rate)))
+        return Bucket(left, at), max(1, ceil((whole - left) / _a_second(rate)))
     return Bucket(left - cost, at), 0
 
 
