@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from routing_rules.faults import sentence
 from service.domain.calendar import Calendar, Closure, OfficeHours, YearTable
 from service.domain.region import covers, prefix
 from service.domain.scope import Status
@@ -285,16 +286,23 @@ class _Loader(yaml.CSafeLoader):
 def read(path: Path) -> Any:
     """Return what a YAML file holds, or raise ClockFileError."""
     try:
-        return yaml.load(path.read_text("utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader
-    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
-        raise ClockFileError(f"{path}: {error}") from error
+        return yaml.load(path.read_text("utf-8-sig"), Loader=_Loader)  # noqa: S506 - a safe loader
+    except OSError as error:
+        raise ClockFileError(f"{path}: 无法读取：{error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ClockFileError(f"{path}: 不是 UTF-8 编码") from error
+    except (ValueError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"第 {mark.line + 1} 行：" if mark else ""
+        said = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise ClockFileError(f"{path}: 不是正确的 YAML：{where}{said}") from error
 
 
 def why(error: Exception) -> str:
     """Return why a row was refused, naming each field."""
     if isinstance(error, ValidationError):
         return "；".join(
-            f"{'.'.join(str(part) for part in fault['loc'])} {fault['msg']}"
+            f"{'.'.join(str(part) for part in fault['loc'])} {sentence(fault)}".strip()
             for fault in error.errors()
         )
     return str(error)

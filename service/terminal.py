@@ -7,6 +7,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 
+from routing_rules.faults import sentence
 from service.config import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -32,7 +33,7 @@ def settings() -> Settings:
         return Settings()
     except ValidationError as error:
         wrong = "；".join(
-            f"BANJIE_{'_'.join(str(part) for part in fault['loc']).upper()}：{fault['msg']}"
+            f"BANJIE_{'_'.join(str(part) for part in fault['loc']).upper()}：{sentence(fault)}"
             for fault in error.errors()
         )
         raise Refused(f"设置有误：{wrong}", 2) from error

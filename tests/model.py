@@ -68,6 +68,8 @@ class Clock:
     start: datetime
     first_due: datetime
     share: float
+    own: bool = True
+    governs: bool = True
     extended: int = 0
     paused_s: int = 0
     done: int = 0
@@ -85,7 +87,7 @@ class Clock:
     @property
     def course(self) -> list[tuple[str, datetime]]:
         course = [("remind", self.warn), ("supervise", self.due)]
-        if self.kind == "resolve":
+        if self.kind == "resolve" and self.governs:
             course += [(name, days_after(self.due, n)) for name, n in _CARDS]
         return course
 
@@ -101,16 +103,22 @@ class Clock:
         end = days_after(self.first_due, self.extended) if self.extended else self.first_due
         self.due = reached(worked(end) + self.paused_s) if self.paused_s else end
         self.warn = max(self.start, reached(worked(self.due) - ahead))
+        self.again(at)
+
+    def again(self, at: datetime) -> None:
+        """Leave of what has come what is behind by the course as it is now."""
         self.done = sum(when <= at for _, when in self.course[: self.done])
 
 
 @dataclass
 class Model:
-    """One ticket, received and dispatched at `at`. Each act returns "" or why it is refused."""
+    """One ticket, received and dispatched at `at`, for which its sender set a limit of its own or none.
+    Each act returns "" or why it is refused."""
 
     at: datetime
     lead: str
     coordinator: str
+    sender_due: datetime | None = None
     state: str = "dispatched"
     version: int = 1
     clocks: list[Clock] = field(default_factory=list)
@@ -126,7 +134,26 @@ class Model:
 
     def __post_init__(self) -> None:
         self.clocks = [Clock("resolve", self.lead, self.at, days_after(self.at, 5), 0.75)]
+        if self.sender_due:
+            sender = Clock("resolve", self.lead, self.at, self.sender_due, 0.75, own=False)
+            self.clocks.append(sender)
+        self._govern(self.at)
         self._owe(self.at)
+
+    @property
+    def own(self) -> Clock:
+        """Return our own clock to resolve."""
+        return next(c for c in self.open("resolve") if c.own)
+
+    def _govern(self, at: datetime) -> None:
+        """Let the clock to resolve that ends first govern, ours on a tie; the cards are its."""
+        rivals = self.open("resolve")
+        first = min(rivals, key=lambda c: (c.due, not c.own), default=None)
+        for clock in rivals:
+            governs = clock is first
+            if clock.governs is not governs:
+                clock.governs = governs
+                clock.again(at)
 
     def _owe(self, at: datetime) -> None:
         self.given = at
@@ -167,6 +194,7 @@ class Model:
                 clock.stopped = False
                 gone = worked(ends) - worked(self.pause_at)
                 clock.longer(ends, paused_s=gone)
+        self._govern(ends)
         self.state, self.pause_at, self.until = "signed", None, None
 
     def _pass_on(self, unit: str) -> None:
@@ -217,7 +245,7 @@ class Model:
         return ""
 
     def _may_extend(self, at: datetime, amount: int) -> str:
-        if at > self.open("resolve")[0].due:
+        if at > self.own.due:
             return "extension-expired"
         if self.granted:
             return "extension-times"
@@ -240,7 +268,8 @@ class Model:
             if why:
                 return why
             self.granted += 1
-            self.open("resolve")[0].longer(at, extended=self.pending)
+            self.own.longer(at, extended=self.pending)
+            self._govern(at)
         self.pending = 0
         return ""
 
@@ -249,12 +278,12 @@ class Model:
             return "illegal"
         if self.pauses == 1:
             return "pause-times"
-        if at > self.open("resolve")[0].due:
+        if at > self.own.due:
             return "pause-expired"
         self.state, self.pause_at, self.until = "paused", at, days_after(at, 10)
         self.pauses += 1
         for clock in self.open():
-            clock.stopped = clock.due > at
+            clock.stopped = clock.own and clock.due > at
         return ""
 
     def resume(self, at: datetime) -> str:
@@ -300,6 +329,8 @@ class Model:
         if self.state not in {"sorting", "dispatched", "signed", "paused"}:
             return "illegal"
         for clock in self.open("resolve"):
+            if not clock.governs:
+                continue
             card = {"ordinary": "normal"}.get(level, level)
             clock.card = max(clock.card, card, key=_RANK.index)
         return ""

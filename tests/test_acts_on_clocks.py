@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from service.desk import Desk, UnknownTicket
+from service.domain import acts
 from service.domain.access import Actor, Forbidden, Role
 from service.domain.acts import RuleForbids
 from service.domain.complaint import Contact, Kind, Urgency
+from service.domain.deadline import parse_limit
 from service.domain.lifecycle import IllegalMove, State
+from service.domain.limits import LimitRule, Starts
 from service.domain.policy import Assisting, Bears, HandOver, Policies
 from service.domain.ticket import (
     Clock,
@@ -447,6 +450,77 @@ def test_the_senders_clock_does_not_stand_still(in_store: Run) -> None:
     in_store(scenario)
 
 
+async def _longer(d: Desk, ticket: Ticket, when: str = "2026-11-19 09:00") -> Ticket:
+    ticket = await asked(d, ticket, when=when)
+    return await d.decide_extension(order(ticket, SUPERVISOR, when), granted=True, reason="")
+
+
+async def _stood(d: Desk, ticket: Ticket) -> Ticket:
+    ticket = await d.pause(order(ticket, HANDLER), reason="awaiting_citizen")
+    return await d.resume(order(ticket, HANDLER, "2026-11-23 10:00"))
+
+
+async def _recounted(d: Desk, ticket: Ticket) -> Ticket:
+    limits = replace(TIMES.limits, rules=tuple(map(_two_more, TIMES.limits.rules)))
+    d.go_by(times=replace(TIMES, limits=limits))
+    await d.recalculate(ADMIN, at("2026-11-20 09:00"), 0, apply=True)
+    return await d.ticket(ticket.no, ADMIN)
+
+
+def _two_more(rule: LimitRule) -> LimitRule:
+    longer = replace(rule.limit, amount=rule.limit.amount + 2)
+    return replace(rule, limit=longer) if rule.milestone is RESOLVE else rule
+
+
+@pytest.mark.parametrize("way", [_longer, _stood, _recounted], ids=lambda way: way.__name__[1:])
+def test_the_cards_pass_to_the_clock_that_rules_from_now_on(
+    in_store: Run, way: Callable[[Desk, Ticket], Awaitable[Ticket]]
+) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = await signed(d, contact=Contact(), sender_due_at=at("2026-11-26 12:00"))
+        assert clock(ticket, RESOLVE).governing
+        assert len(clock(ticket, RESOLVE).steps) == 4
+        assert len(clock(ticket, RESOLVE, Clock.SENDER).steps) == 1
+        ticket = await way(d, ticket)
+        assert clock(ticket, RESOLVE).due_at > at("2026-11-26 12:00")
+        assert clock(ticket, RESOLVE, Clock.SENDER).governing
+        for hour in ("2026-11-24 18:00", "2026-12-20 09:00"):
+            while await d.enforce(at(hour)):
+                pass
+        told = [
+            (event.content["clock"], event.content["measure"])
+            for event in await d.history(ticket.no, ADMIN)
+            if event.act == "stage"
+        ]
+        measures = ["remind", "supervise", "yellow", "red", "bulletin"]
+        assert [measure for whose, measure in told if whose == "sender"] == measures
+        assert [measure for whose, measure in told if whose == "own"] == ["remind", "supervise"]
+
+    in_store(scenario)
+
+
+def test_a_clock_that_begins_with_the_signing_and_does_not_rule_has_no_cards(
+    in_store: Run,
+) -> None:
+    async def scenario(store: Store) -> None:
+        rules = tuple(
+            replace(rule, starts=Starts.SIGN) if rule.milestone is RESOLVE else rule
+            for rule in TIMES.limits.rules
+        )
+        times = replace(TIMES, limits=replace(TIMES.limits, rules=rules))
+        d = Desk(store, ToldRouter(assisted=False), times)
+        posted = complaint(sender_due_at=at("2026-11-24 12:00"))
+        ticket = (await d.receive(posted, "f1", NOW)).ticket
+        assert clock(ticket, RESOLVE, Clock.SENDER).governing
+        ticket = await d.sign(order(ticket, HANDLER, "2026-11-20 09:00"))
+        assert clock(ticket, RESOLVE).due_at == at("2026-11-27 17:30")
+        carded = {m.clock for m in ticket.open(RESOLVE) if len(m.steps) > 1}
+        assert carded == {Clock.SENDER}
+
+    in_store(scenario)
+
+
 # Send-back, rulings, who bears the days
 
 
@@ -700,12 +774,7 @@ def test_a_recalculation_shows_first_and_then_moves_open_clocks_only(in_store: R
         closed = await d.resolve(
             order(closed, HANDLER), public_reply="已办", internal_finding="", solved=True
         )
-        rules = tuple(
-            replace(rule, limit=replace(rule.limit, amount=rule.limit.amount + 2))
-            if rule.milestone is RESOLVE
-            else rule
-            for rule in TIMES.limits.rules
-        )
+        rules = tuple(map(_two_more, TIMES.limits.rules))
         limits = replace(TIMES.limits, rules=rules, digest="1" * 64)
         changed = Desk(store, ToldRouter(assisted=False), replace(TIMES, limits=limits))
         when = at("2026-11-20 09:00")
@@ -726,6 +795,93 @@ def test_a_recalculation_shows_first_and_then_moves_open_clocks_only(in_store: R
         assert await d.ticket(closed.no, ADMIN) == closed, "closed history never changes"
         again = await changed.recalculate(ADMIN, when, 0, apply=True)
         assert again.moved == [], "done again it finds nothing to do"
+
+    in_store(scenario)
+
+
+async def _with_a_sender(d: Desk) -> Ticket:
+    return await signed(d, sender_due_at=at("2026-11-20 12:00"))
+
+
+async def _stood_and_longer(d: Desk) -> Ticket:
+    """Return a ticket with somebody to help from late on, when the lead was given more time before."""
+    ticket = await _longer(d, await _stood(d, await signed(d)), "2026-11-23 11:00")
+    ticket = await d.dispatch(
+        order(ticket, DISPATCHER, "2026-11-30 10:00"),
+        unit=MARKET.code,
+        assist=[HOUSING.code],
+        reason="请协助",
+    )
+    ticket = await d.sign(order(ticket, HANDLER, "2026-11-30 11:00"))
+    ticket = await d.pause(order(ticket, HANDLER, "2026-11-30 15:00"), reason="citizen_request")
+    return await d.resume(order(ticket, HANDLER, "2026-12-01 15:00"))
+
+
+async def _helped_late_then_longer(d: Desk) -> Ticket:
+    ticket = (await d.receive(complaint(), "f1", NOW)).ticket
+    ticket = await d.dispatch(
+        order(ticket, DISPATCHER, "2026-11-24 09:00"),
+        unit=MARKET.code,
+        assist=[HOUSING.code, HOTLINE.code],
+        reason="请协助",
+    )
+    ticket = await d.sign(order(ticket, HANDLER, "2026-11-24 10:00"))
+    return await _longer(d, ticket, "2026-11-24 11:00")
+
+
+@pytest.mark.parametrize(
+    "life",
+    [signed, _with_a_sender, _stood_and_longer, _helped_late_then_longer],
+    ids=lambda life: life.__name__.strip("_"),
+)
+def test_a_recalculation_by_the_same_rules_moves_nothing(
+    in_store: Run, life: Callable[[Desk], Awaitable[Ticket]]
+) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        ticket = await life(d)
+        shown = await d.recalculate(ADMIN, at("2026-12-01 16:00"), 0)
+        assert (shown.tickets, shown.moved) == (1, [])
+        assert acts.recalculated(ticket, at("2026-12-01 16:00"), TIMES, limits_too=False) == ticket
+
+    in_store(scenario)
+
+
+@pytest.mark.parametrize(("more", "lead_due"), [(2, "2026-11-27 17:30"), (-2, "2026-11-23 17:30")])
+def test_who_assists_follows_the_lead_in_one_recalculation(
+    in_store: Run, more: int, lead_due: str
+) -> None:
+    """Late in the lead's time the assisting unit's own three days reach beyond it."""
+
+    async def scenario(store: Store) -> None:
+        d = desk(store, assisted=False)
+        ticket = await signed(d)
+        ticket = await d.dispatch(
+            order(ticket, DISPATCHER, "2026-11-20 09:00"),
+            unit=MARKET.code,
+            assist=[HOUSING.code],
+            reason="请协助",
+        )
+        assert helping(ticket, RESOLVE).due_at == at("2026-11-25 17:30")
+        rules = tuple(
+            replace(rule, limit=replace(rule.limit, amount=rule.limit.amount + more))
+            if rule.milestone is RESOLVE and rule.limit.amount > 3
+            else rule
+            for rule in TIMES.limits.rules
+        )
+        slow = tuple(
+            replace(row, resolve=parse_limit("10 工作日")) if isinstance(row, Assisting) else row
+            for row in TIMES.policies.rows
+        )
+        d.go_by(
+            times=replace(TIMES, limits=replace(TIMES.limits, rules=rules), policies=Policies(slow))
+        )
+        when = at("2026-11-20 10:00")
+        await d.recalculate(ADMIN, when, 0, apply=True)
+        after = await d.ticket(ticket.no, ADMIN)
+        assert clock(after, RESOLVE).due_at == at(lead_due)
+        assert helping(after, RESOLVE).due_at == at(lead_due)
+        assert (await d.recalculate(ADMIN, when, 0, apply=True)).moved == []
 
     in_store(scenario)
 

@@ -116,6 +116,42 @@ def test_a_year_that_contradicts_itself_or_what_is_there_is_refused_and_nothing_
     assert tree(overlay) == before
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "应为“名称: 内容”的形式"),
+        (b"- year: 2027\n- year: 2028\n", "应为“名称: 内容”的形式"),
+        ((YEAR_2027 + "---\n" + YEAR_2027).encode(), "不是正确的 YAML"),
+        (YEAR_2027.encode("gb18030"), "不是 UTF-8 编码"),
+        (YEAR_2027.replace("source: 虚构的通知\n", "").encode(), "source 缺少此项"),
+        (YEAR_2027.replace("official", "正式").encode(), "status 应为 official、forecast 之一"),
+        (YEAR_2027.replace("2027", "二〇二七").encode(), "year 应为整数"),
+        (YEAR_2027.replace("2027", "1999").encode(), "year 不能小于 2000"),
+        (YEAR_2027.replace('"01-03"', "1-3").encode(), "days_off.0.to 格式不对"),
+        (None, "无法读取"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_in_one_chinese_line(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    path = tmp_path / "new.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ClockFileError) as refused:
+        load_year(path, tmp_path / "rules")
+    told = str(refused.value)
+    assert told.startswith(f"{path}: ")
+    assert said in told
+    assert len(told.splitlines()) == 1
+    assert not (tmp_path / "rules").exists()
+
+
+def test_a_year_written_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "new.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + YEAR_2027.encode())
+    assert year_table(path).year == 2027
+
+
 def test_a_folder_with_a_year_twice_stops_the_start(tmp_path: Path) -> None:
     put(tmp_path, "calendars/a.yaml", YEAR_2027)
     put(tmp_path, "calendars/b.yaml", YEAR_2027)

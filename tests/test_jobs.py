@@ -1,10 +1,11 @@
 """What ticks: it keeps its pace, notices a clock that was set back, and outlives what goes wrong."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from structlog.testing import capture_logs
 
 from service.desk import Settled
@@ -71,6 +72,24 @@ def test_a_clock_that_was_set_back_is_noticed_and_reported(
     assert f"banjie_clock_set_back_total {1.0 if back_s else 0.0}" in shown
     clocks.go(1, 1)
     assert jobs.watch_clock() == 0, "told once"
+
+
+def test_ticks_go_on_when_the_machines_clock_is_set_back() -> None:
+    """The scheduler waits for a time on the wall: set back by an hour it would stand still for one."""
+
+    async def scenario() -> None:
+        desk: Any = Hands()
+        jobs = Jobs(desk, lambda: datetime.now(UTC), 0.01, Metrics())
+        with capture_logs() as logs:
+            jobs.start()
+            await desk.enough.wait()
+            with time_machine.travel(datetime.now(UTC) - timedelta(hours=1)):
+                desk.asked, desk.enough = 0, asyncio.Event()
+                await desk.enough.wait()
+                await jobs.stop()
+        assert "clock.set_back" in [entry["event"] for entry in logs]
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 def test_ticks_go_on_after_what_nobody_foresaw_and_after_the_database_was_away() -> None:

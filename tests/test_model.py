@@ -44,9 +44,9 @@ from service.domain.policy import (
     SendBacks,
 )
 from service.domain.scope import Origin, Status
-from service.domain.ticket import Level, Milestone, MilestoneKind, Ticket
+from service.domain.ticket import Clock, Level, Milestone, MilestoneKind, Ticket
 from service.store import open_store
-from tests.model import Model
+from tests.model import Model, days_after
 from tests.worlds import (
     ADMIN,
     HOTLINE,
@@ -166,13 +166,19 @@ class Life(RuleBasedStateMachine):
 
     @initialize(
         start=st.datetimes(datetime(2026, 2, 3, 7), datetime(2026, 5, 6, 19)),  # noqa: DTZ001
+        sender_days=st.none() | st.integers(1, 12),
     )
-    def begin(self, start: datetime) -> None:
+    def begin(self, start: datetime, sender_days: int | None) -> None:
         self.now = at(start.isoformat(" ", "seconds"))
-        posted = complaint(source_no=f"M{next(_NUMBERS)}", accepted_at=self.now)
+        sender_due = None
+        if sender_days:  # a limit of the sender's own, at noon of a working day
+            sender_due = days_after(self.now, sender_days).replace(hour=12, minute=0)
+        posted = complaint(
+            source_no=f"M{next(_NUMBERS)}", accepted_at=self.now, sender_due_at=sender_due
+        )
         receipt = self.runner.run(self.desk.receive(posted, "f", self.now))
         self.no = receipt.ticket.no
-        self.model = Model(self.now, MARKET.code, HOTLINE.code)
+        self.model = Model(self.now, MARKET.code, HOTLINE.code, sender_due)
 
     def _ticket(self) -> Ticket:
         return self.runner.run(self.desk.ticket(self.no, ADMIN))
@@ -322,8 +328,16 @@ class Life(RuleBasedStateMachine):
         assert (ticket.lead.unit if ticket.lead else "") == model.lead
         stored = sorted((m.kind.value, m.unit, m.due_at, m.stage.value) for m in ticket.open())
         assert stored == sorted((c.kind, c.unit, c.due, c.stage) for c in model.open())
-        asleep = {m.kind.value for m in ticket.open() if m.next_at is None and not _over(m)}
-        assert asleep == {c.kind for c in model.open() if c.stopped}
+        asleep = {
+            (m.kind.value, m.clock is Clock.OWN)
+            for m in ticket.open()
+            if m.next_at is None and not _over(m)
+        }
+        assert asleep == {(c.kind, c.own) for c in model.open() if c.stopped}
+        governing = [
+            m.clock is Clock.OWN for m in ticket.open(MilestoneKind.RESOLVE) if m.governing
+        ]
+        assert governing == [c.own for c in model.open("resolve") if c.governs]
         history = self.runner.run(self.desk.history(self.no, ADMIN))
         steps = [
             (e.content["milestone"], e.content["measure"], e.at)

@@ -77,6 +77,7 @@ def test_an_event_tells_all_that_it_carries_with_labels_where_there_are_some() -
         "assist": ["a", "b"],
         "text": "",
         "hotline": None,
+        "code": "awaiting_citizen",
         "something_new": "新的一项",
     }
     said = told(Event("note", at("2026-11-18 09:00"), "人", "handler", content), lambda c: f"{c}局")
@@ -88,6 +89,7 @@ def test_an_event_tells_all_that_it_carries_with_labels_where_there_are_some() -
         "方式": "自动",
         "把握": "93%",
         "协办单位": "a局、b局",
+        "事由代码": "awaiting_citizen",
         "something_new": "新的一项",
     }
 

@@ -11,13 +11,14 @@ from starlette.exceptions import HTTPException
 
 from adapters.payload import Undecodable, WrongMedia
 from adapters.signature import NotSigned
+from routing_rules.faults import QUOTED_CHARS
 from service.desk import CallBackOwed, KeyReused, UnknownTicket, UnknownUnit
 from service.domain.access import Forbidden
 from service.domain.acts import RuleForbids
 from service.domain.deadline import LimitError
 from service.domain.lifecycle import IllegalMove
 from service.domain.ports import FieldProblem, PayloadRejected
-from service.findings import QUOTED_CHARS, field_problem
+from service.findings import field_problem
 from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.store import StoreUnavailable

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from service.domain.access import Actor
-from service.domain.calendar import SHANGHAI
+from service.domain.calendar import SHANGHAI, Calendar
 from service.domain.clock import (
     Came,
     advance,
@@ -22,6 +22,7 @@ from service.domain.clock import (
     met,
     planned,
     resumed,
+    stood_s,
     stopped,
     worse,
 )
@@ -287,14 +288,14 @@ def sign(ticket: Ticket, assisting: str, at: datetime, times: Timetable) -> Tick
     def begun(m: Milestone) -> Milestone:
         if m.redo != ticket.redo or _starts(ticket, m.kind, times) is not Starts.SIGN:
             return m
-        fresh = made(ticket, m.kind, m.unit, at, times)
-        return kept_up(replace(fresh, governing=m.governing), m, at)
+        fresh = made(ticket, m.kind, m.unit, at, times, governing=m.governing)
+        return kept_up(fresh, m, at)
 
     kinds = (
         (MilestoneKind.CONTACT,) if ticket.redo else (MilestoneKind.CONTACT, MilestoneKind.RESOLVE)
     )
     ours = tuple(m for m in signed.open(*kinds) if not m.assisting and m.clock is Clock.OWN)
-    return replace(signed, milestones=governed(_each(signed.milestones, begun, ours)))
+    return _governed(replace(signed, milestones=_each(signed.milestones, begun, ours)), at, times)
 
 
 def send_back(
@@ -394,7 +395,7 @@ def decide_extension(
     moved = _each(
         ticket.milestones, lambda m: extended(m, amount, escalation, at, calendar), (own,)
     )
-    return replace(after, milestones=governed(moved))
+    return _governed(replace(after, milestones=moved), at, times)
 
 
 def pause(ticket: Ticket, reason: str, at: datetime, times: Timetable) -> Ticket:
@@ -430,11 +431,8 @@ def resume(ticket: Ticket, at: datetime, times: Timetable) -> Ticket:
         lambda m: resumed(m, pause.at, ends, escalation, calendar),
         ticket.open(),
     )
-    return replace(
-        ticket,
-        pauses=(*ticket.pauses[:-1], replace(pause, ended_at=ends)),
-        milestones=governed(running),
-    )
+    pauses = (*ticket.pauses[:-1], replace(pause, ended_at=ends))
+    return _governed(replace(ticket, pauses=pauses, milestones=running), ends, times)
 
 
 def resolve(ticket: Ticket, coordinator: str, at: datetime, times: Timetable) -> Ticket:
@@ -566,11 +564,9 @@ def recalculated(
     and pauses are given again, what ended stays. Without `limits_too` each keeps the limit that it
     was given and only the days are counted anew."""
     calendar = times.calendar_of(ticket.region)
-    lead_due = [m.due_at for m in _own(ticket)]
 
-    def anew(m: Milestone) -> Milestone:
+    def anew(m: Milestone, ceiling: datetime | None = None) -> Milestone:
         clauses = _clauses(ticket.route, m.unit)
-        ceiling = lead_due[0] if m.assisting and lead_due else None
         found: Milestone | None
         if limits_too:
             found = worked_out_anew(
@@ -600,12 +596,41 @@ def recalculated(
         return stopped(kept, ticket.pause.at) if ticket.pause else kept
 
     open_ones = tuple(m for m in ticket.open() if m.clock is Clock.OWN)
-    after = governed(_each(ticket.milestones, anew, open_ones))
-    same = all(_times(m) == _times(n) for m, n in zip(ticket.milestones, after, strict=True))
-    if same:
+    # The lead's first: what assists it ends no later.
+    leading = tuple(m for m in open_ones if not m.assisting)
+    led = replace(ticket, milestones=_each(ticket.milestones, anew, leading))
+    helping = tuple(m for m in open_ones if m.assisting)
+    both = _each(led.milestones, lambda m: anew(m, _ceiling(led, m, calendar)), helping)
+    after = _governed(replace(led, milestones=both), at, times)
+    before = zip(ticket.milestones, after.milestones, strict=True)
+    if all(_times(m) == _times(n) for m, n in before):
         return ticket
-    limits = times.limits.digest if limits_too else ticket.limits
-    return replace(ticket, milestones=after, limits=limits)
+    return replace(after, limits=times.limits.digest if limits_too else ticket.limits)
+
+
+def _ceiling(ticket: Ticket, helping: Milestone, calendar: Calendar) -> datetime | None:
+    """Return by when the lead has to be done by what an assisting unit's clock knew when it began: an
+    extension since then was the lead's alone, a pause since then is given to each of them."""
+    granted = sum(
+        parse_limit(e.amount).amount
+        for e in ticket.extensions
+        if e.decided_at and e.decided is Decided.GRANTED and e.decided_at >= helping.started_at
+    )
+    since = [p for p in ticket.pauses if p.ended_at and p.at >= helping.started_at]
+
+    def known(m: Milestone) -> datetime:
+        if m.clock is Clock.SENDER:
+            return m.due_at
+        given = sum(stood_s(m, p.at, p.ended_at, calendar) for p in since if p.ended_at)
+        text = m.extended
+        if text and granted:
+            former = parse_limit(text)
+            left = former.amount - granted
+            text = str(replace(former, amount=left)) if left > 0 else ""
+        then = replace(m, extended=text, paused_s=max(0, m.paused_s - given))
+        return lengthened(calendar, then).due_at
+
+    return min(map(known, ticket.owed(MilestoneKind.RESOLVE)), default=None)
 
 
 def _times(m: Milestone) -> tuple[object, ...]:
@@ -627,12 +652,30 @@ def made(
     unit: str,
     start: datetime,
     times: Timetable,
+    *,
+    governing: bool = True,
 ) -> Milestone:
     """Return a new clock of ours for the unit that leads, or the one that runs the hotline."""
     clauses = _clauses(ticket.route, unit)
     found = times.milestone(kind, unit, ticket.complaint, start, clauses=clauses, redo=ticket.redo)
+    found = replace(found, governing=governing)
     escalation = times.policy(ticket.complaint, clauses).escalation
     return planned(found, escalation, times.calendar_of(ticket.region))
+
+
+def _governed(ticket: Ticket, at: datetime, times: Timetable) -> Ticket:
+    """Return the ticket with the clock to resolve that ends first as governing. Where another one did
+    before, the cards pass from that one to this."""
+    escalation, calendar = policy_of(ticket, times).escalation, times.calendar_of(ticket.region)
+
+    def settled(m: Milestone, was: Milestone) -> Milestone:
+        if m.governing is was.governing:
+            return m
+        kept = kept_up(planned(m, escalation, calendar), m, at)
+        return stopped(kept, ticket.pause.at) if ticket.pause else kept
+
+    both = zip(governed(ticket.milestones), ticket.milestones, strict=True)
+    return replace(ticket, milestones=tuple(settled(m, was) for m, was in both))
 
 
 def _made_assisting(

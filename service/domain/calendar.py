@@ -15,7 +15,7 @@ from itertools import pairwise, takewhile
 # Mainland China has kept UTC+8 without summer time since 1991; a fixed offset needs no zone files.
 SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
 
-_FIRST = date(2000, 1, 1)
+_FIRST = date(2000, 1, 1).toordinal()
 _YEARS_GUESSED = 12
 
 
@@ -153,13 +153,14 @@ class Calendar:
 
     def _fill(self, closed: Mapping[date, str]) -> None:
         self._closed = closed
-        days, worked_by = array("i"), array("i")
-        for ordinal in range(_FIRST.toordinal(), self._end.toordinal() + 1):
+        days: list[date] = []
+        worked_by = array("i")
+        for ordinal in range(_FIRST, self._end.toordinal() + 1):
             day = date.fromordinal(ordinal)
             if day not in self._closed and (
                 day in self._worked or (day.weekday() < 5 and day not in self._names)
             ):
-                days.append(ordinal)
+                days.append(day)
             worked_by.append(len(days))
         self._days, self._worked_by = days, worked_by
 
@@ -191,7 +192,7 @@ class Calendar:
 
     def is_working(self, day: date) -> bool:
         """Whether the day is worked."""
-        offset = day.toordinal() - _FIRST.toordinal()
+        offset = day.toordinal() - _FIRST
         return self._count(day) > (self._worked_by[offset - 1] if offset else 0)
 
     @property
@@ -217,11 +218,14 @@ class Calendar:
     def nth_working_day(self, after: date, count: int) -> date:
         """Return the `count`-th working day after a day (1 is the next one; 0 or less goes back:
         0 is the last one up to and including the day itself)."""
-        index = self._count(after) + count - 1
-        if not 0 <= index < len(self._days):
-            msg = f"the calendar does not reach {count} working days from {after}"
-            raise OverflowError(msg)
-        return date.fromordinal(self._days[index])
+        # Two look-ups, written out: every due date is worked out here.
+        offset = after.toordinal() - _FIRST
+        if 0 <= offset < len(self._worked_by):
+            index = self._worked_by[offset] + count - 1
+            if 0 <= index < len(self._days):
+                return self._days[index]
+        msg = f"the calendar does not reach {count} working days from {after}"
+        raise OverflowError(msg)
 
     def working_seconds(self, start: datetime, end: datetime) -> int:
         """Return the working time between two aware times in seconds, negative if end is first."""
@@ -236,11 +240,10 @@ class Calendar:
         if not 0 <= days < len(self._days):
             msg = f"the calendar does not reach {seconds} working seconds from {start}"
             raise OverflowError(msg)
-        day = date.fromordinal(self._days[days])
-        return datetime.combine(day, self.hours.at(within + 1), SHANGHAI)
+        return datetime.combine(self._days[days], self.hours.at(within + 1), SHANGHAI)
 
     def _count(self, day: date) -> int:
-        offset = day.toordinal() - _FIRST.toordinal()
+        offset = day.toordinal() - _FIRST
         if not 0 <= offset < len(self._worked_by):
             msg = f"the calendar does not reach {day}"
             raise OverflowError(msg)

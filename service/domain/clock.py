@@ -114,12 +114,15 @@ def resumed(
     ahead now, in working time if the limit is one, else by the clock on the wall."""
     if not _stops(milestone, since):
         return milestone
-    if parse_limit(milestone.limit).in_working_time:
-        paused_s = max(0, calendar.working_seconds(since, at))
-    else:
-        paused_s = int((at - since) / timedelta(seconds=1))
-    longer = lengthened(calendar, milestone, paused_s=paused_s)
+    longer = lengthened(calendar, milestone, paused_s=stood_s(milestone, since, at, calendar))
     return kept_up(planned(longer, escalation, calendar), milestone, at)
+
+
+def stood_s(milestone: Milestone, since: datetime, at: datetime, calendar: Calendar) -> int:
+    """Return how long a clock stood still, in the seconds that it counts by."""
+    if parse_limit(milestone.limit).in_working_time:
+        return max(0, calendar.working_seconds(since, at))
+    return int((at - since) / timedelta(seconds=1))
 
 
 def extended(

@@ -112,6 +112,7 @@ _CONTENT: dict[str, str] = {
     "amount": "延长",
     "granted": "审批",
     "until": "最迟恢复",
+    "code": "事由代码",
     "level": "级别",
     "document": "依据文件",
     "words": "裁定用词",
