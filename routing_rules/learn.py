@@ -29,7 +29,6 @@ _WHERE = re.compile(
     r"|电信|移动|烟草|人社|劳动|司法|信访|环保|农业|林业|畜牧|气象|消防队?|学校)局?"
     r"(?=宾馆|酒店|花园|小区|新村|大厦|公寓|宿舍|家属院|[东南西北]?路|大道|街|巷|对面|旁边|后面|背后|门口|隔壁|附近|斜对面)"
 )
-_NONE = np.zeros(1, np.int32)  # the key of no gram
 _LEVELS = 127  # a weight is kept in one signed byte
 
 
@@ -81,10 +80,14 @@ class _Vocabulary:
     def rows(self, text: str) -> npt.NDArray[np.intp]:
         """Return the rows of the grams of a text, each once, in an order that is always the same."""
         codes = np.frombuffer(_WHERE.sub(" ", text).encode("utf-32-le"), np.uint32)
-        one = self._number.take(codes, mode="clip")
-        keys = np.concatenate((_NONE, one, one[:-1] * self._base + one[1:]))
+        count = len(codes)
+        # The first key stays 0, no gram's: each other is asked whether it is its neighbour's double.
+        keys = np.zeros(max(1, 2 * count), np.int32)
+        one, two = keys[1 : count + 1], keys[count + 1 :]
+        self._number.take(codes, mode="clip", out=one)
+        np.multiply(one[:-1], self._base, out=two)
+        two += one[1:]
         keys.sort()
-        # The first is 0, no gram's key: so each is asked whether it is another than the one before.
         keys = keys[1:].compress(keys[1:] != keys[:-1])
         places = self._keys.searchsorted(keys)
         rows: npt.NDArray[np.intp] = self._row.take(
@@ -128,7 +131,7 @@ class Model:
         if not len(rows):
             return Heard(rows, self.weights[:0], self.bias)
         rarity = self.rarity.take(rows)
-        length = math.sqrt(float(rarity @ rarity))
+        length = math.sqrt(rarity.dot(rarity))
         weights = self.weights.take(rows, axis=0)
         # Half as wide a sum takes less time, where it cannot overflow.
         wide = np.int16 if len(rows) * _LEVELS < 1 << 15 else np.int32

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -83,6 +84,9 @@ class Hit(NamedTuple):
     def terms(self) -> tuple[str, ...]:
         """The words that spoke for it, the weightiest first, four at most."""
         return tuple(dict.fromkeys([word for _, word in self.told[:4]]))
+
+
+_SCORE = itemgetter(Hit._fields.index("score"))
 
 
 def split(row: Row, key: str) -> tuple[str, ...]:
@@ -293,15 +297,16 @@ class _Found:
         """Return where a word stands; no place where it is but part of another's name."""
         spans = self._spans.get(term)
         if spans is None:
+            text, asides = self._text, self._asides
             spans = self._spans[term] = []
             for _, start, end in self.terms[term][:MOST_SPANS]:
                 factor = TITLE if start < self._title_chars else 1.0
-                if self._text[end : end + 1] in _AFTERWARDS:
-                    if _NAME_OF_A_PLACE.match(self._text, end):
+                if text[end : end + 1] in _AFTERWARDS:
+                    if _NAME_OF_A_PLACE.match(text, end):
                         continue
-                    if _LANDMARK.match(self._text, end):
+                    if _LANDMARK.match(text, end):
                         factor *= 0.4
-                for left, right, share in self._asides:
+                for left, right, share in asides:
                     if left <= start and end <= right:
                         factor *= share
                 spans.append((start, end, factor))
@@ -319,20 +324,21 @@ def _ranked(values: Mapping[int, list[tuple[float, str]]], minus: Mapping[int, f
     """Return the rules by score: the weightiest word in full, each further one for less."""
     hits = []
     for rule, told in values.items():
-        if len(told) > 1:
+        against = minus.get(rule, 0.0)
+        if len(told) == 1:
+            score = told[0][0] - against
+        else:
             told.sort(reverse=True)
-        score, share = -minus.get(rule, 0.0), 1.0
-        for value, _ in told:
-            score += value * share
-            share *= DECAY
-        if score > 0 or rule in minus:
-            hits.append(Hit(rule, max(score, 0.0), told, minus.get(rule, 0.0)))
-    hits.sort(key=_by_score, reverse=True)
+            score, share = -against, 1.0
+            for value, _ in told:
+                score += value * share
+                share *= DECAY
+        if score > 0:
+            hits.append(Hit(rule, score, told, against))
+        elif against:
+            hits.append(Hit(rule, 0.0, told, against))
+    hits.sort(key=_SCORE, reverse=True)
     return hits
-
-
-def _by_score(hit: Hit) -> float:
-    return hit.score
 
 
 def _near(parts: Sequence[Sequence[_Span]], text: str, single: float) -> tuple[float, str]:
