@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -220,7 +221,9 @@ class Rulebook:
             for label in model.labels
         ]
         self._sounding: dict[str, _Sounding] = {}
-        self._accusation = len(gates)
+        # The matcher counts the gates on behind the rules, and the accusation behind the gates.
+        self._gate_of = dict(enumerate(gates, len(rules)))
+        self._accusation = len(rules) + len(gates)
         self._accused = accusation
         self._regional = frozenset(place for place, rule in enumerate(rules) if rule.region)
         self._rulings = frozenset(place for place, rule in enumerate(rules) if rule.unit)
@@ -332,14 +335,13 @@ class Rulebook:
             return self._manual((), 0.0, "区划代码不明，需人工判断属地")
         title = _routed(complaint.title)
         text = f"{title}。{_routed(complaint.content)}"
-        first_gate = len(self.rules)
         hits: list[Hit] = []
         gate_hits: list[Hit] = []
         for hit in self.matcher.hits(text, len(title)):
-            rule, score, told, against = hit
-            if rule >= first_gate:
-                gate_hits.append(Hit(rule - first_gate, score, told, against))
-            elif score > 0 and (
+            rule = hit.rule
+            if rule >= len(self.rules):
+                gate_hits.append(hit)
+            elif hit.score > 0 and (
                 rule not in self._regional or covers(self.rules[rule].region, region)
             ):
                 hits.append(hit)
@@ -388,8 +390,9 @@ class Rulebook:
         for hit in hits:
             if hit.score <= 0:
                 break
-            if hit.rule < self._accusation and self.gates[hit.rule].decision == decision:
-                return self.gates[hit.rule], hit
+            gate = self._gate_of.get(hit.rule)
+            if gate and gate.decision == decision:
+                return gate, hit
         return None
 
     def _gate_says(self, found: tuple[Gate, Hit] | None, weight: float) -> float:
@@ -404,8 +407,7 @@ class Rulebook:
         return any(
             hit.against
             for hit in hits
-            if hit.rule < self._accusation
-            and self.gates[hit.rule].decision == Decision.EMERGENCY_LINE
+            if (gate := self._gate_of.get(hit.rule)) and gate.decision == Decision.EMERGENCY_LINE
         )
 
     def _heard(self, heard: Heard, decision: str) -> float:
@@ -676,8 +678,9 @@ class Rulebook:
                 told[unit.code] = _Told(unit, line, [speaks])
         for one in told.values():
             if len(one.scored) > 1:
-                # A ruling is what settles it, whatever else speaks for its unit too.
-                one.scored.sort(key=lambda pair: (pair[1].rule not in self._rulings, -pair[0]))
+                one.scored.sort(key=_WORTH, reverse=True)
+                if self._rulings:  # a ruling settles it, whatever else speaks for its unit too
+                    one.scored.sort(key=lambda pair: pair[1].rule not in self._rulings)
         return told
 
     def _sounds(
@@ -830,9 +833,9 @@ class Rulebook:
         ground = self._grounds.get(key)
         if ground is None:
             ground = self._grounds[key] = self._ground(self.rules[hit.rule], unit, region)
+        kind, document, items, basis, why = ground
         terms = hit.terms
-        note = f"诉求中的“{'”“'.join(terms)}”{ground.why}"
-        return Evidence(ground.kind, ground.document, ground.items, terms, ground.basis, note)
+        return Evidence(kind, document, items, terms, basis, f"诉求中的“{'”“'.join(terms)}”{why}")
 
     def _ground(self, rule: Rule, unit: Unit, region: str) -> "_Ground":
         """Return why a rule means this unit in a region: from the nearest document that it cites."""
@@ -905,6 +908,9 @@ class _Told(NamedTuple):
     unit: Unit
     line: str
     scored: list[tuple[float, Hit]]
+
+
+_WORTH = itemgetter(0)  # of a (score, hit)
 
 
 def _first_rule(told: _Told | None, sounds: tuple[int, int | str] | None) -> int | None:

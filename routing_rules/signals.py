@@ -83,6 +83,8 @@ class Hit(NamedTuple):
     @property
     def terms(self) -> tuple[str, ...]:
         """The words that spoke for it, the weightiest first, four at most."""
+        if len(self.told) == 1:
+            return (self.told[0][1],)
         return tuple(dict.fromkeys([word for _, word in self.told[:4]]))
 
 
