@@ -9,8 +9,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import chain, islice
-from operator import itemgetter
+from operator import itemgetter, or_
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -214,11 +215,9 @@ class Matcher:
         found = self._found(text, title_chars)
         values: dict[int, list[tuple[float, str]]] = {}
         minus: dict[int, float] = {}
-        seen = 0
-        for term in found.terms:
-            seen |= self._halves[term]
-            if term >= self._speaking:
-                continue
+        # Of a text's fifty words five speak by themselves: `filter` and `map` pass over the others
+        # without a step of the interpreter's for each.
+        for term in filter(self._speaking.__gt__, found.terms):
             spans = found.spans(term)
             if not spans:
                 continue
@@ -231,6 +230,7 @@ class Matcher:
                     values[rule] = [told]
             for rule in self._against.get(term, ()):
                 minus[rule] = minus.get(rule, 0.0) + AGAINST * min(1.0, spans[0][2])
+        seen = reduce(or_, map(self._halves.__getitem__, found.terms), 0)
         whole = seen & seen >> len(self._pairs)
         while whole:
             pair = self._pairs[whole.bit_length() - 1]
@@ -316,7 +316,7 @@ class _Found:
 
     def of_any(self, terms: Iterable[int]) -> list[_Span]:
         """Return where any of these words stands, 48 places at most."""
-        there = [self.spans(term) for term in terms if term in self.terms]
+        there = [self.spans(term) for term in filter(self.terms.__contains__, terms)]
         if len(there) == 1:
             return there[0]
         return list(islice(chain.from_iterable(there), MOST_PART_SPANS))
