@@ -165,6 +165,8 @@ class Gazetteer:
         (`江西省赣州市兴国县`, `南昌红谷滩`), and former ones too (`南康市`). Codes may be filled up
         with zeros to twelve digits. A name that several regions share needs its region before it.
         """
+        if name in self._regions:
+            return name
         written = _NOT_IN_A_NAME.sub("", name)
         if not written:
             return None

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date
-from itertools import islice, pairwise
+from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,9 +77,10 @@ _COMES_HOME = re.compile(
 _TOO_LITTLE = 8  # known characters and pairs; a text of fewer, and of no rule's word, says nothing
 _UNCLEAR = "诉求内容不明确，需人工联系核实或拆分"
 _NOT_OURS = "不属于政府服务热线受理范围，请通过法定途径或向有关方面反映"
+# Each alternative begins with a letter of its own: `re` then passes over all others at a stroke.
 _NEXT_MATTER = re.compile(
     r"另外(?=我|,|还|想|问|有|你)|还有(?!一个多|几天|多久|没|人|什么|老人|孩子|的)|再一个|再就是|再有|对了"
-    r"|第[一二三四五](?![期任章条次年届代批阶轮遍天名位季页任套家])|[一二三四五]是|[;;]"
+    r"|第[一二三四五](?![期任章条次年届代批阶轮遍天名位季页任套家])|一是|二是|三是|四是|五是|;"
 )
 
 
@@ -225,10 +227,15 @@ class Rulebook:
             for label in model.labels
         ]
         self._sounding: dict[str, _Sounding] = {}
-        self._accusation = len(gates)
+        # The matcher counts the gates on behind the rules, and the accusation behind the gates.
+        self._gate_of = dict(enumerate(gates, len(rules)))
+        self._accusation = len(rules) + len(gates)
         self._accused = accusation
+        self._regional = frozenset(place for place, rule in enumerate(rules) if rule.region)
+        self._rulings = frozenset(place for place, rule in enumerate(rules) if rule.unit)
         # What a rule means in a region never changes: worked out once, when first asked.
         self._here: dict[tuple[int, str], tuple[Unit | None, str, float]] = {}
+        self._assists: dict[tuple[int, str], tuple[UnitRef, ...]] = {}
         self._grounds: dict[tuple[int, str, str], _Ground] = {}
         self._preferred = [self._preference(rule) for rule in rules]
         self._landmarks = tuple(landmarks)
@@ -334,26 +341,22 @@ class Rulebook:
             return self._manual((), 0.0, "区划代码不明，需人工判断属地")
         title = _routed(complaint.title)
         text = f"{title}。{_routed(complaint.content)}"
-        every = self.matcher.hits(text, len(title))
-        first_gate = len(self.rules)
-        gate_hits = [
-            Hit(hit.rule - first_gate, hit.score, hit.told, hit.against)
-            for hit in every
-            if hit.rule >= first_gate
-        ]
+        hits: list[Hit] = []
+        gate_hits: list[Hit] = []
+        for hit in self.matcher.hits(text, len(title)):
+            rule = hit.rule
+            if rule >= len(self.rules):
+                gate_hits.append(hit)
+            elif hit.score > 0 and (
+                rule not in self._regional or covers(self.rules[rule].region, region)
+            ):
+                hits.append(hit)
         heard = self._model.hear(text)
         stop = self._emergency(gate_hits, heard, region, complaint.urgency)
         if stop:
             return stop
         if complaint.review is not None:
             return self._review(complaint.review, region, gate_hits)
-        hits = [
-            hit
-            for hit in every
-            if hit.rule < first_gate
-            and hit.score > 0
-            and covers(self.rules[hit.rule].region, region)
-        ]
         place = _routed(complaint.place)
         accused = self._accusing(gate_hits, heard, complaint, text)
         if accused is not None:
@@ -384,7 +387,7 @@ class Rulebook:
         if confidence < self.tuning.threshold:
             return self._manual(candidates, confidence, "依据不足以自动派单，请从候选单位中选择")
         lead = UnitRef(candidates[0].unit, candidates[0].name)
-        assisting = tuple(ref for ref in assist if ref != lead)
+        assisting = tuple([ref for ref in assist if ref != lead])
         return Route(Decision.AUTO, lead, assisting, confidence, candidates, self.digest)
 
     # --- settled before a unit is looked for
@@ -393,8 +396,9 @@ class Rulebook:
         for hit in hits:
             if hit.score <= 0:
                 break
-            if hit.rule < self._accusation and self.gates[hit.rule].decision == decision:
-                return self.gates[hit.rule], hit
+            gate = self._gate_of.get(hit.rule)
+            if gate and gate.decision == decision:
+                return gate, hit
         return None
 
     def _gate_says(self, found: tuple[Gate, Hit] | None, weight: float) -> float:
@@ -409,8 +413,7 @@ class Rulebook:
         return any(
             hit.against
             for hit in hits
-            if hit.rule < self._accusation
-            and self.gates[hit.rule].decision == Decision.EMERGENCY_LINE
+            if (gate := self._gate_of.get(hit.rule)) and gate.decision == Decision.EMERGENCY_LINE
         )
 
     def _heard(self, heard: Heard, decision: str) -> float:
@@ -605,41 +608,56 @@ class Rulebook:
         told = self.told(hits, region, towns)
         loud = heard.scores.tolist()
         sounds = self._sounds(heard, loud, told, region)
-        tuning = self.tuning
-        ranked = []
-        for code in {**told, **sounds}:
-            scored = told[code].scored if code in told else []
-            words = scored[0][0] + 0.3 * (scored[1][0] if len(scored) > 1 else 0.0) if scored else 0
-            column = sounds.get(code)
-            score = tuning.lead_rule * math.log1p(words)
-            score += max((self._preferred[hit.rule] for _, hit in scored), default=0.0)
-            score += tuning.lead_model * (loud[column[0]] if column else _UNHEARD)
-            ranked.append((score, code))
-        ranked.sort(key=lambda pair: (-pair[0], pair[1]))
+        ranked = [
+            (-self._odds(told.get(code), sounds.get(code), loud), code)
+            for code in {**told, **sounds}
+        ]
         if not ranked:
             return (), (), 0.0
-        every = sum(math.exp(score) for score, _ in ranked)
+        ranked.sort()
+        every = sum([math.exp(-score) for score, _ in ranked])
         candidates = tuple(
-            self._candidate(
-                code, math.exp(score) / every, told.get(code), sounds.get(code), region, heard
-            )
-            for score, code in ranked[:3]
+            [
+                self._candidate(
+                    code, math.exp(-score) / every, told.get(code), sounds.get(code), region, heard
+                )
+                for score, code in ranked[:3]
+            ]
         )
-        first = ranked[0][0]
+        tuning = self.tuning
+        first = -ranked[0][0]
         confidence = _chance(
             tuning.lead_bias
             + tuning.lead_best * first
-            + tuning.lead_margin * (first - (ranked[1][0] if len(ranked) > 1 else 0.0))
+            + tuning.lead_margin * (first + (ranked[1][0] if len(ranked) > 1 else 0.0))
         )
         best = ranked[0][1]
-        rule = self._first_rule(told.get(best), sounds.get(best))
-        assist = list(self._assisting(rule, region))
-        lead_region = (self.table.unit(best) or _no_unit(best)).region
-        for inner in towns[:1]:
+        assist = self._assisting(_first_rule(told.get(best), sounds.get(best)), region)
+        if towns:
+            inner = towns[0]
+            lead_region = (self.table.unit(best) or _no_unit(best)).region
             body = self.table.territory(inner)
             if body and inner != lead_region and not covers(inner, lead_region):
-                assist.append(UnitRef(body.code, body.name))
+                assist = (*assist, UnitRef(body.code, body.name))
         return candidates, tuple(dict.fromkeys(assist)), confidence
+
+    def _odds(
+        self,
+        told: "_Told | None",
+        sounds: tuple[int, int | str] | None,
+        loud: Sequence[float],
+    ) -> float:
+        """Return what speaks for a unit, words and model, as a logarithm of odds."""
+        tuning = self.tuning
+        odds = tuning.lead_model * (loud[sounds[0]] if sounds else _UNHEARD)
+        if told:
+            scored = told.scored
+            words = scored[0][0]
+            if len(scored) > 1:
+                words += 0.3 * scored[1][0]
+            odds += tuning.lead_rule * math.log1p(words)
+            odds += max([self._preferred[hit.rule] for _, hit in scored])
+        return odds
 
     def _preference(self, rule: Rule) -> float:
         if rule.unit:
@@ -652,18 +670,23 @@ class Rulebook:
         """Return by unit what the rules' words say: rulings, then the strongest first."""
         told: dict[str, _Told] = {}
         for place, hit in enumerate(hits):
-            if place >= _LOOKED_AT and not self.rules[hit.rule].unit:
+            if place >= _LOOKED_AT and hit.rule not in self._rulings:
                 continue
             unit, line, weight = self.meant(hit.rule, region)
             if line == TERRITORY_LINE:
                 unit = self._territory(self.rules[hit.rule], region, towns)
-            if unit is not None:
-                told.setdefault(unit.code, _Told(unit, line, [])).scored.append(
-                    (hit.score * weight, hit)
-                )
+            if unit is None:
+                continue
+            speaks = (hit.score * weight, hit)
+            if unit.code in told:
+                told[unit.code].scored.append(speaks)
+            else:
+                told[unit.code] = _Told(unit, line, [speaks])
         for one in told.values():
-            # A ruling is what settles it, whatever else speaks for its unit too.
-            one.scored.sort(key=lambda pair: (not self.rules[pair[1].rule].unit, -pair[0]))
+            if len(one.scored) > 1:
+                one.scored.sort(key=_WORTH, reverse=True)
+                if self._rulings:  # a ruling settles it, whatever else speaks for its unit too
+                    one.scored.sort(key=lambda pair: pair[1].rule not in self._rulings)
         return told
 
     def _sounds(
@@ -676,13 +699,19 @@ class Rulebook:
         here = self._sounding.get(region)
         if here is None:
             here = self._sounding[region] = self._sounding_in(region)
-        order = heard.scores.argsort()[::-1].tolist()
-        loudest = islice((column for column in order if column in here.unit_of), _HEARD_AT)
+        codes = dict.fromkeys(told)
+        left = _HEARD_AT
+        for column in heard.scores.argsort()[::-1].tolist():
+            if column in here.unit_of:
+                codes[here.unit_of[column]] = None
+                left -= 1
+                if not left:
+                    break
         found: dict[str, tuple[int, int | str]] = {}
-        for code in dict.fromkeys([*told, *(here.unit_of[column] for column in loudest)]):
+        for code in codes:
             columns = here.columns_of.get(code)
             if columns:
-                column = max(columns, key=loud.__getitem__)
+                column = columns[0] if len(columns) == 1 else max(columns, key=loud.__getitem__)
                 found[code] = (column, here.means[column])
         return found
 
@@ -715,13 +744,14 @@ class Rulebook:
         heard: Heard,
     ) -> Candidate:
         unit = self.table.unit(code) or _no_unit(code)
-        evidence = [
-            self._evidence(hit, unit, region) for _, hit in (told.scored[:2] if told else [])
-        ]
-        if not evidence and sounds:
-            evidence.append(self._likeness(sounds, unit, region, heard))
-        line = told.line if told else unit.line
-        return Candidate(unit.code, unit.name, line, round(score, 3), tuple(evidence))
+        line = unit.line
+        evidence: tuple[Evidence, ...] = ()
+        if told:
+            line = told.line
+            evidence = tuple([self._evidence(hit, unit, region) for _, hit in told.scored[:2]])
+        elif sounds:
+            evidence = (self._likeness(sounds, unit, region, heard),)
+        return Candidate(code, unit.name, line, round(score, 3), evidence)
 
     def _likeness(
         self, sounds: tuple[int, int | str], unit: Unit, region: str, heard: Heard
@@ -742,17 +772,16 @@ class Rulebook:
         note = f"{said}与{unit.name}负责的{matter or '事项'}相近（统计推断，仅作参考）"
         return Evidence(EvidenceKind.MODEL, document, item, words, Basis.DEFAULT, note)
 
-    def _first_rule(
-        self, told: "_Told | None", sounds: tuple[int, int | str] | None
-    ) -> Rule | None:
-        if told:
-            return self.rules[told.scored[0][1].rule]
-        return self.rules[sounds[1]] if sounds and isinstance(sounds[1], int) else None
-
-    def _assisting(self, rule: Rule | None, region: str) -> tuple[UnitRef, ...]:
+    def _assisting(self, place: int | None, region: str) -> tuple[UnitRef, ...]:
         """Return who assists by a rule: the lines it names, and the other units of its clause."""
-        if rule is None:
+        if place is None:
             return ()
+        assisting = self._assists.get((place, region))
+        if assisting is None:
+            assisting = self._assists[place, region] = self._assist_here(self.rules[place], region)
+        return assisting
+
+    def _assist_here(self, rule: Rule, region: str) -> tuple[UnitRef, ...]:
         named = [
             self.table.unit(code)
             for cite in rule.cites
@@ -765,13 +794,10 @@ class Rulebook:
 
     def _inside(self, place: str, text: str, region: str) -> list[str]:
         """Return the regions below `region` that the complaint names, the place's first."""
-        mentions = [
-            mention
-            for written in (place, text)
-            if written
-            for mention in self.gazetteer.mentions(written, region)
-        ]
-        codes = dict.fromkeys(mention.code for mention in mentions)
+        mentions = self.gazetteer.mentions(text, region)
+        if place:
+            mentions = self.gazetteer.mentions(place, region) + mentions
+        codes = dict.fromkeys([mention.code for mention in mentions])
         return [code for code in codes if code and code != region and covers(region, code)]
 
     def meant(self, place: int, region: str) -> tuple[Unit | None, str, float]:
@@ -813,9 +839,9 @@ class Rulebook:
         ground = self._grounds.get(key)
         if ground is None:
             ground = self._grounds[key] = self._ground(self.rules[hit.rule], unit, region)
+        kind, document, items, basis, why = ground
         terms = hit.terms
-        note = f"诉求中的“{'”“'.join(terms)}”{ground.why}"
-        return Evidence(ground.kind, ground.document, ground.items, terms, ground.basis, note)
+        return Evidence(kind, document, items, terms, basis, f"诉求中的“{'”“'.join(terms)}”{why}")
 
     def _ground(self, rule: Rule, unit: Unit, region: str) -> "_Ground":
         """Return why a rule means this unit in a region: from the nearest document that it cites."""
@@ -888,6 +914,16 @@ class _Told(NamedTuple):
     unit: Unit
     line: str
     scored: list[tuple[float, Hit]]
+
+
+_WORTH = itemgetter(0)  # of a (score, hit)
+
+
+def _first_rule(told: _Told | None, sounds: tuple[int, int | str] | None) -> int | None:
+    """Return the place of the rule that speaks most for a unit, None where a line's sound does."""
+    if told:
+        return told.scored[0][1].rule
+    return sounds[1] if sounds and isinstance(sounds[1], int) else None
 
 
 def _routed(text: str) -> str:

@@ -6,9 +6,12 @@ A rule says what people say when they mean it: `strong` words settle it nearly a
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import chain, islice
+from operator import itemgetter, or_
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -65,16 +68,8 @@ _Span: TypeAlias = tuple[int, int, float]  # start, end, what the word weighs th
 
 class _Pair(NamedTuple):
     rule: int
-    parts: tuple[int, ...]
-    needs: int  # a bit for each part
+    parts: tuple[tuple[int, ...], ...]  # the words that may stand for each
     single: float
-
-
-class _Says(NamedTuple):
-    effects: tuple[tuple[int, float], ...]
-    against: tuple[int, ...]
-    parts: int  # a bit for each part of a pair that the word may stand for
-    wakes: tuple[int, ...]  # pairs to look at when the word is there
 
 
 class Hit(NamedTuple):
@@ -89,7 +84,12 @@ class Hit(NamedTuple):
     @property
     def terms(self) -> tuple[str, ...]:
         """The words that spoke for it, the weightiest first, four at most."""
+        if len(self.told) == 1:
+            return (self.told[0][1],)
         return tuple(dict.fromkeys([word for _, word in self.told[:4]]))
+
+
+_SCORE = itemgetter(Hit._fields.index("score"))
 
 
 def split(row: Row, key: str) -> tuple[str, ...]:
@@ -147,11 +147,10 @@ class Matcher:
 
         For the first `doubted` rules a short word weighs less, being one of thousands there.
         """
+        # The words that speak by themselves have the first numbers, those of pairs alone the rest.
         surfaces: dict[str, int] = {}
-        parts_of: dict[tuple[str, ...], int] = {}
         weights: dict[int, dict[int, float]] = {}
         against: dict[int, list[int]] = {}
-        pairs: list[_Pair] = []
         for rule, signals in enumerate(rules):
             doubt = rule < doubted
             for weight, words in (
@@ -165,37 +164,30 @@ class Matcher:
                     weights.setdefault(term, {})[rule] = weight * share
             for word in signals.against:
                 against.setdefault(surfaces.setdefault(word, len(surfaces)), []).append(rule)
-            for written in signals.pairs:
-                parts = tuple(parts_of.setdefault(part, len(parts_of)) for part in written)
-                needs = sum(1 << part for part in set(parts))
-                pairs.append(_Pair(rule, parts, needs, SINGLE if doubt else 1.0))
-        self._pairs = tuple(pairs)
-        self._terms_of = [
-            tuple(surfaces.setdefault(word, len(surfaces)) for word in part) for part in parts_of
-        ]
-        stands_for: dict[int, int] = {}
-        for part, terms in enumerate(self._terms_of):
-            for term in terms:
-                stands_for[term] = stands_for.get(term, 0) | 1 << part
-        # Each pair waits for a word of its rarest part: most texts never wake it.
-        wakes: dict[int, list[int]] = {}
-        for place, pair in enumerate(pairs):
-            for term in min((self._terms_of[part] for part in pair.parts), key=len):
-                wakes.setdefault(term, []).append(place)
-        self._landmarks = frozenset(surfaces.setdefault(word, len(surfaces)) for word in landmarks)
+        self._speaking = len(surfaces)
         # A word that many rules claim says little for each of them.
-        self._says = [
-            _Says(
-                tuple(
-                    (rule, w / max(1.0, len(weights[term]) / 2) ** 0.5)
-                    for rule, w in weights.get(term, {}).items()
-                ),
-                tuple(against.get(term, ())),
-                stands_for.get(term, 0),
-                tuple(wakes.get(term, ())),
+        self._effects = [
+            tuple(
+                (rule, weight / max(1.0, len(weights[term]) / 2) ** 0.5)
+                for rule, weight in weights.get(term, {}).items()
             )
-            for term in range(len(surfaces))
+            for term in range(self._speaking)
         ]
+        self._against = {term: tuple(spoken) for term, spoken in against.items()}
+        self._pairs = [
+            _Pair(
+                rule,
+                tuple(
+                    tuple(surfaces.setdefault(word, len(surfaces)) for word in part)
+                    for part in written
+                ),
+                SINGLE if rule < doubted else 1.0,
+            )
+            for rule, signals in enumerate(rules)
+            for written in signals.pairs
+        ]
+        self._landmarks = frozenset(surfaces.setdefault(word, len(surfaces)) for word in landmarks)
+        self._halves = _halves(self._pairs, len(surfaces))
         self._terms = tuple(surfaces)
         self._automaton = AhoCorasick(
             list(surfaces), MatchKind.Standard, False, Implementation.ContiguousNFA
@@ -221,57 +213,65 @@ class Matcher:
         The first `title_chars` characters are its title.
         """
         found = self._found(text, title_chars)
-        terms = self._terms
         values: dict[int, list[tuple[float, str]]] = {}
         minus: dict[int, float] = {}
-        present = 0
-        woken: list[int] = []
-        for term in found.terms:
-            effects, against, parts, wakes = self._says[term]
-            present |= parts
-            if wakes:
-                woken += wakes
-            if not effects and not against:
-                continue
+        # Of a text's fifty words five speak by themselves: `filter` and `map` pass over the others
+        # without a step of the interpreter's for each.
+        for term in filter(self._speaking.__gt__, found.terms):
             spans = found.spans(term)
             if not spans:
                 continue
-            if effects:
-                factor = spans[0][2] if len(spans) == 1 else max([span[2] for span in spans])
-                for rule, weight in effects:
-                    told = (weight * factor, terms[term])
-                    if rule in values:
-                        values[rule].append(told)
-                    else:
-                        values[rule] = [told]
-            for rule in against:
+            factor = spans[0][2] if len(spans) == 1 else max([span[2] for span in spans])
+            for rule, weight in self._effects[term]:
+                told = (weight * factor, self._terms[term])
+                if rule in values:
+                    values[rule].append(told)
+                else:
+                    values[rule] = [told]
+            for rule in self._against.get(term, ()):
                 minus[rule] = minus.get(rule, 0.0) + AGAINST * min(1.0, spans[0][2])
-        for place in dict.fromkeys(woken):
-            rule, parts_of, needs, single = self._pairs[place]
-            if needs & present == needs:
-                near = [found.of_any(self._terms_of[part]) for part in parts_of]
-                value, words = _near(near, text, single)
-                if value > 0:
-                    values.setdefault(rule, []).append((value, words))
+        seen = reduce(or_, map(self._halves.__getitem__, found.terms), 0)
+        whole = seen & seen >> len(self._pairs)
+        while whole:
+            pair = self._pairs[whole.bit_length() - 1]
+            whole ^= 1 << whole.bit_length() - 1
+            near = _near([found.of_any(part) for part in pair.parts], text, pair.single)
+            if near[0] > 0:
+                values.setdefault(pair.rule, []).append(near)
         return _ranked(values, minus)
 
     def _found(self, text: str, title_chars: int) -> "_Found":
-        terms: dict[int, list[tuple[int, int, int]]] = {}
+        terms: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
         for match in self._automaton.find_matches_as_indexes(text, overlapping=True):
-            term = match[0]
-            if term not in terms:
-                terms[term] = [match]
-            elif len(terms[term]) < MOST_SPANS:
-                terms[term].append(match)
+            terms[match[0]].append(match)
         asides = []
         if _ASIDE_MARK.search(text):
             every = _ASIDE.finditer(text)
             asides = [(*match.span(), 0.1) for match in islice(every, MOST_ASIDES)]
-        for term in sorted(terms.keys() & self._landmarks):
-            for _, start, end in terms[term]:
-                if len(asides) < MOST_ASIDES and _BEHIND.match(text, end):
-                    asides.append((start, end, 0.25))
+        if not self._landmarks.isdisjoint(terms):
+            for term in sorted(terms.keys() & self._landmarks):
+                for _, start, end in terms[term][:MOST_SPANS]:
+                    if len(asides) < MOST_ASIDES and _BEHIND.match(text, end):
+                        asides.append((start, end, 0.25))
         return _Found(text, title_chars, terms, asides)
+
+
+def _halves(pairs: Sequence[_Pair], terms: int) -> list[int]:
+    """Return for each term a bit for every pair whose rarest part it may stand for, and higher up,
+    behind as many bits as there are pairs, one for every pair whose second rarest part it may.
+
+    Joined over the terms of a text they show both bits of few pairs: those are looked at.
+    """
+    bits = [0] * terms
+    for place, pair in enumerate(pairs):
+        rarest = sorted(pair.parts, key=len)
+        for part, bit in ((rarest[0], 1 << place), (rarest[1], 1 << place + len(pairs))):
+            for term in part:
+                bits[term] |= bit
+    same = {
+        bit: bit for bit in bits
+    }  # words of one concept share theirs, and so the processor's cache
+    return [same[bit] for bit in bits]
 
 
 class _Found:
@@ -299,15 +299,16 @@ class _Found:
         """Return where a word stands; no place where it is but part of another's name."""
         spans = self._spans.get(term)
         if spans is None:
+            text, asides = self._text, self._asides
             spans = self._spans[term] = []
-            for _, start, end in self.terms[term]:
+            for _, start, end in self.terms[term][:MOST_SPANS]:
                 factor = TITLE if start < self._title_chars else 1.0
-                if self._text[end : end + 1] in _AFTERWARDS:
-                    if _NAME_OF_A_PLACE.match(self._text, end):
+                if text[end : end + 1] in _AFTERWARDS:
+                    if _NAME_OF_A_PLACE.match(text, end):
                         continue
-                    if _LANDMARK.match(self._text, end):
+                    if _LANDMARK.match(text, end):
                         factor *= 0.4
-                for left, right, share in self._asides:
+                for left, right, share in asides:
                     if left <= start and end <= right:
                         factor *= share
                 spans.append((start, end, factor))
@@ -315,7 +316,7 @@ class _Found:
 
     def of_any(self, terms: Iterable[int]) -> list[_Span]:
         """Return where any of these words stands, 48 places at most."""
-        there = [self.spans(term) for term in terms if term in self.terms]
+        there = [self.spans(term) for term in filter(self.terms.__contains__, terms)]
         if len(there) == 1:
             return there[0]
         return list(islice(chain.from_iterable(there), MOST_PART_SPANS))
@@ -325,25 +326,27 @@ def _ranked(values: Mapping[int, list[tuple[float, str]]], minus: Mapping[int, f
     """Return the rules by score: the weightiest word in full, each further one for less."""
     hits = []
     for rule, told in values.items():
-        if len(told) > 1:
+        against = minus.get(rule, 0.0)
+        if len(told) == 1:
+            score = told[0][0] - against
+        else:
             told.sort(reverse=True)
-        score, share = -minus.get(rule, 0.0), 1.0
-        for value, _ in told:
-            score += value * share
-            share *= DECAY
-        if score > 0 or rule in minus:
-            hits.append(Hit(rule, max(score, 0.0), told, minus.get(rule, 0.0)))
-    hits.sort(key=_by_score, reverse=True)
+            score, share = -against, 1.0
+            for value, _ in told:
+                score += value * share
+                share *= DECAY
+        if score > 0:
+            hits.append(Hit(rule, score, told, against))
+        elif against:
+            hits.append(Hit(rule, 0.0, told, against))
+    hits.sort(key=_SCORE, reverse=True)
     return hits
-
-
-def _by_score(hit: Hit) -> float:
-    return hit.score
 
 
 def _near(parts: Sequence[Sequence[_Span]], text: str, single: float) -> tuple[float, str]:
     """Return what words near each other are worth, and the words; 0 if they only overlap."""
-    worth, words = 0.0, ""
+    worth: float = 0.0
+    chosen: Sequence[_Span] = ()
     for a in parts[0]:
         spans, gap = [a], 0
         for other in parts[1:]:
@@ -363,6 +366,5 @@ def _near(parts: Sequence[Sequence[_Span]], text: str, single: float) -> tuple[f
                 least = min(least, factor * single if end - start == 1 else factor)
             value *= least * (1 + 0.2 * (len(parts) - 2))
             if value > worth:
-                worth = value
-                words = "…".join(text[s:e] for s, e, _ in sorted(spans))
-    return worth, words
+                worth, chosen = value, spans
+    return worth, "…".join([text[start:end] for start, end, _ in sorted(chosen)])

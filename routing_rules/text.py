@@ -39,6 +39,8 @@ def _unusual() -> re.Pattern[str]:
 
 def plain(text: str) -> str:
     """Return the text as rules see it: no markup, simplified, NFKC, lower case, no blanks."""
+    if not text:
+        return text
     for full, half in _MARKS:
         text = text.replace(full, half)
     # Most of what is typed is in form already, and to see that costs a tenth of bringing it there.

@@ -5,8 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from routing_rules.learn import _Vocabulary, grams
 from routing_rules.rulebook import load
 from routing_rules.yamlfile import RuleFileError
 from service.cli import app
@@ -33,6 +36,15 @@ def cases(tmp_path: Path) -> Path:
     rows = [(text, "public_security") for text in DRONES]
     rows += [(text, "transport") for text in FERRIES]
     return write(tmp_path / "cases.csv", rows)
+
+
+@given(st.text(st.sampled_from("渡船票价乱涨。,a9 \x00😀对面"), max_size=40))
+def test_a_text_has_the_rows_of_its_grams(text: str) -> None:
+    known = grams("渡船票价乱涨渡船渡口税务局对面a9")
+    rows = _Vocabulary({gram: row for row, gram in enumerate(known)}).rows(text)
+    assert [known[row] for row in sorted(rows.tolist())] == [
+        gram for gram in grams(text) if gram in known
+    ]
 
 
 def test_a_fitted_model_speaks_in_the_rules_folder_it_lies_in(tmp_path: Path, cases: Path) -> None:

@@ -480,6 +480,29 @@ def _heard(text: str) -> list[tuple[int, int, float]]:
     return spans
 
 
+@given(
+    st.lists(
+        st.lists(st.sets(st.sampled_from("灯水电雨"), min_size=1), min_size=2, max_size=4),
+        max_size=3,
+    ),
+    st.text(st.sampled_from("灯水电雨,"), max_size=8),
+)
+def test_a_pair_speaks_where_each_part_has_a_word_of_its_own(
+    pairs: list[list[set[str]]], text: str
+) -> None:
+    rules = [Signals((), (), (), (tuple(tuple(sorted(p)) for p in parts),), ()) for parts in pairs]
+    spoken = {hit.rule for hit in Matcher(rules).hits(text)}
+    for rule, parts in enumerate(pairs):
+        first = [at for at, letter in enumerate(text) if letter in parts[0]]
+        assert (rule in spoken) == any(
+            all(
+                any(letter in part and other != at for other, letter in enumerate(text))
+                for part in parts[1:]
+            )
+            for at in first
+        )
+
+
 def test_a_word_said_a_thousand_times_has_sixteen_places() -> None:
     assert [start for start, _, _ in _heard("路灯," * 1000)] == [3 * n for n in range(MOST_SPANS)]
 
