@@ -46,7 +46,7 @@ _templates.globals.update(
     share=words.share,
     static=lambda name: f"/desk/static/{name}?v={_DIGEST}",
 )
-_templates.filters.update(moment=words.moment, brief=words.brief)
+_templates.filters.update(moment=words.moment, brief=words.brief, undelivered=words.undelivered)
 
 router = APIRouter()
 
