@@ -1000,6 +1000,8 @@ def load(folder: Path | None = None) -> Rulebook:
 
     Raises RuleFileError for the first row that is wrong: file, line, reason.
     """
+    if folder and not folder.is_dir():
+        raise RuleFileError(folder, 0, "没有这个规则文件夹")
     folders = [DATA, folder] if folder else [DATA]
     gazetteer = load_gazetteer(folder)
     table = load_table(gazetteer, folder)

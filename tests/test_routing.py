@@ -296,6 +296,11 @@ def test_the_shipped_rules_have_no_grave_fault() -> None:
     assert [finding for finding in check() if finding.grave] == []
 
 
+def test_a_folder_of_rules_that_is_not_there_is_not_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(RuleFileError, match="没有这个规则文件夹"):
+        load(tmp_path / "rules")
+
+
 def test_an_overlay_adds_a_duty_and_changes_the_digest(tmp_path: Path) -> None:
     (tmp_path / "duties").mkdir()
     (tmp_path / "duties" / "ours.yaml").write_text(
