@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from routing_rules.clauses import Clause, number, read_clauses
-from routing_rules.gazetteer import DATA, Gazetteer, level, load_gazetteer
+from routing_rules.gazetteer import DATA, Gazetteer, Mention, level, load_gazetteer
 from routing_rules.learn import DECISION, Heard, Model, load_model
 from routing_rules.signals import (
     SIGNAL_KEYS,
@@ -351,7 +351,8 @@ class Rulebook:
                 rule not in self._regional or covers(self.rules[rule].region, region)
             ):
                 hits.append(hit)
-        heard = self._model.hear(text)
+        mentions = self.gazetteer.mentions(text, region)
+        heard = self._model.hear(_without_towns(text, mentions))
         stop = self._emergency(gate_hits, heard, region, complaint.urgency)
         if stop:
             return stop
@@ -365,7 +366,9 @@ class Rulebook:
         stop = stop or self._not_accepted(gate_hits, heard, hits[0].score if hits else 0.0)
         if stop:
             return stop
-        return self._dispatched(hits, gate_hits, heard, region, place, text)
+        if place:
+            mentions = self.gazetteer.mentions(place, region) + mentions
+        return self._dispatched(hits, gate_hits, heard, region, _inside(region, mentions), text)
 
     def _dispatched(
         self,
@@ -373,13 +376,13 @@ class Rulebook:
         gate_hits: Sequence[Hit],
         heard: Heard,
         region: str,
-        place: str,
+        towns: Sequence[str],
         text: str,
     ) -> Route:
         """Return the route of a complaint that a unit must answer, or that a person must read."""
         unclear = self._unclear(gate_hits, heard, hits[0].score if hits else 0.0)
         unclear = unclear or self._mixed(text, region)
-        candidates, assist, confidence = self._candidates(hits, heard, region, place, text)
+        candidates, assist, confidence = self._candidates(hits, heard, region, towns)
         if unclear:
             return self._manual(candidates, 0.2, unclear)
         if not candidates:
@@ -596,7 +599,7 @@ class Rulebook:
     # --- candidates
 
     def _candidates(
-        self, hits: Sequence[Hit], heard: Heard, region: str, place: str, text: str
+        self, hits: Sequence[Hit], heard: Heard, region: str, towns: Sequence[str]
     ) -> tuple[tuple[Candidate, ...], tuple[UnitRef, ...], float]:
         """Return the three units that most speaks for, best first, who assists the first, and the
         chance that it is right.
@@ -604,7 +607,6 @@ class Rulebook:
         What the rules' words and what the learned model say add up as logarithms of odds; a
         candidate's score is its share of all candidates' odds, 0 to 1.
         """
-        towns = self._inside(place, text, region)
         told = self.told(hits, region, towns)
         loud = heard.scores.tolist()
         sounds = self._sounds(heard, loud, told, region)
@@ -792,14 +794,6 @@ class Rulebook:
         clause = tuple(UnitRef(unit.code, unit.name) for unit in named if unit)
         return (*lines, *(clause if len(clause) <= _ASSIST_MOST else ()))
 
-    def _inside(self, place: str, text: str, region: str) -> list[str]:
-        """Return the regions below `region` that the complaint names, the place's first."""
-        mentions = self.gazetteer.mentions(text, region)
-        if place:
-            mentions = self.gazetteer.mentions(place, region) + mentions
-        codes = dict.fromkeys([mention.code for mention in mentions])
-        return [code for code in codes if code and code != region and covers(region, code)]
-
     def meant(self, place: int, region: str) -> tuple[Unit | None, str, float]:
         """Return whom a rule means in a region, its line there, and what its words weigh there."""
         here = self._here.get((place, region))
@@ -888,6 +882,26 @@ class Rulebook:
 
     def _manual(self, candidates: tuple[Candidate, ...], confidence: float, reason: str) -> Route:
         return Route(Decision.MANUAL, None, (), confidence, candidates, self.digest, reason=reason)
+
+
+def _without_towns(text: str, mentions: Sequence[Mention]) -> str:
+    """Return the text with a blank for each town that it names: where it is, not what it is.
+
+    The corpus tells more of some towns than of others, and the model would take the name of one that
+    is an example of something (高兴镇) for the matter of whatever happens there.
+    """
+    kept, past = "", 0
+    for mention in mentions:
+        if level(mention.code) in {"town", "zone"}:
+            kept += f"{text[past : mention.start]} "
+            past = mention.end
+    return kept + text[past:]
+
+
+def _inside(region: str, mentions: Sequence[Mention]) -> list[str]:
+    """Return the regions below `region` that are mentioned, each once, in order."""
+    codes = dict.fromkeys([mention.code for mention in mentions])
+    return [code for code in codes if code and code != region and covers(region, code)]
 
 
 class _Sounding(NamedTuple):
@@ -1029,6 +1043,8 @@ def load(folder: Path | None = None) -> Rulebook:
 
     Raises RuleFileError for the first row that is wrong: file, line, reason.
     """
+    if folder and not folder.is_dir():
+        raise RuleFileError(folder, 0, "没有这个规则文件夹")
     folders = [DATA, folder] if folder else [DATA]
     gazetteer = load_gazetteer(folder)
     table = load_table(gazetteer, folder)

@@ -524,9 +524,18 @@ def load_table(gazetteer: Gazetteer, folder: Path | None = None) -> UnitTable:
         if line.unit_of and line.unit_of not in lines:
             raise line_rows[code].error(f"unit_of 指向不存在的条线 {line.unit_of}", "unit_of")
         _check_circle(line_rows[code], code, {c: i.unit_of for c, i in lines.items()})
-    documents = {
-        code: _document(row, gazetteer) for code, row in overlaid(folders, "documents.yaml").items()
-    }
+    documents: dict[str, Document] = {}
+    held: dict[str, str] = {}
+    for code, row in overlaid(folders, "documents.yaml").items():
+        document = documents[code] = _document(row, gazetteer)
+        other = held.setdefault(document.region, code)
+        if other != code:
+            # Items are cited by region and number: a second document would speak for the first.
+            raise row.error(
+                f"区划 {document.region} 已登记文件 {other}，一个地区只能登记一份；换成新版请沿用原编号，"
+                "另一份文件的职责请写入 duties",
+                "region",
+            )
     explicit: dict[str, _Explicit] = {}
     shared: dict[str, str] = {}
     named: dict[tuple[str, str], str] = {}

@@ -79,6 +79,8 @@ def import_history(
         raise Refused(
             f"数据库不可用：{error}；已导入的不会丢失，恢复后再运行同一命令即可继续", 1
         ) from None
+    except KeyboardInterrupt:
+        raise Refused("已中断；已导入的不会丢失，再运行同一命令即从中断处继续", 130) from None
     if as_json:
         print_document(_document(summary, opened, told, dry_run=dry_run))
     else:

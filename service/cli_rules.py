@@ -17,6 +17,7 @@ from routing_rules.clock_check import Proof, World, prove
 from routing_rules.clocks import ClockFileError, load_timetable
 from routing_rules.derive import clause_file, derive, refusal, render
 from routing_rules.evaluate import complaint_from, evaluate
+from routing_rules.gazetteer import load_gazetteer
 from routing_rules.readable import Unreadable
 from routing_rules.receivers import load_receivers
 from routing_rules.rulebook import Rulebook, load
@@ -41,6 +42,8 @@ def derive_clauses(
     ] = False,
 ) -> None:
     """Print the clauses of a document with units, roles and provenance; exit 1 if unusable."""
+    if load_gazetteer(settings().rules).region(region) is None:
+        raise Refused(f"没有代码为“{region}”的地区", 2)
     try:
         derivation = derive(file, region)
     except Unreadable as error:

@@ -34,7 +34,7 @@ class Summary:
     taken: int = 0
     known: int = 0
     refused: int = 0
-    findings: int = 0  # taken over, with something to look at
+    findings: int = 0  # taken over, now or before, with something to look at
     late: int = 0  # open and past their time: supervised at the next tick
     states: Counter[str] = field(default_factory=Counter)
 
@@ -105,6 +105,7 @@ async def take_over(
                 taken = [seen.checked(each) for each in taken]
             summary.rows += len(batch)
             summary.known += len(there)
+            summary.findings += sum(1 for why in there.values() if why)
             _tell(report, {row: (numbers[row], why) for row, why in there.items()}, faulty, taken)
             _count(summary, faulty, taken)
             passed(batch[-1].at)

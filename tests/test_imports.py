@@ -4,9 +4,11 @@ import asyncio
 import csv
 import hashlib
 import json
+import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -324,6 +326,7 @@ def test_the_same_file_again_adds_nothing_and_tells_the_same(in_store: Run, tmp_
         before = await store.read(lambda c: (total(c, "tickets"), total(c, "events")))
         again = await taken(store, path)
         assert (again.taken, again.known, again.refused) == (0, 598, 2)
+        assert again.findings == first.findings == 1
         assert reported(path) == told
         assert await store.read(lambda c: (total(c, "tickets"), total(c, "events"))) == before
 
@@ -388,24 +391,36 @@ def test_an_import_that_is_killed_goes_on_and_loses_and_repeats_nothing(
     command = ["import", str(path), "--source", "hotline-12345", "--json"]
     assert banjie("migrate", env=env).returncode == 0
 
-    async def until_killed(enough: int) -> int:
-        """Return how many tickets there are after the import was killed when there were enough."""
+    async def until_stopped(enough: int, how: signal.Signals) -> tuple[int, int, str]:
+        """Return how many tickets there are after the import was stopped when there were enough,
+        its exit code and what it said last."""
         store = open_store(database_url)
-        quiet = asyncio.subprocess.DEVNULL
+        quiet, heard = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
         running = await asyncio.create_subprocess_exec(
-            *BANJIE, *command, env=env, stdout=quiet, stderr=quiet
+            *BANJIE,
+            *command,
+            env=env,
+            stdout=quiet,
+            stderr=heard,
+            # A shell's job in the background ignores Ctrl-C, and hands that on.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         while await store.read(tickets.count) < enough:
             assert running.returncode is None
             await asyncio.sleep(0.02)
-        running.kill()
-        await running.wait()
+        running.send_signal(how)
+        said = (await running.communicate())[1].decode()
+        assert running.returncode is not None
         there = await store.read(tickets.count)
         await store.close()
-        return there
+        return there, running.returncode, said
 
-    asyncio.run(until_killed(1))
-    there = asyncio.run(until_killed(1001))
+    _, code, said = asyncio.run(until_stopped(1, signal.SIGINT))
+    assert (code, said.splitlines()[-1]) == (
+        130,
+        "已中断；已导入的不会丢失，再运行同一命令即从中断处继续",
+    )
+    there, _, _ = asyncio.run(until_stopped(1001, signal.SIGKILL))
     assert 0 < there < ROWS
     done = banjie(*command, env=env, timeout_s=200)
     assert done.returncode == 0, done.stderr

@@ -4,11 +4,15 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from adapters.fakes import MemoryGazetteer
+from adapters.hotline_12345 import Hotline12345
+from adapters.outbound import secrets_of, signatures
 from adapters.payload import decode
 from adapters.sources import ADAPTERS, load_sources
 from service.domain.complaint import Attachment, Kind, Urgency
@@ -52,6 +56,43 @@ def test_every_field_of_the_example_arrives() -> None:
     other = adapter.complaint(letter, source)
     assert (other.kind, other.extra["kind_raw"], other.confidential) == (Kind.HELP, "09", True)
     assert [file.url for file in other.attachments] == ["http://10.8.0.12/files/2.jpg"]
+
+
+def test_the_page_names_every_field_of_a_hotline() -> None:
+    table = PAGE.partition("Our names, on the right")[2].partition("A name that is already")[0]
+    named = set(re.findall(r"`([A-Za-z]+)`", table)) - {
+        "region",
+        "name",
+        "url",
+        "size",
+        "field_map",
+    }
+    assert named == set(Hotline12345.FIELDS)
+
+
+def test_a_field_that_has_our_name_needs_no_row() -> None:
+    source = load_sources(EXAMPLE / "sources.yaml")["jian-12345"]
+    payload = json.loads((EXAMPLE / "order.json").read_text("utf-8")) | {"gender": "女"}
+    order = Hotline12345(MemoryGazetteer(REGIONS)).complaint(payload, source)
+    assert order.contact.gender == "女"
+
+
+def test_the_receiver_of_the_page_knows_what_is_ours() -> None:
+    found: dict[str, Any] = {}
+    exec(blocks("python")[0], found)
+    secret, body, now = (
+        "whsec_aW52ZW50ZWQgZm9yIHRoZSB0ZXN0cyBvbmx5IQ==",
+        b'{"a": 1}',
+        int(time.time()),
+    )
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(now),
+        "webhook-signature": signatures(secrets_of(secret), "msg_1", now, body),
+    }
+    assert found["ours"](headers, body, secret)
+    assert not found["ours"](headers, body + b" ", secret)
+    assert not found["ours"](headers | {"webhook-timestamp": str(now - 600)}, body, secret)
 
 
 def test_the_page_works_as_written(tmp_path: Path) -> None:

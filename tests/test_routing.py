@@ -249,6 +249,28 @@ def test_a_district_ticket_stays_in_the_district_or_its_city() -> None:
     assert route.lead.name.startswith("南昌市")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "{}的路灯坏了半个月没人修",
+        "{}停水三天了没人管",
+        "我妈的低保停了，我家在{}",
+        "{}街上半夜唱歌很吵",
+    ],
+)
+def test_the_name_of_a_town_says_where_and_not_what(said: str) -> None:
+    # 高兴镇 is a model town in a document, two are towns of an ethnic minority, one is named 铁路.
+    for county, town in (
+        ("360732", "高兴镇"),
+        ("360803", "东固畲族少数民族乡"),
+        ("360681", "樟坪畲族乡"),
+        ("360981", "铁路镇"),
+        ("360111", "湖坊镇"),
+    ):
+        named, unnamed = (ask(said.format(place), county) for place in (town, "我们镇"))
+        assert named.lead == unnamed.lead, town
+
+
 def test_an_unknown_region_is_for_a_person() -> None:
     assert ask("路灯不亮", "999999").decision == Decision.MANUAL
 
@@ -273,6 +295,11 @@ def test_a_ruling_needs_words_and_a_known_unit() -> None:
 
 def test_the_shipped_rules_have_no_grave_fault() -> None:
     assert [finding for finding in check() if finding.grave] == []
+
+
+def test_a_folder_of_rules_that_is_not_there_is_not_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(RuleFileError, match="没有这个规则文件夹"):
+        load(tmp_path / "rules")
 
 
 def test_an_overlay_adds_a_duty_and_changes_the_digest(tmp_path: Path) -> None:

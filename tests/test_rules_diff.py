@@ -12,6 +12,7 @@ from routing_rules.rulebook import load
 from service.cli import app
 from service.desk import Desk
 from service.store import open_store
+from service.terminal import Refused
 from tests.worlds import at, complaint
 
 CLAUSES = Path(__file__).parents[1] / "routing_rules/data/clauses/000_4b523419be7182c1.yaml"
@@ -57,3 +58,11 @@ def test_a_question_changes_no_schema(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("BANJIE_DATABASE_URL", f"sqlite:///{tmp_path}/old.db")
     done = CliRunner().invoke(app, ["rules", "diff", str(CLAUSES), str(CLAUSES), "--json"])
     assert "banjie migrate" in str(done.exception)
+
+
+def test_a_document_is_derived_for_a_region_that_there_is(tmp_path: Path) -> None:
+    document = tmp_path / "a.txt"
+    document.write_text("一、重点任务\n1．更换井盖。（牵头单位：县城管局）\n", encoding="utf-8")
+    asked = CliRunner().invoke(app, ["rules", "derive", str(document), "--region", "369999"])
+    assert isinstance(asked.exception, Refused)
+    assert "369999" in str(asked.exception)

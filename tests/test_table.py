@@ -402,6 +402,12 @@ BROKEN = [
     ),
     ("documents.yaml", "- {code: d, region: '110000', title: 某}\n", 1, "区划 110000 不存在"),
     ("documents.yaml", "- {code: d, region: '360000', title: 某, issued: 去年}\n", 1, "日期"),
+    (
+        "documents.yaml",
+        "- {code: d, region: '360732', title: 某, issued: 2026-03-09}\n",
+        1,
+        "已登记文件 xingguo-2021",
+    ),
 ]
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from routing_rules.clocks import load_timetable
 from service.domain.ticket import Event
-from service.web.words import amount, event_name, left, notice, share, told
+from service.web.words import amount, event_name, left, notice, share, told, undelivered
 from tests.worlds import at
 
 CALENDAR = load_timetable().calendar
@@ -128,3 +128,16 @@ def test_a_notice_says_nothing_but_what_acts_say(left_behind: str, said: str) ->
 def test_a_rate_is_said_with_what_it_was_counted_of() -> None:
     assert share(3112, 3456) == "90.05 %（3112/3456）"
     assert share(0, 0) == "—"
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("", "—"),
+        ("http-401", "对方应答 401"),
+        ("no-connection", "连接不上对方"),
+        ("expired", "超过期限仍未送达"),
+    ],
+)
+def test_a_handler_reads_why_nothing_arrived(reason: str, said: str) -> None:
+    assert undelivered(reason) == said

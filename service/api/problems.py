@@ -88,7 +88,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
         401,
         "unauthenticated",
         "未通过身份验证",
-        lambda _: "请在 Authorization 头中以“Bearer 令牌”的形式提供有效令牌。",
+        lambda e: str(e) or "请在 Authorization 头中以“Bearer 令牌”的形式提供有效令牌。",
         headers=lambda _: {"WWW-Authenticate": "Bearer"},
     ),
     NotSigned: Problem(

@@ -13,7 +13,7 @@ from service.api.problems import UnknownSource
 from service.domain.access import Actor, Forbidden, Role
 from service.domain.ports import Auth, Source
 from service.store.messages import Message
-from service.wiring import Parts, Wiring
+from service.wiring import Parts, Unauthenticated, Wiring
 
 SourceName = Annotated[str, Path(description="A source of sources.yaml", max_length=64)]
 _NAME_CHARS = 100
@@ -52,6 +52,10 @@ async def pushed(
     elif named and signs and given is None:
         raise NotSigned(
             "本来源没有配置签名密钥，请用令牌推送，或请管理员在 sources.yaml 中配置 secrets"
+        )
+    elif named and given is None and named.auth is Auth.EITHER:
+        raise Unauthenticated(
+            f"推送须带令牌（Authorization: Bearer 令牌），或带签名（请求头 {'、'.join(HEADERS)}）。"
         )
     else:
         by = await caller(app, given)

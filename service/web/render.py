@@ -49,7 +49,9 @@ _templates.globals.update(
     share=words.share,
     static=lambda name: f"/desk/static/{name}?v={_DIGEST}",
 )
-_templates.filters.update(moment=words.moment, brief=words.brief, parts=parts)
+_templates.filters.update(
+    moment=words.moment, brief=words.brief, parts=parts, undelivered=words.undelivered
+)
 
 router = APIRouter()
 

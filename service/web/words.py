@@ -218,3 +218,23 @@ def notice(left_behind: str) -> str:
 def share(part: int, whole: int) -> str:
     """Return a rate as it is published: `90.05 %（3112/3456）`, or a dash where nothing was counted."""
     return f"{part / whole:.2%}（{part}/{whole}）".replace("%", " %") if whole else "—"
+
+
+_UNDELIVERED = {
+    "": "—",
+    "timeout": "对方没有按时应答",
+    "no-connection": "连接不上对方",
+    "tls": "对方的证书无法验证",
+    "broken-off": "连接中断",
+    "expired": "超过期限仍未送达",
+    "no-receiver": "没有配置接收方",
+}
+
+
+def undelivered(reason: str) -> str:
+    """Return why a delivery failed; a status of HTTP keeps its number, by which systems are mended."""
+    said = _UNDELIVERED.get(reason)
+    if said is None:
+        sort, _, status = reason.rpartition("-")
+        said = f"对方应答 {status}" if sort == "http" else reason
+    return said
