@@ -1045,6 +1045,11 @@ def load(folder: Path | None = None) -> Rulebook:
     """
     if folder and not folder.is_dir():
         raise RuleFileError(folder, 0, "没有这个规则文件夹")
+    for path in sorted(folder.glob("*.y*ml")) if folder else ():
+        # Sources are no rules, and some keep all that they set in one folder.
+        if path.name != "sources.yaml" and not (DATA / path.name).is_file():
+            known = " ".join(sorted(shipped.name for shipped in DATA.glob("*.yaml")))
+            raise RuleFileError(path, 0, f"没有规则用这个文件名，可用的是 {known}")
     folders = [DATA, folder] if folder else [DATA]
     gazetteer = load_gazetteer(folder)
     table = load_table(gazetteer, folder)

@@ -302,6 +302,13 @@ def test_a_folder_of_rules_that_is_not_there_is_not_passed_over(tmp_path: Path) 
         load(tmp_path / "rules")
 
 
+@pytest.mark.parametrize("name", ["unit.yaml", "duties.yaml", "topics.yml"])
+def test_a_file_of_rules_under_another_name_is_not_passed_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("- {id: x}\n", "utf-8")
+    with pytest.raises(RuleFileError, match=r"可用的是.* topics\.yaml"):
+        load(tmp_path)
+
+
 def test_an_overlay_adds_a_duty_and_changes_the_digest(tmp_path: Path) -> None:
     (tmp_path / "duties").mkdir()
     (tmp_path / "duties" / "ours.yaml").write_text(
