@@ -55,7 +55,7 @@ from service.domain.ticket import (
     Word,
 )
 from service.mishaps import findable, outcome
-from service.store import Store, deliveries, messages, tickets
+from service.store import Store, deliveries, messages, tallies, tickets
 from service.store.deliveries import Receivers
 from service.store.figures import UnitLoad, unit_loads
 from service.store.messages import Message
@@ -310,12 +310,11 @@ class Desk:
             ids = tickets.insert_all(
                 connection, [(t, p.fingerprint) for t, p in rows], at, decision=IMPORTED
             )
-            told = (
-                (ids[t.no], t.no, t.region, event)
-                for t, p in rows
-                for event in history.events(t, p, Place(file, sheet, p.row), at)
+            told = [(t, history.events(t, p, Place(file, sheet, p.row), at)) for t, p in rows]
+            tallies.note_events(connection, told, at, new=True)
+            tickets.append_all(
+                connection, [(ids[t.no], t.no, t.region, event) for t, es in told for event in es]
             )
-            tickets.append_all(connection, list(told))
             return found
 
         if not apply:
@@ -367,7 +366,7 @@ class Desk:
         current = self._caught_up(connection, ticket, at)
         changed_ticket = acts.supplement(current, complaint, at, self._times)
         after = replace(changed_ticket, version=current.version + 1)
-        stored = tickets.save(connection, ticket, after)
+        stored = tickets.save(connection, ticket, after, at)
         fields = ("title", "content", "place", "kind", "urgency", "sender_due_at", "clock_from")
         changed = {
             name: _plain(getattr(complaint, name))
@@ -670,7 +669,7 @@ class Desk:
             assisting = _assisting(order.by, act, current)
             state = move(current.state, act, assisting=bool(assisting))
             after = replace(change(current, assisting), state=state, version=current.version + 1)
-            stored = tickets.save(connection, ticket, after)
+            stored = tickets.save(connection, ticket, after, order.at)
             more = also(connection, current, stored) if also else {}
             # Whom the act concerns: the unit that had the ticket when it happened.
             had = current.lead or stored.lead

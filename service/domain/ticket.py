@@ -212,6 +212,7 @@ class Ticket:
     sent_back: int = 0  # how often
     ruled: str = ""  # the unit that a ruling (裁定) gave it to: that unit cannot send it back
     into: str = ""  # the number of the ticket that it was merged into
+    received_kind: str = ""  # before anybody put it right: counts are by it; "" until stored
 
     @property
     def pause(self) -> Pause | None:
