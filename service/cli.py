@@ -20,7 +20,7 @@ from adapters.sources import SourceFileError
 from routing_rules.clocks import ClockFileError, load_timetable, load_year
 from routing_rules.rulebook import load
 from routing_rules.yamlfile import RuleFileError
-from service import cli_import, cli_learn, cli_rules, cli_sources
+from service import cli_import, cli_kpi, cli_learn, cli_rules, cli_sources
 from service.demo import prepare
 from service.domain.access import SYSTEM, Actor, Role
 from service.domain.calendar import SHANGHAI, Calendar
@@ -45,6 +45,7 @@ app.add_typer(token_app, name="token")
 app.add_typer(cli_rules.app, name="rules")
 app.add_typer(cli_sources.app, name="sources")
 app.add_typer(cli_learn.app, name="learn")
+app.add_typer(cli_kpi.app, name="kpi")
 app.add_typer(calendar_app, name="calendar")
 app.command("import")(cli_import.import_history)
 

@@ -18,11 +18,13 @@ from service import api, web
 from service.api.edge import Edge
 from service.config import Settings
 from service.desk import Desk
+from service.domain.kpi import Weights
 from service.domain.limits import Timetable
 from service.jobs import Jobs
 from service.metrics import Metrics
 from service.outbox import Outbox
 from service.refresh import Freshness
+from service.reports import Reports
 from service.source_check import require, signing_keys
 from service.store import open_store
 from service.wiring import Callers, Inflow, KeptFigures, Wiring
@@ -71,6 +73,18 @@ def wire(
         figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
         inflow=Inflow(settings.intake_in_flight),
         refresh=Freshness(store, desk, rulebook, settings.rules).look,
+        reports=Reports(
+            store,
+            lambda: desk.router,
+            rulebook.gazetteer,
+            Weights(
+                settings.score_response,
+                settings.score_satisfied,
+                settings.score_solved,
+                settings.score_basically,
+            ),
+            settings.rank_floor,
+        ),
         now=clock,
     )
 
@@ -82,6 +96,7 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await parts.store.migrate()
+        await parts.reports.begin(parts.now())
         await parts.refresh()
         # Names are looked up in these; a name server that hangs must not hold up the others.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "waiting"))
@@ -93,6 +108,7 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
             refresh=parts.refresh,
             refresh_seconds=settings.refresh_seconds,
             outbox=parts.outbox,
+            fold=parts.reports.fold,
         )
         jobs.start()
         try:

@@ -17,6 +17,7 @@ from service.domain.limits import Timetable
 from service.domain.ports import Adapter, Gazetteer, Router, Source
 from service.metrics import Metrics
 from service.outbox import Outbox
+from service.reports import Reports
 from service.store import Store, tokens
 from service.store.figures import Figures, figures
 
@@ -135,6 +136,7 @@ class Wiring:
     figures: KeptFigures
     inflow: Inflow
     refresh: Refresh
+    reports: Reports
     now: Callable[[], datetime]
 
     @property

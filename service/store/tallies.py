@@ -228,7 +228,9 @@ _VIEWS = {"unit": _BY_UNIT, "class": _BY_CLASS}
 _SINCE = {Grain.DAY: 10, Grain.MONTH: 7}
 
 
-class _Sum(NamedTuple):
+class Total(NamedTuple):
+    """What is added up: columns that the view does not keep are ""."""
+
     view: str
     measure: str
     since: str
@@ -238,12 +240,12 @@ class _Sum(NamedTuple):
     kind: str
 
 
-def _viewed(key: _Key) -> Iterator[_Sum]:
+def _viewed(key: _Key) -> Iterator[Total]:
     """Return each sum that a tally is part of."""
 
-    def seen(view: str, since: str, kept: tuple[str, ...]) -> _Sum:
+    def seen(view: str, since: str, kept: tuple[str, ...]) -> Total:
         columns = (getattr(key, name) if name in kept else "" for name in _FULL)
-        return _Sum(view, key.measure, since, *columns)
+        return Total(view, key.measure, since, *columns)
 
     if key.measure in MEASURES:
         for view, kept in _VIEWS.items():
@@ -295,7 +297,7 @@ def _add(connection: sa.Connection, exact: Mapping[tuple[str, _Key], int]) -> No
         {**key._asdict(), "known_on": on, "n": n} for (on, key), n in sorted(exact.items()) if n
     ]
     add_rows(connection, _tallies, rows)
-    sums: Counter[_Sum] = Counter()
+    sums: Counter[Total] = Counter()
     for (_, key), n in exact.items():
         for viewed in _viewed(key):
             sums[viewed] += n
@@ -389,17 +391,17 @@ def _add_rest(connection: sa.Connection, wanted: Wanted, found: Found) -> None:
             found.setdefault(by, Counter())[read_as(key.measure, elapsed=span.elapsed)] += n
 
 
-def totals(connection: sa.Connection) -> dict[str, list[tuple[_Sum, int]]]:
+def totals(connection: sa.Connection) -> dict[str, list[tuple[Total, int]]]:
     """Return what is counted for ever, by measure, in order."""
-    found: Counter[_Sum] = Counter()
+    found: Counter[Total] = Counter()
     for *values, n in connection.execute(sa.select(_sums).where(_sums.c.view.in_(list(_EVER)))):
-        found[_Sum(*values)] += n
+        found[Total(*values)] += n
     for entry in connection.execute(sa.select(_entries)):
         for key, n in _keys(entry):
             for viewed in _viewed(key):
                 if viewed.view in _EVER:
                     found[viewed] += n
-    by_measure: dict[str, list[tuple[_Sum, int]]] = {}
+    by_measure: dict[str, list[tuple[Total, int]]] = {}
     for total, n in sorted(found.items()):
         if n:
             by_measure.setdefault(total.measure, []).append((total, n))
@@ -448,7 +450,7 @@ class Recount:
     tickets: int
     counts: int
     wrong: Sequence[tuple[_Key, int, int]]
-    sums: Sequence[tuple[_Sum, int, int]]
+    sums: Sequence[tuple[Total, int, int]]
     number: int
     names: Mapping[tuple[str, str], str]
     blank: bool  # nothing is tallied
@@ -492,13 +494,13 @@ def recount(connection: sa.Connection) -> Recount:
         sa.select(*columns, sa.func.sum(_tallies.c.n)).group_by(*columns)
     ):
         tallied[_Key(*values)] += int(n)
-    viewed: Counter[_Sum] = Counter()
+    viewed: Counter[Total] = Counter()
     for key, n in tallied.items():
         for each in _viewed(key):
             viewed[each] += n
-    kept: Counter[_Sum] = Counter()
+    kept: Counter[Total] = Counter()
     for *values, n in connection.execute(sa.select(_sums)):
-        kept[_Sum(*values)] += n
+        kept[Total(*values)] += n
     for entry in connection.execute(sa.select(_entries)):
         for key, n in _keys(entry):
             tallied[key] += n
