@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import enforce, holdout, imports, outbox, routing, working_days
+from bench import enforce, holdout, imports, kpi, outbox, routing, working_days
 
 WRITTEN = Path(__file__).parent.parent / "artefacts" / "bench.json"
 
@@ -46,6 +46,7 @@ def main() -> int:
         "imports": imports.run,
         "enforce": lambda: enforce.run(asked.open),
         "outbox": outbox.run,
+        "kpi": kpi.run,
     }
     results: dict[str, dict[str, Any]] = {}
     for name, measure in measurements.items():

@@ -76,9 +76,12 @@ def recount(
             found = await parts.reports.recount(now(), apply=apply)
         except Recounted:
             raise Refused("另一处同时写入了重新统计的结果，未作改动，请再运行一次", 1) from None
-        differing = [*found.wrong, *found.sums]
         wrong = [
-            {**key._asdict(), "tallied": is_, "counted": should} for key, is_, should in differing
+            {**where._asdict(), "tallied": is_, "counted": should}
+            for where, is_, should in found.wrong
+        ] + [
+            {**where._asdict(), "tallied": is_, "counted": should}
+            for where, is_, should in found.sums
         ]
         if as_json:
             print_document(

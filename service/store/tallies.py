@@ -186,7 +186,7 @@ _ENDED = tuple(
     for end in (Outcome.ON_TIME, Outcome.LATE, Outcome.MISSED)
 )
 _HELD = tuple(f"stand_{state}" for state in State if state not in FINISHED)
-_EVER: Mapping[str, tuple[tuple[str, ...], Collection[str]]] = {
+EVER: Mapping[str, tuple[tuple[str, ...], Collection[str]]] = {
     "ever-unit": (
         _BY_UNIT,
         frozenset(
@@ -251,7 +251,7 @@ def _viewed(key: _Key) -> Iterator[Total]:
         for view, kept in _VIEWS.items():
             for grain, length in _SINCE.items():
                 yield seen(f"{grain}-{view}", key.day[:length], kept)
-    for view, (kept, measures) in _EVER.items():
+    for view, (kept, measures) in EVER.items():
         if key.measure in measures:
             yield seen(view, "", kept)
 
@@ -394,12 +394,12 @@ def _add_rest(connection: sa.Connection, wanted: Wanted, found: Found) -> None:
 def totals(connection: sa.Connection) -> dict[str, list[tuple[Total, int]]]:
     """Return what is counted for ever, by measure, in order."""
     found: Counter[Total] = Counter()
-    for *values, n in connection.execute(sa.select(_sums).where(_sums.c.view.in_(list(_EVER)))):
+    for *values, n in connection.execute(sa.select(_sums).where(_sums.c.view.in_(list(EVER)))):
         found[Total(*values)] += n
     for entry in connection.execute(sa.select(_entries)):
         for key, n in _keys(entry):
             for viewed in _viewed(key):
-                if viewed.view in _EVER:
+                if viewed.view in EVER:
                     found[viewed] += n
     by_measure: dict[str, list[tuple[Total, int]]] = {}
     for total, n in sorted(found.items()):

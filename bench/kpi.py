@@ -1,0 +1,171 @@
+"""What a scrape and a year's rates cost on PostgreSQL, few tickets and many: they must not grow.
+
+Run from the repository: `python -m bench.kpi [TICKETS]`. Both sizes have the same units, channels,
+kinds and days, and as many open tickets, so that only the number of tickets differs: the figures are
+ratios of the large to the small, and of a scrape's counting to counting the tickets themselves in
+the same run (`by_tickets`). Tickets and tallies are generated in SQL, no act is replayed.
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from bench.enforce import fill, postgres
+from routing_rules.rulebook import load
+from service.domain.access import SYSTEM
+from service.domain.kpi import MEASURES, Weights
+from service.metrics import Metrics
+from service.reports import Asked, Reports
+from service.store import Store, open_store
+from service.store.figures import figures
+from service.store.tallies import EVER
+
+SMALL, LARGE = 10_000, 1_000_000
+UNITS, REGIONS, DAYS, OPEN = 300, 20, 365, 5_000
+TIMES = 15
+AT = datetime(2026, 12, 1, 2, 0, tzinfo=UTC)
+_FIRST = date(2025, 12, 1)
+
+# Every cell of a unit's month and day is there, as it is in a busy year: what is measured is the
+# full size that the tallies can have, whatever the number of tickets.
+_SUMS = """
+    INSERT INTO tally_sums (view, measure, since, region, unit, channel, kind, n)
+    SELECT :view, m, to_char(d, :form), '3607' || lpad((u % :regions)::text, 2, '0'),
+        CASE WHEN :units > 1 THEN '3607' || lpad((u % :regions)::text, 2, '0') || '-u' || u ELSE '' END,
+        '', '', 1 + :each
+    FROM unnest(CAST(:measures AS text[])) m
+    CROSS JOIN generate_series(CAST(:first AS date), CAST(:last AS date), CAST(:step AS interval)) d
+    CROSS JOIN generate_series(1, :units) u
+"""
+_EVER = """
+    INSERT INTO tally_sums (view, measure, since, region, unit, channel, kind, n)
+    SELECT :view, m, '', '3607' || lpad((u % :regions)::text, 2, '0'),
+        CASE WHEN :by_unit THEN 'u' || u ELSE '' END,
+        CASE WHEN :by_class THEN 'channel-' || c ELSE '' END,
+        CASE WHEN :by_class THEN 'kind-' || k ELSE '' END, 1 + :each
+    FROM unnest(CAST(:measures AS text[])) m
+    CROSS JOIN generate_series(1, CASE WHEN :by_unit THEN :units ELSE :regions END) u
+    CROSS JOIN generate_series(1, CASE WHEN :by_class THEN 3 ELSE 1 END) c
+    CROSS JOIN generate_series(1, CASE WHEN :by_class THEN 6 ELSE 1 END) k
+"""
+
+
+def _tally(connection: sa.Connection, tickets: int) -> None:
+    """Write the sums of so many tickets, as folding would have left them."""
+    each = tickets // (UNITS * DAYS)
+    last = _FIRST + timedelta(DAYS - 1)
+    for view, form, step in (
+        ("month-unit", "YYYY-MM", "1 month"),
+        ("day-unit", "YYYY-MM-DD", "1 day"),
+    ):
+        connection.execute(
+            sa.text(_SUMS),
+            {
+                "view": view,
+                "form": form,
+                "step": step,
+                "measures": sorted(MEASURES),
+                "first": _FIRST,
+                "last": last,
+                "regions": REGIONS,
+                "units": UNITS if view == "month-unit" else 30,
+                "each": each,
+            },
+        )
+    for view, (kept, measures) in EVER.items():
+        connection.execute(
+            sa.text(_EVER),
+            {
+                "view": view,
+                "measures": sorted(measures),
+                "regions": REGIONS,
+                "units": UNITS,
+                "by_unit": "unit" in kept,
+                "by_class": "channel" in kept,
+                "each": tickets // UNITS,
+            },
+        )
+
+
+async def _median_ms(work: Callable[[], Awaitable[Any]]) -> float:
+    took = []
+    await work()
+    for _ in range(TIMES):
+        started = time.perf_counter()
+        await work()
+        took.append((time.perf_counter() - started) * 1000)
+    return statistics.median(took)
+
+
+async def _measured(store: Store, reports: Reports) -> dict[str, float]:
+    metrics = Metrics()
+    year = Asked(_FIRST, _FIRST + timedelta(DAYS - 1))
+
+    async def counted() -> None:
+        await store.read(lambda c: figures(c, AT))
+
+    async def scrape() -> None:
+        metrics.render(await store.read(lambda c: figures(c, AT)), AT, 40)
+
+    async def one_rate() -> None:
+        await reports.kpis(Asked(year.since, year.until, rate="on_time"), SYSTEM, AT)
+
+    async def every_rate() -> None:
+        await reports.kpis(year, SYSTEM, AT)
+
+    async def by_tickets() -> None:
+        text = sa.text(
+            "SELECT region, channel, received_kind, decision, count(*) FROM tickets GROUP BY 1, 2, 3, 4"
+        )
+        await store.read(lambda c: c.execute(text).all())
+
+    works = (counted, scrape, one_rate, every_rate, by_tickets)
+    return {work.__name__: round(await _median_ms(work), 2) for work in works}
+
+
+async def _measure(url: str, small: int, large: int) -> dict[str, Any]:
+    store = open_store(url)
+    book = load()
+    reports = Reports(store, lambda: book, book.gazetteer, Weights(), 30)
+    await store.migrate()
+
+    def emptied(connection: sa.Connection) -> None:
+        connection.execute(sa.text("TRUNCATE tally_sums"))
+
+    found: dict[str, Any] = {"units": UNITS, "tickets_small": small, "tickets_large": large}
+    written = 0
+    for name, tickets in (("small", small), ("large", large)):
+        await store.run(emptied)
+        if not written:
+            await store.run(lambda c: fill(c, 1, OPEN, closed=False, at=AT, per_ticket=2))
+            written = OPEN
+        first, more = written + 1, tickets - written
+        await store.run(lambda c, n=first, m=more: fill(c, n, m, closed=True, at=AT, per_ticket=2))  # type: ignore[misc]
+        written = tickets
+        await store.run(lambda c, n=tickets: _tally(c, n))  # type: ignore[misc]
+        await store.run(lambda c: c.execute(sa.text("ANALYZE")))
+        for figure, value in (await _measured(store, reports)).items():
+            found[f"{figure}_{name}_ms"] = value
+    await store.close()
+    for figure in ("counted", "scrape", "one_rate", "every_rate", "by_tickets"):
+        found[f"{figure}_large_to_small"] = round(
+            found[f"{figure}_large_ms"] / found[f"{figure}_small_ms"], 2
+        )
+    return found
+
+
+def run(large: int = LARGE) -> dict[str, Any]:
+    """Measure, and return the figures."""
+    with postgres() as url:
+        return asyncio.run(_measure(url, SMALL, large))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(run(int(sys.argv[1]) if len(sys.argv) > 1 else LARGE)) + "\n")
