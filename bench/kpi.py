@@ -33,63 +33,47 @@ TIMES = 15
 AT = datetime(2026, 12, 1, 2, 0, tzinfo=UTC)
 _FIRST = date(2025, 12, 1)
 
-# Every cell of a unit's month and day is there, as it is in a busy year: what is measured is the
-# full size that the tallies can have, whatever the number of tickets.
+# Every cell of a unit's month is there: what is measured is the full size that the sums can have,
+# whatever the number of tickets.
 _SUMS = """
     INSERT INTO tally_sums (view, measure, since, region, unit, channel, kind, n)
-    SELECT :view, m, to_char(d, :form), '3607' || lpad((u % :regions)::text, 2, '0'),
-        CASE WHEN :units > 1 THEN '3607' || lpad((u % :regions)::text, 2, '0') || '-u' || u ELSE '' END,
-        '', '', 1 + :each
+    SELECT 'month-unit', m, to_char(d, 'YYYY-MM'), r.code, r.code || '-u' || u, '', '', :each
     FROM unnest(CAST(:measures AS text[])) m
-    CROSS JOIN generate_series(CAST(:first AS date), CAST(:last AS date), CAST(:step AS interval)) d
-    CROSS JOIN generate_series(1, :units) u
+    CROSS JOIN generate_series(CAST(:first AS date), CAST(:last AS date), interval '1 month') d
+    CROSS JOIN generate_series(1, CAST(:units AS int)) u
+    CROSS JOIN LATERAL (SELECT '3607' || lpad((u % CAST(:regions AS int))::text, 2, '0')) r(code)
 """
 _EVER = """
     INSERT INTO tally_sums (view, measure, since, region, unit, channel, kind, n)
-    SELECT :view, m, '', '3607' || lpad((u % :regions)::text, 2, '0'),
+    SELECT :view, m, '', '3607' || lpad((u % CAST(:regions AS int))::text, 2, '0'),
         CASE WHEN :by_unit THEN 'u' || u ELSE '' END,
-        CASE WHEN :by_class THEN 'channel-' || c ELSE '' END,
-        CASE WHEN :by_class THEN 'kind-' || k ELSE '' END, 1 + :each
+        CASE WHEN :by_channel THEN 'channel-' || c ELSE '' END,
+        CASE WHEN :by_kind THEN 'kind-' || k ELSE '' END, :each
     FROM unnest(CAST(:measures AS text[])) m
-    CROSS JOIN generate_series(1, CASE WHEN :by_unit THEN :units ELSE :regions END) u
-    CROSS JOIN generate_series(1, CASE WHEN :by_class THEN 3 ELSE 1 END) c
-    CROSS JOIN generate_series(1, CASE WHEN :by_class THEN 6 ELSE 1 END) k
+    CROSS JOIN generate_series(1, CAST(:rows AS int)) u
+    CROSS JOIN generate_series(1, CASE WHEN :by_channel THEN 3 ELSE 1 END) c
+    CROSS JOIN generate_series(1, CASE WHEN :by_kind THEN 6 ELSE 1 END) k
 """
 
 
 def _tally(connection: sa.Connection, tickets: int) -> None:
     """Write the sums of so many tickets, as folding would have left them."""
-    each = tickets // (UNITS * DAYS)
-    last = _FIRST + timedelta(DAYS - 1)
-    for view, form, step in (
-        ("month-unit", "YYYY-MM", "1 month"),
-        ("day-unit", "YYYY-MM-DD", "1 day"),
-    ):
-        connection.execute(
-            sa.text(_SUMS),
-            {
-                "view": view,
-                "form": form,
-                "step": step,
-                "measures": sorted(MEASURES),
-                "first": _FIRST,
-                "last": last,
-                "regions": REGIONS,
-                "units": UNITS if view == "month-unit" else 30,
-                "each": each,
-            },
-        )
+    sizes = {"regions": REGIONS, "units": UNITS, "each": 1 + tickets // UNITS}
+    year = {"first": _FIRST, "last": _FIRST + timedelta(DAYS - 1)}
+    connection.execute(sa.text(_SUMS), {"measures": sorted(MEASURES), **year, **sizes})
+    del sizes["units"]
     for view, (kept, measures) in EVER.items():
+        by_unit = "unit" in kept
         connection.execute(
             sa.text(_EVER),
             {
                 "view": view,
                 "measures": sorted(measures),
-                "regions": REGIONS,
-                "units": UNITS,
-                "by_unit": "unit" in kept,
-                "by_class": "channel" in kept,
-                "each": tickets // UNITS,
+                "rows": UNITS if by_unit else REGIONS,
+                "by_unit": by_unit,
+                "by_channel": "channel" in kept,
+                "by_kind": "kind" in kept,
+                **sizes,
             },
         )
 

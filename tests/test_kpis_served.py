@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from service.cli import app
 from service.terminal import Refused
-
 from tests.served import Served, served, sqlite
 
 _NOVEMBER = "from=2026-11-01&to=2026-11-30"

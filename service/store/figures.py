@@ -128,7 +128,7 @@ def _of(
         if measure.startswith(begins):
             for total, n in rows:
                 found[labelled(total, measure.removeprefix(begins))] += n
-    return sorted(found.items())
+    return sorted((labels, n) for labels, n in found.items() if n)
 
 
 def _class(total: Total) -> Labels:

@@ -202,23 +202,18 @@ EVER: Mapping[str, tuple[tuple[str, ...], Collection[str]]] = {
             )
         ),
     ),
+    "ever-channel": (("region", "channel"), frozenset((*STEPS, WORKED_S))),
     "ever-class": (
         _BY_CLASS,
         frozenset(
-            (
-                *STEPS,
-                WORKED_S,
-                *(
-                    f"received_{decision}"
-                    for decision in (
-                        "auto",
-                        "manual",
-                        "not_accepted",
-                        "emergency_line",
-                        "counted",
-                        IMPORTED,
-                    )
-                ),
+            f"received_{decision}"
+            for decision in (
+                "auto",
+                "manual",
+                "not_accepted",
+                "emergency_line",
+                "counted",
+                IMPORTED,
             )
         ),
     ),
@@ -392,20 +387,19 @@ def _add_rest(connection: sa.Connection, wanted: Wanted, found: Found) -> None:
 
 
 def totals(connection: sa.Connection) -> dict[str, list[tuple[Total, int]]]:
-    """Return what is counted for ever, by measure, in order."""
-    found: Counter[Total] = Counter()
-    for *values, n in connection.execute(sa.select(_sums).where(_sums.c.view.in_(list(EVER)))):
-        found[Total(*values)] += n
+    """Return what is counted for ever, by measure. A total may come in parts: what is folded, and
+    what is not yet."""
+    found: dict[str, list[tuple[Total, int]]] = {}
+    query = sa.select(_sums).where(_sums.c.view.in_(list(EVER)), _sums.c.n != 0)
+    for *values, n in connection.execute(query):
+        total = Total(*values)
+        found.setdefault(total.measure, []).append((total, n))
     for entry in connection.execute(sa.select(_entries)):
         for key, n in _keys(entry):
             for viewed in _viewed(key):
                 if viewed.view in EVER:
-                    found[viewed] += n
-    by_measure: dict[str, list[tuple[Total, int]]] = {}
-    for total, n in sorted(found.items()):
-        if n:
-            by_measure.setdefault(total.measure, []).append((total, n))
-    return by_measure
+                    found.setdefault(viewed.measure, []).append((viewed, n))
+    return found
 
 
 def names(connection: sa.Connection, units: Collection[str]) -> dict[str, list[tuple[str, date]]]:
