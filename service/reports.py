@@ -273,6 +273,9 @@ class Reports:
 
     async def fold(self) -> int:
         """Add some of what was counted to the sums; return how many entries there were."""
+        # Looking takes no writer's place.
+        if not await self._store.read(tallies.waiting):
+            return 0
         return await self._store.run(tallies.fold)
 
     async def recount(self, at: datetime, *, apply: bool = False) -> Recount:

@@ -24,6 +24,7 @@ from service.domain.ticket import DeliveryState, Level, Ticket, Word
 from service.outbox import NoReceiver, NotGivenUp, Outbox, UnknownDelivery
 from service.store import Store, deliveries, engine, open_store
 from service.store.deliveries import Stored
+from service.store.tallies import recount
 from tests.receivers import SECRET, Got, Receiver, expected
 from tests.test_desk import order
 from tests.worlds import (
@@ -98,6 +99,8 @@ async def sim(store: Store, **urls: str) -> AsyncIterator[Sim]:
         yield world
     finally:
         await world.outbox.stop()
+    # Whatever became of the deliveries, each is counted in the state that it is in.
+    assert (await store.read(recount)).agrees
 
 
 def kinds(got: list[Got]) -> list[str]:

@@ -107,7 +107,7 @@ def figures(connection: sa.Connection, at: datetime) -> Figures:
         extensions=_of(counted, "extension_", lambda t, end: (t.region, t.unit, end)),
         redispatches=_of(counted, "redispatched", lambda t, _: (t.region,)),
         worked=_worked(counted),
-        deliveries=_count(connection, _d.state),
+        deliveries=_of(counted, "delivery_", lambda _, state: (state,)),
         oldest_delivery=connection.execute(
             sa.select(sa.func.min(_d.created_at)).where(
                 _d.state == sa.literal_column(f"'{DeliveryState.PENDING}'")

@@ -40,9 +40,10 @@ from service.domain.kpi import (
 )
 from service.domain.lifecycle import FINISHED, State
 from service.domain.region import prefix
-from service.domain.ticket import MilestoneKind, Outcome, Ticket
+from service.domain.ticket import DeliveryState, MilestoneKind, Outcome, Ticket
 from service.store.bulk import add_rows, insert_rows
 from service.store.tables import (
+    DeliveryRow,
     EventRow,
     MilestoneRow,
     RecountRow,
@@ -62,10 +63,11 @@ _recounts = metadata.tables[RecountRow.__tablename__]
 _t = metadata.tables[TicketRow.__tablename__].c
 _m = metadata.tables[MilestoneRow.__tablename__].c
 _e = metadata.tables[EventRow.__tablename__].c
+_d = metadata.tables[DeliveryRow.__tablename__].c
 
 # Any number will do as long as every replica uses the same.
 _FOLD_LOCK = 0x62616E6B7069
-_FOLDED_AT_ONCE = 1_000
+_FOLDED_AT_ONCE = 500
 _COUNTED_AT_ONCE = 2_000
 
 
@@ -114,6 +116,22 @@ def note_events(
             before.append(event)
         noted.append((ticket, found))
     _note(connection, at, noted)
+
+
+# Deliveries are counted as they stand and belong to no day, region or unit.
+_NO_DAY = "2001-01-01"
+_DELIVERY = "delivery_"
+
+
+def note_deliveries(connection: sa.Connection, changed: Mapping[str, int], at: datetime) -> None:
+    """Count by how many the deliveries in each state have changed."""
+    counts = [[_NO_DAY, "", f"{_DELIVERY}{state}", n] for state, n in sorted(changed.items()) if n]
+    if counts:
+        entry = {"known_on": day_of(at).isoformat(), "counts": counts, "names": {}}
+        insert_rows(connection, _entries, [entry | dict.fromkeys(_CLASS, "")])
+
+
+_CLASS = ("region", "channel", "kind")
 
 
 def _history(connection: sa.Connection, ticket_id: int) -> list[Told]:
@@ -191,6 +209,7 @@ EVER: Mapping[str, tuple[tuple[str, ...], Collection[str]]] = {
         _BY_UNIT,
         frozenset(
             (
+                *(f"{_DELIVERY}{state}" for state in DeliveryState),
                 *_ENDED,
                 *_HELD,
                 "back_upheld",
@@ -249,6 +268,11 @@ def _viewed(key: _Key) -> Iterator[Total]:
     for view, (kept, measures) in EVER.items():
         if key.measure in measures:
             yield seen(view, "", kept)
+
+
+def waiting(connection: sa.Connection) -> bool:
+    """Whether there is anything to fold."""
+    return _has(connection, _entries)
 
 
 def fold(connection: sa.Connection, most: int = _FOLDED_AT_ONCE) -> int:
@@ -482,6 +506,8 @@ def recount(connection: sa.Connection) -> Recount:
                 called[name] = min(on, called.get(name, on))
         tickets += len(batch)
         last = batch[-1][0].id
+    for state, n in connection.execute(sa.select(_d.state, sa.func.count()).group_by(_d.state)):
+        true[_Key(_NO_DAY, "", "", "", "", f"{_DELIVERY}{state}")] += n
     tallied: Counter[_Key] = Counter()
     columns = [_tallies.c[name] for name in _Key._fields]
     for *values, n in connection.execute(
@@ -615,11 +641,11 @@ def correct(connection: sa.Connection, found: Recount, at: datetime) -> None:
 
 def is_blank(connection: sa.Connection) -> bool:
     """Whether there are tickets and nothing was ever counted of them."""
+    if _has(connection, _tallies) or _has(connection, _entries):
+        return False
+    return _has(connection, metadata.tables[TicketRow.__tablename__])
 
-    def has(table: sa.Table) -> bool:
-        return (
-            connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first()
-            is not None
-        )
 
-    return has(metadata.tables[TicketRow.__tablename__]) and not (has(_tallies) or has(_entries))
+def _has(connection: sa.Connection, table: sa.Table) -> bool:
+    found = connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1))
+    return found.first() is not None
