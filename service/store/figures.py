@@ -14,7 +14,7 @@ from service.domain.kpi import BOUNDS_S, STEPS, WARNED
 from service.domain.region import prefix
 from service.domain.ticket import DeliveryState, MilestoneKind, Outcome, Stage
 from service.store.tables import DeliveryRow, MilestoneRow, metadata
-from service.store.tallies import Total, totals
+from service.store.tallies import Part, totals
 
 _m = metadata.tables[MilestoneRow.__tablename__].c
 _d = metadata.tables[DeliveryRow.__tablename__].c
@@ -116,35 +116,37 @@ def figures(connection: sa.Connection, at: datetime) -> Figures:
     )
 
 
-_Totals = Mapping[str, Sequence[tuple[Total, int]]]
+_Totals = Mapping[str, Sequence[Part]]
 
 
 def _of(
-    counted: _Totals, begins: str, labelled: Callable[[Total, str], Labels]
+    counted: _Totals, begins: str, labelled: Callable[[Part, str], Labels]
 ) -> list[tuple[Labels, int]]:
     """Return the totals of the measures that begin so, by labels made of each and of its rest."""
-    found: Counter[Labels] = Counter()
-    for measure, rows in counted.items():
+    found: dict[Labels, int] = {}
+    for measure, parts in counted.items():
         if measure.startswith(begins):
-            for total, n in rows:
-                found[labelled(total, measure.removeprefix(begins))] += n
+            rest = measure.removeprefix(begins)
+            for part in parts:
+                labels = labelled(part, rest)
+                found[labels] = found.get(labels, 0) + part.n
     return sorted((labels, n) for labels, n in found.items() if n)
 
 
-def _class(total: Total) -> Labels:
-    return total.region, total.channel, total.kind
+def _class(part: Part) -> Labels:
+    return part.region, part.channel, part.kind
 
 
-def _call(solved: str, total: Total, grade: str) -> Labels:
-    return total.region, total.unit, solved, "" if grade == "0" else grade
+def _call(solved: str, part: Part, grade: str) -> Labels:
+    return part.region, part.unit, solved, "" if grade == "0" else grade
 
 
 def _worked(counted: _Totals) -> list[tuple[Labels, Worked]]:
     """Return by region and channel how long resolutions took, as each one's event says."""
     steps: dict[Labels, Counter[str]] = {}
     for measure in (*STEPS, kpi.WORKED_S):
-        for total, n in counted.get(measure, ()):
-            steps.setdefault((total.region, total.channel), Counter())[measure] += n
+        for part in counted.get(measure, ()):
+            steps.setdefault((part.region, part.channel), Counter())[measure] += part.n
 
     def worked(found: Counter[str]) -> Worked:
         held = [found[step] for step in STEPS]

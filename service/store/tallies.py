@@ -242,7 +242,7 @@ _VIEWS = {"unit": _BY_UNIT, "class": _BY_CLASS}
 _SINCE = {Grain.DAY: 10, Grain.MONTH: 7}
 
 
-class Total(NamedTuple):
+class _Sum(NamedTuple):
     """What is added up: columns that the view does not keep are ""."""
 
     view: str
@@ -254,12 +254,12 @@ class Total(NamedTuple):
     kind: str
 
 
-def _viewed(key: _Key) -> Iterator[Total]:
+def _viewed(key: _Key) -> Iterator[_Sum]:
     """Return each sum that a tally is part of."""
 
-    def seen(view: str, since: str, kept: tuple[str, ...]) -> Total:
+    def seen(view: str, since: str, kept: tuple[str, ...]) -> _Sum:
         columns = (getattr(key, name) if name in kept else "" for name in _FULL)
-        return Total(view, key.measure, since, *columns)
+        return _Sum(view, key.measure, since, *columns)
 
     if key.measure in MEASURES:
         for view, kept in _VIEWS.items():
@@ -316,7 +316,7 @@ def _add(connection: sa.Connection, exact: Mapping[tuple[str, _Key], int]) -> No
         {**key._asdict(), "known_on": on, "n": n} for (on, key), n in sorted(exact.items()) if n
     ]
     add_rows(connection, _tallies, rows)
-    sums: Counter[Total] = Counter()
+    sums: Counter[_Sum] = Counter()
     for (_, key), n in exact.items():
         for viewed in _viewed(key):
             sums[viewed] += n
@@ -410,19 +410,35 @@ def _add_rest(connection: sa.Connection, wanted: Wanted, found: Found) -> None:
             found.setdefault(by, Counter())[read_as(key.measure, elapsed=span.elapsed)] += n
 
 
-def totals(connection: sa.Connection) -> dict[str, list[tuple[Total, int]]]:
-    """Return what is counted for ever, by measure. A total may come in parts: what is folded, and
-    what is not yet."""
-    found: dict[str, list[tuple[Total, int]]] = {}
-    query = sa.select(_sums).where(_sums.c.view.in_(list(EVER)), _sums.c.n != 0)
-    for *values, n in connection.execute(query):
-        total = Total(*values)
-        found.setdefault(total.measure, []).append((total, n))
+class Part(NamedTuple):
+    """A part of a total of all times: what is folded, or what is not yet."""
+
+    measure: str
+    region: str
+    unit: str
+    channel: str
+    kind: str
+    n: int
+
+
+def totals(connection: sa.Connection) -> dict[str, list[Part]]:
+    """Return what is counted for ever, by measure, in parts."""
+    found: dict[str, list[Part]] = {}
+    columns = [_sums.c[name] for name in Part._fields]
+    query = sa.select(*columns).where(_sums.c.view.in_(list(EVER)))
+    # As the rows are: there may be tens of thousands.
+    rows: Any = connection.execute(query).all()
+    for row in rows:
+        found.setdefault(row[0], []).append(row)
     for entry in connection.execute(sa.select(_entries)):
         for key, n in _keys(entry):
             for viewed in _viewed(key):
                 if viewed.view in EVER:
-                    found.setdefault(viewed.measure, []).append((viewed, n))
+                    found.setdefault(viewed.measure, []).append(
+                        Part(
+                            key.measure, viewed.region, viewed.unit, viewed.channel, viewed.kind, n
+                        )
+                    )
     return found
 
 
@@ -468,7 +484,7 @@ class Recount:
     tickets: int
     counts: int
     wrong: Sequence[tuple[_Key, int, int]]
-    sums: Sequence[tuple[Total, int, int]]
+    sums: Sequence[tuple[_Sum, int, int]]
     number: int
     names: Mapping[tuple[str, str], str]
     blank: bool  # nothing is tallied
@@ -514,13 +530,13 @@ def recount(connection: sa.Connection) -> Recount:
         sa.select(*columns, sa.func.sum(_tallies.c.n)).group_by(*columns)
     ):
         tallied[_Key(*values)] += int(n)
-    viewed: Counter[Total] = Counter()
+    viewed: Counter[_Sum] = Counter()
     for key, n in tallied.items():
         for each in _viewed(key):
             viewed[each] += n
-    kept: Counter[Total] = Counter()
+    kept: Counter[_Sum] = Counter()
     for *values, n in connection.execute(sa.select(_sums)):
-        kept[Total(*values)] += n
+        kept[_Sum(*values)] += n
     for entry in connection.execute(sa.select(_entries)):
         for key, n in _keys(entry):
             tallied[key] += n
