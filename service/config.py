@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_ROUNDING = 1e-9
 
 
 class Settings(BaseSettings):
@@ -49,3 +51,29 @@ class Settings(BaseSettings):
         le=300,
         description="How long the figures on /metrics are kept before recounting.",
     )
+    rank_floor: int = Field(
+        30, ge=1, le=1_000_000, description="How many cases a rate needs to be ranked."
+    )
+    score_response: float = Field(
+        0.1, ge=0, le=1, description="Weight of 首次联系率 in the 三率 score."
+    )
+    score_satisfied: float = Field(0.4, ge=0, le=1, description="Weight of 满意率 in it.")
+    score_solved: float = Field(
+        0.5, ge=0, le=1, description="Weight of 解决率 in it; the three make 1."
+    )
+    score_basically: float = Field(
+        0.9, ge=0, le=1, description="What a 基本满意 counts of a 满意 in it."
+    )
+
+    @field_validator("score_solved")
+    @classmethod
+    def _weights_make_one(cls, solved: float, others: ValidationInfo) -> float:
+        weights = (
+            others.data.get("score_response", 0),
+            others.data.get("score_satisfied", 0),
+            solved,
+        )
+        if abs(sum(weights) - 1) > _ROUNDING:
+            msg = "SCORE_RESPONSE、SCORE_SATISFIED、SCORE_SOLVED 三项权重之和应为 1"
+            raise ValueError(msg)
+        return solved

@@ -49,7 +49,7 @@ from service.domain.ticket import (
     Word,
 )
 from service.mishaps import findable, outcome
-from service.store import Store, StoreUnavailable, deliveries, messages, tickets
+from service.store import Store, StoreUnavailable, deliveries, messages, tallies, tickets
 from service.store.deliveries import Receivers
 from service.store.figures import UnitLoad, unit_loads
 from service.store.leases import LeaseLost
@@ -374,12 +374,11 @@ class Desk:
             ids = tickets.insert_all(
                 connection, [(t, p.fingerprint) for t, p in rows], at, decision=IMPORTED
             )
-            told = (
-                (ids[t.no], t.no, t.region, event)
-                for t, p in rows
-                for event in history.events(t, p, Place(file, sheet, p.row), at)
+            told = [(t, history.events(t, p, Place(file, sheet, p.row), at)) for t, p in rows]
+            tallies.note_events(connection, told, at, new=True)
+            tickets.append_all(
+                connection, [(ids[t.no], t.no, t.region, event) for t, es in told for event in es]
             )
-            tickets.append_all(connection, list(told))
             return found
 
         if not apply:
@@ -431,7 +430,7 @@ class Desk:
         current = self._caught_up(connection, ticket, at)
         changed_ticket = acts.supplement(current, complaint, at, self._times)
         after = replace(changed_ticket, version=current.version + 1)
-        stored = tickets.save(connection, ticket, after)
+        stored = tickets.save(connection, ticket, after, at)
         fields = ("title", "content", "place", "kind", "urgency", "sender_due_at", "clock_from")
         changed = {
             name: _plain(getattr(complaint, name))
@@ -645,7 +644,7 @@ class Desk:
             stands = other[0]
             if (carried := acts.wish_carried(stands, before)) != stands:
                 carried = replace(carried, version=stands.version + 1)
-                stands = tickets.save(connection, stands, carried)
+                stands = tickets.save(connection, stands, carried, order.at)
             content = {"from": before.no, "reason": reason}
             event = _event("merged_here", stands, order.by, order.at, content)
             tickets.append(connection, stands, event)
@@ -738,7 +737,7 @@ class Desk:
             assisting = _assisting(order.by, act, current)
             state = move(current.state, act, assisting=bool(assisting))
             after = replace(change(current, assisting), state=state, version=current.version + 1)
-            stored = tickets.save(connection, ticket, after)
+            stored = tickets.save(connection, ticket, after, order.at)
             more = also(connection, current, stored) if also else {}
             # Whom the act concerns: the unit that had the ticket when it happened.
             had = current.lead or stored.lead

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import structlog
@@ -30,13 +30,18 @@ async def _nothing_new() -> bool:
     return False
 
 
+async def _nothing_to_fold() -> int:
+    return 0
+
+
 class Jobs:
     """Ticks that look for due work; each finds nothing when another replica was first.
 
     APScheduler waits for a time on the wall, and would stand still after that was set back: a watch
     on the monotonic clock notices and sets it going again.
 
-    `refresh` brings the rules up to date and tells whether the calendar has changed.
+    `refresh` brings the rules up to date and tells whether the calendar has changed; `fold` adds
+    some of what was counted to the sums and tells how much.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Jobs:
         outbox: Outbox | None = None,
         poller: Poller | None = None,
         matching: Matching | None = None,
+        fold: Callable[[], Awaitable[int]] = _nothing_to_fold,
     ) -> None:
         self._desk = desk
         self._outbox = outbox
@@ -62,11 +68,12 @@ class Jobs:
         self._monotonic = monotonic
         self._refresh = refresh
         self._poller = poller
+        self._fold = fold
         self._seen = (now(), monotonic())
         self._settled = False
         self._settle_again = False
         self._stopping = False
-        self._working, self._looking = asyncio.Lock(), asyncio.Lock()
+        self._working, self._looking, self._folding = (asyncio.Lock() for _ in range(3))
         self._comparing, self._compares_from = asyncio.Lock(), 0.0
         self._watching: asyncio.Task[None] | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC)
@@ -85,6 +92,7 @@ class Jobs:
                 ("enforce", self._tick, tick_seconds),
                 ("refresh", self._look, refresh_seconds),
                 ("compare", self._compare, tick_seconds),
+                ("fold", self._fold_all, tick_seconds),
             )
         ]
 
@@ -102,7 +110,7 @@ class Jobs:
         self._stopping = True
         if self._watching:
             self._watching.cancel()
-        async with self._working, self._looking, self._comparing:
+        async with self._working, self._looking, self._comparing, self._folding:
             self._scheduler.shutdown(wait=False)
         if self._poller:
             await self._poller.stop()
@@ -124,6 +132,17 @@ class Jobs:
                 await self.enforce()
             except Exception as error:  # noqa: BLE001 what was not foreseen ends one tick, not all
                 log.error("tick.failed", **findable(error))
+
+    async def _fold_all(self) -> None:
+        """Add to the sums what was counted. Answers never wait for it; they get slower without it."""
+        async with self._folding:
+            try:
+                while not self._stopping and await self._fold():
+                    pass
+            except StoreUnavailable as error:
+                log.warning("fold.store_unavailable", error=str(error))
+            except Exception as error:  # noqa: BLE001 what was not foreseen ends one fold, not all
+                log.error("fold.failed", **findable(error))
 
     async def _look(self) -> None:
         """Bring the rules up to date; after a new calendar, what was provisional is worked out, and

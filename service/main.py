@@ -20,6 +20,7 @@ from service import api, web
 from service.api.edge import Edge
 from service.config import Settings
 from service.desk import Desk
+from service.domain.kpi import Weights
 from service.domain.limits import Timetable
 from service.jobs import Jobs
 from service.matching import Matching
@@ -27,6 +28,7 @@ from service.metrics import Metrics
 from service.outbox import Outbox
 from service.polling import Poller
 from service.refresh import Freshness
+from service.reports import Reports
 from service.source_check import require, signing_keys
 from service.store import open_store
 from service.wiring import Callers, Inflow, KeptFigures, Wiring
@@ -79,6 +81,18 @@ def wire(
         figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
         inflow=Inflow(settings.intake_in_flight),
         refresh=Freshness(store, desk, rulebook, settings.rules).look,
+        reports=Reports(
+            store,
+            lambda: desk.router,
+            rulebook.gazetteer,
+            Weights(
+                settings.score_response,
+                settings.score_satisfied,
+                settings.score_solved,
+                settings.score_basically,
+            ),
+            settings.rank_floor,
+        ),
         now=clock,
     )
 
@@ -90,6 +104,7 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await parts.store.migrate()
+        await parts.reports.begin(parts.now())
         await parts.refresh()
         # Names are looked up in these; a name server that hangs must not hold up the others.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "waiting"))
@@ -103,6 +118,7 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
             outbox=parts.outbox,
             poller=parts.poller,
             matching=parts.matching,
+            fold=parts.reports.fold,
         )
         jobs.start()
         try:

@@ -48,7 +48,7 @@ def wake(connection: sa.Connection, at: datetime, times: Timetable, which: Which
         # The steps that came meanwhile are left to the enforcement that follows.
         woken = acts.catch_up(ticket, at, times).woken
         assert woken is not None
-        tickets.save(connection, ticket, woken)
+        tickets.save(connection, ticket, woken, at)
         tickets.append(connection, woken, _resumed(woken))
     return len(asleep)
 
@@ -191,7 +191,7 @@ def recalculate(
             tickets.append(connection, after, event)
             all_moved += changes
         if after != ticket:
-            tickets.save(connection, ticket, after)
+            tickets.save(connection, ticket, after, at)
     return all_moved
 
 

@@ -21,6 +21,7 @@ from service.matching import Matching
 from service.metrics import Metrics
 from service.outbox import Outbox
 from service.polling import Poller
+from service.reports import Reports
 from service.store import Store, tokens
 from service.store.figures import Figures, figures
 
@@ -159,6 +160,7 @@ class Wiring:
     figures: KeptFigures
     inflow: Inflow
     refresh: Refresh
+    reports: Reports
     now: Callable[[], datetime]
 
     @property

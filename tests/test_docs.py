@@ -14,6 +14,7 @@ from service.api import problems
 from service.cli import app
 from service.config import Settings
 from service.domain.access import MAY_ACT, Role
+from service.domain.kpi import RATES, Better
 from service.domain.lifecycle import Act
 from service.labels import ACTS, ROLES
 from service.metrics import Metrics
@@ -136,12 +137,32 @@ def test_a_page_links_to_what_is_there(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_every_rate_is_documented_as_it_is_counted() -> None:
+    expected = [
+        [
+            f"`{each.id}`",
+            each.name,
+            each.numerator,
+            each.denominator,
+            "；".join(out.label for out in each.left_out) or "无",
+            each.day,
+            {Better.HIGH: "多者", Better.LOW: "少者"}[each.better],
+            each.source,
+        ]
+        for each in RATES.values()
+    ]
+    assert rows("docs/rates.md", "## Definitions") == expected
+
+
 def commands(typed: typer.Typer, called: str = "banjie") -> Iterator[str]:
     for command in typed.registered_commands:
         assert command.callback
         yield f"`{called} {command.name or command.callback.__name__}`"
     for group in typed.registered_groups:
         assert group.typer_instance
+        callback = group.typer_instance.registered_callback
+        if callback and callback.invoke_without_command is True:
+            yield f"`{called} {group.name}`"
         yield from commands(group.typer_instance, f"{called} {group.name}")
 
 

@@ -21,6 +21,7 @@ from service.domain.ports import FieldProblem, PayloadRejected
 from service.findings import field_problem
 from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
+from service.reports import BadPeriod
 from service.store import StoreUnavailable
 from service.store.messages import MessageReused
 from service.store.tickets import Stale
@@ -188,6 +189,13 @@ PROBLEMS: dict[type[Exception], Problem] = {
         "时限无法识别",
         str,
         lambda e: (FieldProblem("/limit", str(e)),),
+    ),
+    BadPeriod: Problem(
+        422,
+        "period",
+        "无法按此统计",
+        lambda e: f"{e}。",
+        lambda e: e.problems,
     ),
     StoreUnavailable: Problem(
         503,

@@ -17,6 +17,7 @@ from service.domain.complaint import (
     Urgency,
 )
 from service.domain.deadline import CountFrom
+from service.domain.kpi import RATES, Better, Rate, Row
 from service.domain.lifecycle import Act, State, allowed
 from service.domain.personal import Sort, find
 from service.domain.policy import Measures
@@ -36,6 +37,7 @@ from service.domain.ticket import (
     Word,
 )
 from service.orders import PRINTABLE, Code, Given, Line
+from service.reports import By, Report
 from service.store.deliveries import Stored
 
 Moment = Annotated[
@@ -497,3 +499,152 @@ class ProblemOut(BaseModel):
     status: int
     detail: str
     errors: Sequence[LineProblem]
+
+
+# Rates
+
+
+class LeftOutOut(BaseModel):
+    """What a rate leaves out, and why."""
+
+    reason: str
+    label: str
+    count: int
+
+
+class RateOut(BaseModel):
+    """A rate as counted. `value`, `low` and `high` are shares of 1, null where nothing counts; `rank`
+    is null below the floor, and where nothing is ranked."""
+
+    numerator: int
+    denominator: int
+    value: float | None
+    low: float | None
+    high: float | None
+    rank: int | None
+    left_out: list[LeftOutOut]
+
+    @classmethod
+    def of(cls, rate: Rate) -> "RateOut":
+        """Return it as it crosses the wire."""
+        low, high = rate.interval or (None, None)
+        return cls(
+            numerator=rate.numerator,
+            denominator=rate.denominator,
+            value=_share(rate.value),
+            low=_share(low),
+            high=_share(high),
+            rank=rate.rank,
+            left_out=[
+                LeftOutOut(reason=each.reason, label=each.label, count=count)
+                for each, count in rate.left_out
+            ],
+        )
+
+
+def _share(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+class PercentileOut(BaseModel):
+    """A percentile in working seconds: about this, above that, within the other (null: no bound)."""
+
+    about_s: int
+    above_s: int
+    within_s: int | None
+
+
+class WorkedOut(BaseModel):
+    """How long resolutions took in working time, without pauses."""
+
+    count: int
+    mean_s: int | None
+    median: PercentileOut | None
+    p90: PercentileOut | None
+
+
+class KpiRow(BaseModel):
+    """The figures of a unit, channel, kind, day or month. `former_names` are what a unit was called
+    before, and units that became part of it."""
+
+    key: str
+    name: str
+    former_names: list[str]
+    rates: dict[str, RateOut]
+    worked: WorkedOut
+    score: float | None
+    score_rank: int | None
+
+    @classmethod
+    def of(cls, row: Row) -> "KpiRow":
+        """Return it as it crosses the wire."""
+        return cls(
+            key=row.key,
+            name=row.name,
+            former_names=list(row.names),
+            rates={name: RateOut.of(rate) for name, rate in row.rates.items()},
+            worked=WorkedOut.model_validate(row.worked, from_attributes=True),
+            score=_share(row.score),
+            score_rank=row.score_rank,
+        )
+
+
+class DefinitionOut(BaseModel):
+    """What a rate is, in Chinese."""
+
+    id: str
+    name: str
+    numerator: str
+    denominator: str
+    day: str
+    better: Better
+    source: str
+
+
+class WeightsOut(BaseModel):
+    """How the 三率 score weighs."""
+
+    response: float
+    satisfied: float
+    solved: float
+    basically: float
+
+
+class KpisOut(BaseModel):
+    """The rates of a period. `as_of` is null for what is known now; `provisional` says why figures
+    may still change, null if the period is over."""
+
+    since: Annotated[str, Field(serialization_alias="from")]
+    until: Annotated[str, Field(serialization_alias="to")]
+    region: str
+    region_name: str
+    by: By
+    as_of: str | None
+    provisional: str | None
+    floor: int
+    weights: WeightsOut
+    definitions: list[DefinitionOut]
+    total: KpiRow
+    items: list[KpiRow]
+
+    @classmethod
+    def of(cls, report: Report) -> "KpisOut":
+        """Return it as it crosses the wire."""
+        asked = report.asked
+        return cls(
+            since=asked.since.isoformat(),
+            until=asked.until.isoformat(),
+            region=asked.region,
+            region_name=report.region_name,
+            by=asked.by,
+            as_of=asked.as_of.isoformat() if asked.as_of else None,
+            provisional=report.provisional or None,
+            floor=report.floor,
+            weights=WeightsOut.model_validate(report.weights, from_attributes=True),
+            definitions=[
+                DefinitionOut.model_validate(RATES[name], from_attributes=True)
+                for name in report.total.rates
+            ],
+            total=KpiRow.of(report.total),
+            items=[KpiRow.of(row) for row in report.items],
+        )

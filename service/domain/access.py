@@ -63,6 +63,7 @@ MAY_ASK: dict[str, frozenset[Role]] = {
     "deliveries": _DESK | {Role.AUDITOR},
     "redeliver": _OVER,
     "sources": _DESK | {Role.AUDITOR},
+    "kpis": _DESK | {Role.AUDITOR, Role.HANDLER},  # a handler those of its units
 }
 
 # What a handler of an assisting unit (协办) may do for it.

@@ -213,6 +213,7 @@ class Ticket:
     sent_back: int = 0  # how often
     ruled: str = ""  # the unit that a ruling (裁定) gave it to: that unit cannot send it back
     into: str = ""  # the number of the ticket that it was merged into
+    received_kind: str = ""  # before anybody put it right: counts are by it; "" until stored
     # What somebody may see of its surroundings; no part of the ticket as stored.
     links: tuple[Link, ...] = ()
     group: InGroup | None = None

@@ -78,3 +78,29 @@ def _moment(value: Any) -> str:
         msg = f"{type(value).__name__} reached the store, or a time without zone"
         raise ValueError(msg)
     return value.isoformat()
+
+
+def add_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+    """Insert rows, and add the `n` of each one that is there already to it; where a table has no `n`
+    what is there stays. The rows all name the same columns, and no key twice."""
+    if not rows:
+        return
+    names, key = list(rows[0]), [column.name for column in table.primary_key]
+    insert: Any
+    if connection.dialect.name == "postgresql":
+        given = _given(table, names)
+        insert = postgresql.insert(table).from_select(
+            names, sa.select(*(given.c[name] for name in names))
+        )
+    else:
+        insert = sqlite.insert(table)
+    if "n" in table.c:
+        insert = insert.on_conflict_do_update(
+            index_elements=key, set_={"n": table.c.n + insert.excluded.n}
+        )
+    else:
+        insert = insert.on_conflict_do_nothing(index_elements=key)
+    if connection.dialect.name == "postgresql":
+        connection.execute(insert, {"rows": _document(rows)})
+    else:
+        connection.execute(insert, list(rows))

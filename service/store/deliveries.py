@@ -1,5 +1,6 @@
 """What is to leave, and what has left: rows in, values out."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from service.domain.region import prefix
 from service.domain.ticket import Delivery, DeliveryState, Recipient, Ticket, Word
 from service.store.bulk import insert_rows
 from service.store.tables import DeliveryRow, TicketRow, metadata
+from service.store.tallies import note_deliveries
 
 _deliveries = metadata.tables[DeliveryRow.__tablename__]
 _tickets = metadata.tables[TicketRow.__tablename__]
@@ -53,7 +55,9 @@ def deliver_all(
 ) -> None:
     """Write what is to leave, each with its ticket's id, number and region. What no receiver takes
     is settled at once: people see to it."""
-    insert_rows(connection, _deliveries, [_new(row, at, receivers) for row in rows])
+    new = [_new(row, at, receivers) for row in rows]
+    insert_rows(connection, _deliveries, new)
+    note_deliveries(connection, Counter(row["state"] for row in new), at)
 
 
 def _new(row: tuple[int, str, str, Delivery], at: datetime, receivers: Receivers) -> dict[str, Any]:
@@ -214,6 +218,16 @@ def settle(connection: sa.Connection, came: Sequence[tuple[Due, Verdict]], at: d
     """Write what became of attempts; one whose claim has passed to another settles nothing."""
     if not came:
         return
+    claims = connection.execute(
+        sa.select(_d.id, _d.attempts)
+        .where(_PENDING, _d.id.in_([due.id for due, _ in came]))
+        .order_by(_d.id)
+        .with_for_update(key_share=True)
+    )
+    held = {(row.id, row.attempts) for row in claims}
+    ends: Counter[str] = Counter(v.state for due, v in came if (due.id, due.attempts) in held)
+    ends[DeliveryState.PENDING] -= ends.total()
+    note_deliveries(connection, ends, at)
     connection.execute(
         _deliveries.update()
         .where(_PENDING, _d.id == sa.bindparam("row"), _d.attempts == sa.bindparam("term"))
@@ -267,11 +281,12 @@ def _settled(
     reason: sa.ColumnElement[str],
     at: datetime,
 ) -> None:
-    connection.execute(
+    settled = connection.execute(
         _deliveries.update()
         .where(which)
         .values(state=state, reason=reason, next_at=None, claimed_until=None, settled_at=at)
-    )
+    ).rowcount
+    note_deliveries(connection, {DeliveryState.PENDING: -settled, state: settled}, at)
 
 
 # Looking, and trying again
@@ -310,7 +325,9 @@ def get(connection: sa.Connection, delivery_id: int, *, lock: bool = False) -> S
 def revive(
     connection: sa.Connection, delivery_id: int, at: datetime, expires_at: datetime
 ) -> Stored:
-    """Make a delivery due again, under its old number; return it."""
+    """Make a delivery that was given up due again, under its old number; return it."""
+    was = connection.execute(sa.select(_d.state).where(_d.id == delivery_id)).scalar_one()
+    note_deliveries(connection, {was: -1, DeliveryState.PENDING: 1}, at)
     row = connection.execute(
         _deliveries.update()
         .where(_d.id == delivery_id)

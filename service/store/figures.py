@@ -1,23 +1,23 @@
 """Counts for the metrics and the rates, all from what is stored."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
-from service.domain.lifecycle import FINISHED, Act
+from service.domain import kpi
+from service.domain.kpi import BOUNDS_S, STEPS, WARNED
 from service.domain.region import prefix
 from service.domain.ticket import DeliveryState, MilestoneKind, Outcome, Stage
 from service.store import polls
-from service.store.tables import DeliveryRow, EventRow, MilestoneRow, TicketRow, metadata
+from service.store.tables import DeliveryRow, MilestoneRow, metadata
+from service.store.tallies import Part, totals
 
-_t = metadata.tables[TicketRow.__tablename__].c
 _m = metadata.tables[MilestoneRow.__tablename__].c
-_events = metadata.tables[EventRow.__tablename__]
-_e = _events.c
 _d = metadata.tables[DeliveryRow.__tablename__].c
 
 # Of each thing that is owed for a ticket one clock counts: the governing one, and of the lead. What
@@ -25,21 +25,18 @@ _d = metadata.tables[DeliveryRow.__tablename__].c
 _COUNTS = _m.governing & ~_m.assisting
 
 
-# A running clock that nothing more is to come of has its warning and a step after it behind it.
-_WARNED = 1
-
-
 def _late(at: datetime) -> sa.ColumnElement[bool]:
     """Return whether an open clock is past its due time. Its stage does not say so: a card that a
     person gave comes before. One that stands still (挂起) has time ahead of it."""
-    stands_still = _m.next_at.is_(None) & (_m.done <= _WARNED)
+    stands_still = _m.next_at.is_(None) & (_m.done <= WARNED)
     return (_m.due_at < at) & ~stands_still
 
 
 Labels = tuple[str, ...]
 
 
-# Working seconds to a resolution, as the histogram parts them: hours, then days of seven hours.
+# Working seconds to a resolution, as the histogram parts them: hours, then days of seven hours. Each
+# is a bound of the tallies too.
 WORKED_S = (3_600, 7_200, 12_600, *(25_200 * days for days in (1, 2, 3, 5, 7, 10, 15, 30)))
 
 
@@ -79,40 +76,25 @@ class Figures:
 def figures(connection: sa.Connection, at: datetime) -> Figures:
     """Return what /metrics shows of the tickets as of `at`."""
     counted_open = _m.outcome.is_(None) & _COUNTS
-    send_backs = _send_backs(connection)
+    counted = totals(connection)
     read = polls.states(connection)
     return Figures(
-        received=_count(connection, _t.region, _t.channel, _t.received_kind, _t.decision),
-        open=_count(connection, _t.region, _t.lead_unit, _t.state, where=_t.state.not_in(FINISHED)),
+        received=_of(counted, "received_", lambda t, decision: (*_class(t), decision)),
+        open=_of(counted, "stand_", lambda t, state: (t.region, t.unit, state)),
         milestones_open=_count(
             connection, _m.region, _m.unit, _m.kind, _m.stage, where=counted_open
         ),
-        milestones_met=_count(
-            connection,
-            _m.region,
-            _m.answers,  # whom it counts against
-            _m.kind,
-            _m.outcome,
-            where=_COUNTS & _m.outcome.is_not(None) & (_m.outcome != Outcome.WITHDRAWN),
-        ),
+        milestones_met=[
+            row
+            for kind in MilestoneKind
+            for row in _of(counted, f"{kind}_", lambda t, end, k=kind: (t.region, t.unit, k, end))  # type: ignore[misc]
+        ],
         # By the event, not by the state, and by the kind as received: a total never falls when a
         # ticket is reopened or classified anew.
-        closed=_count(
-            connection,
-            _e.region,
-            _e.unit,
-            _t.channel,
-            _t.received_kind,
-            where=(_e.act == Act.CLOSE) & (_e.ticket_id == _t.id),
-        ),
-        callbacks=_count(
-            connection,
-            _e.region,
-            _e.unit,
-            _e.content["solved"].as_boolean(),
-            _e.content["grade"].as_string(),
-            where=_e.act == Act.CALL_BACK,
-        ),
+        closed=_of(counted, "closed", lambda t, _: (t.region, t.unit, t.channel, t.kind)),
+        callbacks=_of(counted, "call_yes_", partial(_call, "true"))
+        + _of(counted, "call_no_", partial(_call, "false"))
+        + _of(counted, "call_none_", partial(_call, "")),
         oldest_overdue=[
             ((row.region, row.unit), row.due_at)
             for row in connection.execute(
@@ -124,20 +106,13 @@ def figures(connection: sa.Connection, at: datetime) -> Figures:
         next_step=connection.execute(
             sa.select(sa.func.min(_m.next_at)).where(_m.next_at.is_not(None))
         ).scalar(),
-        send_backs=send_backs,
-        extensions=[
-            ((region, unit, "granted" if granted == "true" else "refused"), count)
-            for (region, unit, granted), count in _count(
-                connection,
-                _e.region,
-                _e.unit,
-                _e.content["granted"].as_boolean(),
-                where=_e.act == Act.DECIDE_EXTENSION,
-            )
-        ],
-        redispatches=_redispatches(connection, send_backs),
-        worked=_worked(connection),
-        deliveries=_count(connection, _d.state),
+        send_backs=_of(
+            counted, "back_", lambda t, end: (t.region, t.unit, _label(end == "upheld"))
+        ),
+        extensions=_of(counted, "extension_", lambda t, end: (t.region, t.unit, end)),
+        redispatches=_of(counted, "redispatched", lambda t, _: (t.region,)),
+        worked=_worked(counted),
+        deliveries=_of(counted, "delivery_", lambda _, state: (state,)),
         oldest_delivery=connection.execute(
             sa.select(sa.func.min(_d.created_at)).where(
                 _d.state == sa.literal_column(f"'{DeliveryState.PENDING}'")
@@ -149,66 +124,44 @@ def figures(connection: sa.Connection, at: datetime) -> Figures:
     )
 
 
-def _send_backs(connection: sa.Connection) -> list[tuple[Labels, int]]:
-    """Return the send-backs (退单) that were decided on: upheld where another unit got the ticket
-    next, and not where the same one did. One that waits to be decided would leave a total."""
-    back, then = _events.alias("back"), _events.alias("then")
-    unit = (
-        sa.select(then.c.content["unit"].as_string())
-        .where(
-            then.c.ticket_id == back.c.ticket_id,
-            then.c.id > back.c.id,
-            then.c.act.in_((Act.DISPATCH, Act.RULE)),
-        )
-        .order_by(then.c.id)
-        .limit(1)
-        .scalar_subquery()
-    )
-    each = (
-        sa.select(back.c.region, back.c.unit, unit.label("given_to"))
-        .where(back.c.act == Act.SEND_BACK)
-        .subquery()
-    )
-    upheld = each.c.given_to != each.c.unit
-    return _count(
-        connection, each.c.region, each.c.unit, upheld, where=each.c.given_to.is_not(None)
-    )
+_Totals = Mapping[str, Sequence[Part]]
 
 
-def _redispatches(
-    connection: sa.Connection, send_backs: Sequence[tuple[Labels, int]]
+def _of(
+    counted: _Totals, begins: str, labelled: Callable[[Part, str], Labels]
 ) -> list[tuple[Labels, int]]:
-    """Return how often a ticket went from one unit to another (改派), straight or after it was sent
-    back. The event of a dispatch is of the unit that had the ticket before, if one had."""
-    given_to = _e.content["unit"].as_string()
-    found = Counter(
-        dict(
-            _count(connection, _e.region, where=(_e.act == Act.DISPATCH) & (given_to != _e.unit)),
-        )
-    )
-    for (region, _unit, upheld), count in send_backs:
-        if upheld == "true":
-            found[(region,)] += count
-    return sorted(found.items())
+    """Return the totals of the measures that begin so, by labels made of each and of its rest."""
+    found: dict[Labels, int] = {}
+    for measure, parts in counted.items():
+        if measure.startswith(begins):
+            rest = measure.removeprefix(begins)
+            for part in parts:
+                labels = labelled(part, rest)
+                found[labels] = found.get(labels, 0) + part.n
+    return sorted((labels, n) for labels, n in found.items() if n)
 
 
-def _worked(connection: sa.Connection) -> list[tuple[Labels, Worked]]:
+def _class(part: Part) -> Labels:
+    return part.region, part.channel, part.kind
+
+
+def _call(solved: str, part: Part, grade: str) -> Labels:
+    return part.region, part.unit, solved, "" if grade == "0" else grade
+
+
+def _worked(counted: _Totals) -> list[tuple[Labels, Worked]]:
     """Return by region and channel how long resolutions took, as each one's event says."""
-    each = (
-        sa.select(_e.region, _t.channel, _e.content["working_s"].as_integer().label("worked_s"))
-        .join(metadata.tables[TicketRow.__tablename__], _t.id == _e.ticket_id)
-        .where(_e.act == Act.RESOLVE)
-        .subquery()
-        .c
-    )
-    up_to = [sa.func.count(sa.case((each.worked_s <= most, 1))) for most in WORKED_S]
-    rows = connection.execute(
-        sa.select(each.region, each.channel, sa.func.count(), sa.func.sum(each.worked_s), *up_to)
-        .where(each.worked_s.is_not(None))
-        .group_by(each.region, each.channel)
-        .order_by(each.region, each.channel)
-    )
-    return [((row[0], row[1]), Worked(row[2], int(row[3]), tuple(row[4:]))) for row in rows]
+    steps: dict[Labels, Counter[str]] = {}
+    for measure in (*STEPS, kpi.WORKED_S):
+        for part in counted.get(measure, ()):
+            steps.setdefault((part.region, part.channel), Counter())[measure] += part.n
+
+    def worked(found: Counter[str]) -> Worked:
+        held = [found[step] for step in STEPS]
+        up_to = tuple(sum(held[: BOUNDS_S.index(most) + 1]) for most in WORKED_S)
+        return Worked(sum(held), found[kpi.WORKED_S], up_to)
+
+    return [(labels, worked(found)) for labels, found in sorted(steps.items())]
 
 
 @dataclass(frozen=True, slots=True)

@@ -437,4 +437,84 @@ class RejectedRow(SQLModel, table=True):
     taken_at: datetime | None = _at(nullable=True)
 
 
+_Count = sa.BigInteger()
+
+
+def _count() -> Any:
+    return Field(sa_type=_Count, nullable=False)
+
+
+class TallyEntryRow(SQLModel, table=True):
+    """What a transaction changed in the counts of one ticket, until it is folded into the tallies.
+
+    Days are ISO text (`2026-11-18`), in Asia/Shanghai. `counts` is [day, unit, measure, n], …;
+    `names` what units were called then, by code.
+    """
+
+    __tablename__ = "tally_entries"
+
+    id: int | None = _id()
+    known_on: str = Field(max_length=10)
+    region: str = Field(max_length=16)
+    channel: str = Field(max_length=64)
+    kind: str = Field(max_length=32)
+    counts: list[list[Any]] = _json()
+    names: dict[str, str] = _json()
+
+
+class TallyRow(SQLModel, table=True):
+    """How many of a measure belong to a day, as was learnt on another day (ADR 0021). What a day
+    that is over has learnt is never changed."""
+
+    __tablename__ = "tallies"
+    __table_args__ = (sa.Index("ix_tallies_known_on", "known_on"), {"sqlite_with_rowid": False})
+
+    measure: str = Field(max_length=32, primary_key=True)
+    day: str = Field(max_length=10, primary_key=True)
+    region: str = Field(max_length=16, primary_key=True)
+    unit: str = Field(max_length=64, primary_key=True)
+    channel: str = Field(max_length=64, primary_key=True)
+    kind: str = Field(max_length=32, primary_key=True)
+    known_on: str = Field(max_length=10, primary_key=True)
+    n: int = _count()
+
+
+class TallySumRow(SQLModel, table=True):
+    """The tallies added up, all that is known, as questions ask for them: `view` names the columns
+    that are kept, the others are "". `since` is a day, a month (`2026-11`), or "" for ever."""
+
+    __tablename__ = "tally_sums"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    view: str = Field(max_length=16, primary_key=True)
+    measure: str = Field(max_length=32, primary_key=True)
+    since: str = Field(max_length=10, primary_key=True)
+    region: str = Field(max_length=16, primary_key=True)
+    unit: str = Field(max_length=64, primary_key=True)
+    channel: str = Field(max_length=64, primary_key=True)
+    kind: str = Field(max_length=32, primary_key=True)
+    n: int = _count()
+
+
+class UnitNameRow(SQLModel, table=True):
+    """What a unit was called on tickets, and since which day."""
+
+    __tablename__ = "unit_names"
+
+    unit: str = Field(max_length=64, primary_key=True)
+    name: str = Field(primary_key=True)
+    since: str = Field(max_length=10)
+
+
+class RecountRow(SQLModel, table=True):
+    """A recount that was applied. Its number grows by one: of two that are made at once one fails."""
+
+    __tablename__ = "recounts"
+
+    id: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
+    known_on: str = Field(max_length=10)
+    cells: int
+    first: bool  # before it nothing was counted, and nothing is known of how it was
+
+
 metadata = SQLModel.metadata

@@ -29,6 +29,7 @@ from service.domain.ticket import (
     Supervision,
     Ticket,
 )
+from service.store import tallies
 from service.store.bulk import insert_rows, update_rows, upsert
 from service.store.tables import (
     AssistRow,
@@ -151,6 +152,7 @@ def insert(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: date
         _bodies.insert().values(ticket_id=ticket_id, fingerprint=fingerprint, received_at=at)
     )
     _insert_milestones(connection, ticket_id, ticket.region, ticket.milestones)
+    tallies.note_new(connection, [(ticket, _decision(ticket, ticket.route.decision))], at)
     return _one_by_id(connection, ticket_id)
 
 
@@ -197,6 +199,7 @@ def insert_all(
             for m in ticket.milestones
         ],
     )
+    tallies.note_new(connection, [(ticket, _decision(ticket, decision)) for ticket, _ in rows], at)
     return ids
 
 
@@ -256,8 +259,8 @@ def add_body(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: da
     return bool(result.rowcount)
 
 
-def save(connection: sa.Connection, before: Ticket, after: Ticket) -> Ticket:
-    """Write what an act changed and return the ticket as stored.
+def save(connection: sa.Connection, before: Ticket, after: Ticket, at: datetime) -> Ticket:
+    """Write what an act changed at `at` and return the ticket as stored.
 
     Raises Stale if somebody else wrote the ticket since `before` was read.
     """
@@ -276,6 +279,7 @@ def save(connection: sa.Connection, before: Ticket, after: Ticket) -> Ticket:
     changed = [m for m in after.milestones if m.id and known[m.id] != m]
     save_milestones(connection, changed)
     _insert_milestones(connection, before.id, after.region, new)
+    tallies.note_change(connection, before, after, at)
     return _one_by_id(connection, before.id)
 
 
@@ -325,12 +329,15 @@ def _steps(steps: Sequence[Step]) -> list[list[str]]:
 
 
 def append(connection: sa.Connection, ticket: Ticket, *events: Event) -> None:
-    """Add events to a ticket's history."""
+    """Add events to a ticket's history, which happened when they are written."""
+    for event in events:
+        tallies.note_events(connection, [(ticket, [event])], event.at, new=ticket.version == 1)
     append_all(connection, [(ticket.id, ticket.no, ticket.region, event) for event in events])
 
 
 def append_all(connection: sa.Connection, rows: Sequence[tuple[int, str, str, Event]]) -> None:
-    """Add events, each with its ticket's id, number and region."""
+    """Add events, each with its ticket's id, number and region. Nothing counts them: whoever writes
+    one that counts notes it (`tallies.note_events`)."""
     insert_rows(
         connection,
         _events,
@@ -748,13 +755,17 @@ def _new_values(ticket: Ticket, decision: str, at: datetime) -> dict[str, Any]:
         "source_no": complaint.source_no,
         "channel": complaint.channel,
         "received_kind": complaint.kind,
-        "decision": "counted" if ticket.is_counted_only else decision,
+        "decision": _decision(ticket, decision),
         "title": complaint.title,
         "content": complaint.content,
         "route": _ROUTE.dump_python(ticket.route, mode="json"),
         "received_at": ticket.received_at,
         "stored_at": at,
     }
+
+
+def _decision(ticket: Ticket, decision: str) -> str:
+    return "counted" if ticket.is_counted_only else decision
 
 
 def _ticket_values(ticket: Ticket) -> dict[str, Any]:
@@ -874,6 +885,7 @@ def _ticket(row: sa.Row[Any], milestones: Sequence[Milestone]) -> Ticket:
         sent_back=row.sent_back,
         ruled=row.ruled,
         into=row.merged_into,
+        received_kind=row.received_kind,
     )
 
 

@@ -1,0 +1,159 @@
+"""What a scrape and a year's rates cost on PostgreSQL, few tickets and many: they must not grow.
+
+Run from the repository: `python -m bench.kpi [TICKETS]`. Both sizes have the same units, channels,
+kinds and days, and as many open tickets, so that only the number of tickets differs: the figures are
+ratios of the large to the small. `bare` is the limit of a scrape: reading as many rows, made up on the
+spot. `by_tickets` is what one of its totals cost when tickets were counted. Tickets and sums are
+generated in SQL, no act is replayed; every cell that units, months, channels and kinds can have is
+there at both sizes.
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from bench.enforce import fill, postgres
+from routing_rules.rulebook import load
+from service.domain.access import SYSTEM
+from service.domain.kpi import MEASURES, Weights
+from service.metrics import Metrics
+from service.reports import Asked, Reports
+from service.store import Store, open_store
+from service.store.figures import figures
+from service.store.tallies import EVER
+
+SMALL, LARGE = 10_000, 1_000_000
+UNITS, REGIONS, DAYS, OPEN = 300, 20, 365, 5_000
+TIMES = 15
+AT = datetime(2026, 12, 1, 2, 0, tzinfo=UTC)
+_FIRST = date(2025, 12, 1)
+
+_SUMS = """
+    INSERT INTO tally_sums (view, measure, since, region, unit, channel, kind, n)
+    SELECT 'month-unit', m, to_char(d, 'YYYY-MM'), r.code, r.code || '-u' || u, '', '', :each
+    FROM unnest(CAST(:measures AS text[])) m
+    CROSS JOIN generate_series(CAST(:first AS date), CAST(:last AS date), interval '1 month') d
+    CROSS JOIN generate_series(1, CAST(:units AS int)) u
+    CROSS JOIN LATERAL (SELECT '3607' || lpad((u % CAST(:regions AS int))::text, 2, '0')) r(code)
+"""
+_EVER = """
+    INSERT INTO tally_sums (view, measure, since, region, unit, channel, kind, n)
+    SELECT :view, m, '', '3607' || lpad((u % CAST(:regions AS int))::text, 2, '0'),
+        CASE WHEN :by_unit THEN 'u' || u ELSE '' END,
+        CASE WHEN :by_channel THEN 'channel-' || c ELSE '' END,
+        CASE WHEN :by_kind THEN 'kind-' || k ELSE '' END, :each
+    FROM unnest(CAST(:measures AS text[])) m
+    CROSS JOIN generate_series(1, CAST(:rows AS int)) u
+    CROSS JOIN generate_series(1, CASE WHEN :by_channel THEN 3 ELSE 1 END) c
+    CROSS JOIN generate_series(1, CASE WHEN :by_kind THEN 6 ELSE 1 END) k
+"""
+
+
+def _tally(connection: sa.Connection) -> None:
+    """Write the sums of a year, as folding would have left them."""
+    sizes = {"regions": REGIONS, "units": UNITS, "each": 7}
+    year = {"first": _FIRST, "last": _FIRST + timedelta(DAYS - 1)}
+    connection.execute(sa.text(_SUMS), {"measures": sorted(MEASURES), **year, **sizes})
+    del sizes["units"]
+    for view, (kept, measures) in EVER.items():
+        by_unit = "unit" in kept
+        connection.execute(
+            sa.text(_EVER),
+            {
+                "view": view,
+                "measures": sorted(measures),
+                "rows": UNITS if by_unit else REGIONS,
+                "by_unit": by_unit,
+                "by_channel": "channel" in kept,
+                "by_kind": "kind" in kept,
+                **sizes,
+            },
+        )
+
+
+async def _median_ms(work: Callable[[], Awaitable[Any]]) -> float:
+    took = []
+    await work()
+    for _ in range(TIMES):
+        started = time.perf_counter()
+        await work()
+        took.append((time.perf_counter() - started) * 1000)
+    return statistics.median(took)
+
+
+async def _measured(store: Store, reports: Reports) -> dict[str, float]:
+    metrics = Metrics()
+    year = Asked(_FIRST, _FIRST + timedelta(DAYS - 1))
+
+    async def counted() -> None:
+        await store.read(lambda c: figures(c, AT))
+
+    async def scrape() -> None:
+        metrics.render(await store.read(lambda c: figures(c, AT)), AT, 40)
+
+    async def one_rate() -> None:
+        await reports.kpis(Asked(year.since, year.until, rate="on_time"), SYSTEM, AT)
+
+    async def every_rate() -> None:
+        await reports.kpis(year, SYSTEM, AT)
+
+    async def by_tickets() -> None:
+        text = sa.text(
+            "SELECT region, channel, received_kind, decision, count(*) FROM tickets GROUP BY 1, 2, 3, 4"
+        )
+        await store.read(lambda c: c.execute(text).all())
+
+    async def bare() -> None:
+        text = sa.text(
+            "SELECT 'measure-' || n % 50, 'region', 'unit-' || n % 300, 'channel', 'kind', n "
+            "FROM generate_series(1, (SELECT count(*) FROM tally_sums WHERE view LIKE 'ever%')) n"
+        )
+        await store.read(lambda c: c.execute(text).all())
+
+    works = (bare, counted, scrape, one_rate, every_rate, by_tickets)
+    return {work.__name__: round(await _median_ms(work), 2) for work in works}
+
+
+async def _measure(url: str, small: int, large: int) -> dict[str, Any]:
+    store = open_store(url)
+    book = load()
+    reports = Reports(store, lambda: book, book.gazetteer, Weights(), 30)
+    await store.migrate()
+
+    await store.run(_tally)
+    found: dict[str, Any] = {"units": UNITS, "tickets_small": small, "tickets_large": large}
+    written = 0
+    for name, tickets in (("small", small), ("large", large)):
+        if not written:
+            await store.run(lambda c: fill(c, 1, OPEN, closed=False, at=AT, per_ticket=2))
+            written = OPEN
+        first, more = written + 1, tickets - written
+        await store.run(lambda c, n=first, m=more: fill(c, n, m, closed=True, at=AT, per_ticket=2))  # type: ignore[misc]
+        written = tickets
+        await store.run(lambda c: c.execute(sa.text("ANALYZE")))
+        for figure, value in (await _measured(store, reports)).items():
+            found[f"{figure}_{name}_ms"] = value
+    await store.close()
+    found["counted_to_bare"] = round(found["counted_large_ms"] / found["bare_large_ms"], 2)
+    for figure in ("counted", "scrape", "one_rate", "every_rate", "by_tickets"):
+        found[f"{figure}_large_to_small"] = round(
+            found[f"{figure}_large_ms"] / found[f"{figure}_small_ms"], 2
+        )
+    return found
+
+
+def run(large: int = LARGE) -> dict[str, Any]:
+    """Measure, and return the figures."""
+    with postgres() as url:
+        return asyncio.run(_measure(url, SMALL, large))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(run(int(sys.argv[1]) if len(sys.argv) > 1 else LARGE)) + "\n")

@@ -1,0 +1,308 @@
+"""What can be published: rates of a region by unit, channel, kind, day or month, as they stand now or
+as they stood at the end of a day, and the proof that they are what the events say."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+from service.domain.access import Actor, Forbidden, Role, check_asked
+from service.domain.kpi import (
+    MEASURES,
+    RATES,
+    STEPS,
+    WORKED_S,
+    Better,
+    Definition,
+    Rate,
+    Row,
+    Weights,
+    day_of,
+    ranks,
+    rate,
+    score,
+    spans,
+    stored,
+    worked,
+)
+from service.domain.ports import FieldProblem, Gazetteer, Router
+from service.domain.region import covers
+from service.labels import KINDS
+from service.store import Store, tallies
+from service.store.tallies import Found, Recount, Recounted, Wanted
+
+
+class By(StrEnum):
+    """What figures are told by."""
+
+    UNIT = "unit"  # 单位
+    CHANNEL = "channel"  # 渠道
+    KIND = "kind"  # 诉求类型
+    DAY = "day"  # 日
+    MONTH = "month"  # 月
+
+
+class BadPeriod(Exception):
+    """The figures that are asked for cannot be told; carries every fault."""
+
+    def __init__(self, *problems: FieldProblem) -> None:
+        super().__init__("；".join(problem.detail for problem in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which figures: from `since` to `until`, both counted, of a region and what lies in it ("" for
+    all that the caller may see), as known at the end of `as_of`, None for now. `rate` is the one
+    that is asked for, "" for all of them with working times and the 三率 score."""
+
+    since: date
+    until: date
+    by: By = By.UNIT
+    region: str = ""
+    as_of: date | None = None
+    rate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The figures. `provisional` says why they may still change without anybody's correction: the
+    period is not over; "" if it is. Below `floor` cases a rate is shown and not ranked."""
+
+    asked: Asked
+    region_name: str
+    provisional: str
+    floor: int
+    weights: Weights
+    total: Row
+    items: Sequence[Row]
+
+
+_MOST_DAYS = 3_660
+_MOST_BY_DAY = 400
+_FIRST = date(2001, 1, 1)  # no ticket is older
+_NO_UNIT = "（未派单位）"
+_WORKED = frozenset((*STEPS, WORKED_S))
+
+
+def read_day(pointer: str, text: str) -> date:
+    """Return a day written as 2026-10-01, or raise BadPeriod; a time of some zone is no day."""
+    try:
+        if len(text) != len("2026-10-01"):
+            raise ValueError(text)
+        return date.fromisoformat(text)
+    except ValueError:
+        raise BadPeriod(FieldProblem(pointer, "应为日期，例如 2026-10-01")) from None
+
+
+class Reports:
+    """Answers what the rates are, and keeps the tallies that they are made of."""
+
+    def __init__(
+        self,
+        store: Store,
+        router: Callable[[], Router],
+        gazetteer: Gazetteer,
+        weights: Weights,
+        floor: int,
+    ) -> None:
+        """`floor` is how many cases a rate needs to be ranked."""
+        self._store = store
+        self._router = router
+        self._gazetteer = gazetteer
+        self._weights = weights
+        self._floor = floor
+
+    async def kpis(self, asked: Asked, by: Actor, at: datetime) -> Report:
+        """Return the figures as the caller may see them: a handler those of its units.
+
+        Raises Forbidden for a source and for a region that is not the caller's, and BadPeriod.
+        """
+        check_asked(by, "kpis")
+        asked = replace(asked, region=asked.region or by.region)
+        if not covers(by.region, asked.region):
+            raise Forbidden(by.role, "kpis")
+        today = day_of(at)
+        self._check(asked, today)
+        if asked.as_of == today:
+            asked = replace(asked, as_of=None)
+        # Of a day that is not over nobody can say what will be late at its end.
+        elapsed = asked.as_of or today - timedelta(1)
+        definitions = [RATES[asked.rate]] if asked.rate else list(RATES.values())
+        wanted = Wanted(
+            spans(asked.since, asked.until, elapsed),
+            stored(m for each in definitions for m in each.measures) if asked.rate else MEASURES,
+            asked.by,
+            asked.region,
+            by.units if by.role is Role.HANDLER else None,
+            asked.as_of,
+        )
+
+        def work(connection: sa.Connection) -> tuple[Found, dict[str, list[tuple[str, date]]]]:
+            known = tallies.known_since(connection) if asked.as_of else None
+            if known and asked.as_of and asked.as_of < known:
+                raise BadPeriod(
+                    FieldProblem("/as_of", f"统计自 {known} 起逐日留存，此前各日当时的数无法再现")
+                )
+            found = tallies.read(connection, wanted)
+            named = tallies.names(connection, found.keys()) if asked.by is By.UNIT else {}
+            return found, named
+
+        found, named = await self._store.read(work)
+        rows = self._units(asked, found, named) if asked.by is By.UNIT else _keyed(asked.by, found)
+        total: Counter[str] = Counter()
+        for measures in found.values():
+            total.update(measures)
+        items = [self._row(row, measures, definitions, asked) for row, measures in rows]
+        return Report(
+            asked,
+            self._gazetteer.name(asked.region) if asked.region else "",
+            _provisional(asked, elapsed),
+            self._floor,
+            self._weights,
+            self._row(Row("", "合计"), total, definitions, asked),
+            self._ranked(items, definitions) if asked.by is By.UNIT else items,
+        )
+
+    def _check(self, asked: Asked, today: date) -> None:
+        days = (asked.until - asked.since).days + 1
+        problems = []
+        if asked.region and self._gazetteer.find(asked.region) != asked.region:
+            problems.append(FieldProblem("/region", "没有这个地区，应为区划代码"))
+        if asked.since < _FIRST:
+            problems.append(FieldProblem("/from", f"不能早于 {_FIRST}"))
+        if asked.since > today:
+            problems.append(FieldProblem("/from", f"期间尚未开始，今天是 {today}"))
+        if days < 1:
+            problems.append(FieldProblem("/to", "不能早于 from"))
+        elif days > (most := _MOST_BY_DAY if asked.by is By.DAY else _MOST_DAYS):
+            problems.append(FieldProblem("/to", f"一次最多 {most} 天，此处为 {days} 天"))
+        if asked.as_of and asked.as_of > today:
+            problems.append(FieldProblem("/as_of", f"不能晚于今天（{today}）"))
+        if asked.as_of and asked.as_of < asked.since:
+            problems.append(FieldProblem("/as_of", "不能早于 from"))
+        if asked.rate and asked.rate not in RATES:
+            problems.append(FieldProblem("/rate", f"没有这个指标，可用的有 {'、'.join(RATES)}"))
+        if problems:
+            raise BadPeriod(*problems)
+
+    def _units(
+        self, asked: Asked, found: Found, named: Mapping[str, Sequence[tuple[str, date]]]
+    ) -> list[tuple[Row, Counter[str]]]:
+        """Return a row for each unit of today, with what it was called before and what was counted
+        for a unit that became part of it."""
+        router = self._router()
+        merged: dict[str, Counter[str]] = {}
+        current: dict[str, str] = {}
+        called: dict[str, list[str]] = {}
+        for code, measures in found.items():
+            before = [each for each in named.get(code, ()) if each[1] <= asked.until]
+            unit = router.unit(code)
+            if unit is None and before:
+                name, on = before[-1]
+                region = code.partition("-")[0]
+                known = self._gazetteer.find(region) == region
+                unit = router.named(name, region if known else asked.region, on)
+            key = unit.code if unit else code
+            merged.setdefault(key, Counter()).update(measures)
+            last = before[-1][0] if before else code
+            current[key] = unit.name if unit else (last if code else _NO_UNIT)
+            called.setdefault(key, []).extend(name for name, _ in before)
+        return [
+            (
+                Row(
+                    key,
+                    current[key],
+                    tuple(dict.fromkeys(n for n in called[key] if n != current[key])),
+                ),
+                measures,
+            )
+            for key, measures in sorted(merged.items())
+        ]
+
+    def _row(
+        self, row: Row, found: Counter[str], definitions: Sequence[Definition], asked: Asked
+    ) -> Row:
+        rates = {each.id: rate(each, found) for each in definitions}
+        if asked.rate:
+            return replace(row, rates=rates)
+        return replace(row, rates=rates, worked=worked(found), score=score(found, self._weights))
+
+    def _ranked(self, items: Sequence[Row], definitions: Sequence[Definition]) -> list[Row]:
+        """Return the rows with their ranks; too few cases are shown and not ranked."""
+
+        def enough(found: Rate) -> bool:
+            return found.denominator >= self._floor
+
+        places: dict[str, list[int | None]] = {}
+        for each in definitions:
+            values = [
+                row.rates[each.id].value if row.key and enough(row.rates[each.id]) else None
+                for row in items
+            ]
+            places[each.id] = ranks(values, each.better)
+        scored = ranks(
+            [
+                row.score
+                if row.key
+                and all(
+                    enough(row.rates[r])
+                    for r in ("contact", "satisfied", "solved")
+                    if r in row.rates
+                )
+                else None
+                for row in items
+            ],
+            Better.HIGH,
+        )
+        return [
+            replace(
+                row,
+                rates={
+                    name: replace(found, rank=places[name][n]) for name, found in row.rates.items()
+                },
+                score_rank=scored[n],
+            )
+            for n, row in enumerate(items)
+        ]
+
+    # Keeping the tallies
+
+    async def fold(self) -> int:
+        """Add some of what was counted to the sums; return how many entries there were."""
+        # Looking takes no writer's place.
+        if not await self._store.read(tallies.waiting):
+            return 0
+        return await self._store.run(tallies.fold)
+
+    async def recount(self, at: datetime, *, apply: bool = False) -> Recount:
+        """Count from scratch and return where the tallies differ; applied, what is missing is
+        written as known today. Raises tallies.Recounted if somebody else did so meanwhile."""
+        found = await self._store.read(tallies.recount)
+        if apply and not found.agrees:
+            await self._store.run(lambda connection: tallies.correct(connection, found, at))
+        return found
+
+    async def begin(self, at: datetime) -> bool:
+        """Count what was there before anything was counted; return whether there was any."""
+        if not await self._store.read(tallies.is_blank):
+            return False
+        try:
+            await self.recount(at, apply=True)
+        except Recounted:
+            return False  # another replica did
+        return True
+
+
+def _keyed(by: By, found: Found) -> list[tuple[Row, Counter[str]]]:
+    names = KINDS if by is By.KIND else {}
+    return [(Row(key, names.get(key, key)), measures) for key, measures in sorted(found.items())]
+
+
+def _provisional(asked: Asked, elapsed: date) -> str:
+    if asked.until <= elapsed:
+        return ""
+    return f"期间到 {asked.until} 结束，本表只到 {elapsed} 为止可定，为暂定数"

@@ -1,0 +1,502 @@
+"""The tallies are what the tickets and their events say, whatever happens to whom and when."""
+
+import asyncio
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service.desk import Desk
+from service.domain.access import Actor, Role
+from service.domain.calendar import SHANGHAI
+from service.domain.kpi import RATES, Row, Weights
+from service.domain.ports import Unit
+from service.domain.ticket import Ticket
+from service.reports import Asked, BadPeriod, By, Report, Reports
+from service.store import Store, open_store, tallies
+from service.store.tables import metadata
+from service.store.tallies import Recounted, fold, recount
+from tests.histories import Histories
+from tests.served import rules
+from tests.test_desk import order
+from tests.test_model import RULES, Crash, _migrated
+from tests.worlds import ADMIN, HANDLER, HOUSING, MARKET, ToldRouter, at, complaint
+
+Run = Callable[[Callable[[Store], Any]], Any]
+START = at("2026-02-03 08:40")
+_LONG = os.environ.get("BANJIE_LONG") == "1"
+
+
+class Fragile:
+    """A store whose transactions die at their n-th statement, of those that write or read."""
+
+    def __init__(self, store: Store, at_statement: int) -> None:
+        self._store = store
+        self._at = at_statement
+
+    async def run(self, work: Callable[[sa.Connection], Any]) -> Any:
+        """Do the work, and die in the middle of it."""
+
+        def dying(connection: sa.Connection) -> Any:
+            left = count(1)
+
+            def die(*_: Any) -> None:
+                if next(left) >= self._at:
+                    raise Crash
+
+            sa.event.listen(connection, "before_cursor_execute", die)
+            try:
+                return work(connection)
+            finally:
+                sa.event.remove(connection, "before_cursor_execute", die)
+
+        return await self._store.run(dying)
+
+    async def read(self, work: Callable[[sa.Connection], Any]) -> Any:
+        """Read as ever."""
+        return await self._store.read(work)
+
+
+async def _agrees(store: Store) -> None:
+    found = await store.read(recount)
+    assert found.wrong == []
+    assert found.sums == []
+
+
+async def _live(store: Store, seed: int, steps: int) -> Histories:
+    """Let things happen, transactions die and entries be folded; return the histories."""
+    chance = random.Random(seed)
+    lives = Histories(store, RULES, START, chance, str(seed))
+    for _ in range(steps):
+        fate = chance.random()
+        if fate < 0.12:
+            fragile: Any = Fragile(store, chance.randint(1, 14))
+            numbers = list(lives.numbers)
+            try:
+                await lives.step(fragile)
+            except Crash:
+                lives.numbers[:] = numbers
+        elif fate < 0.2:
+            fragile = Fragile(store, chance.randint(1, 7))
+            try:
+                await fragile.run(fold)
+            except Crash:
+                continue
+        elif fate < 0.3:
+            await store.run(lambda connection: fold(connection, chance.randint(1, 9)))
+        else:
+            await lives.step()
+    return lives
+
+
+def _at_once(work: Callable[[Store], Any]) -> None:
+    """Do work in a SQLite store of its own."""
+
+    empty = _migrated()
+
+    async def whole() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copy(empty, f"{folder}/banjie.db")
+            store = open_store(f"sqlite:///{folder}/banjie.db")
+            try:
+                await work(store)
+            finally:
+                await store.close()
+
+    asyncio.run(whole())
+
+
+@settings(
+    max_examples=10_000 if _LONG else 15, deadline=None, suppress_health_check=list(HealthCheck)
+)
+@given(st.integers(0, 2**32), st.integers(10, 60))
+def test_tallies_equal_a_count_from_scratch_whatever_happens(seed: int, steps: int) -> None:
+    async def scenario(store: Store) -> None:
+        await _live(store, seed, steps)
+        await _agrees(store)
+        while await store.run(fold):
+            pass
+        await _agrees(store)
+
+    _at_once(scenario)
+
+
+def test_on_both_databases_too(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        for seed in range(40 if _LONG else 2):
+            await _live(store, seed, 60)
+            await _agrees(store)
+
+    in_store(scenario)
+
+
+def test_what_is_folded_at_once_by_many_is_counted_once(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        desk = Desk(store, ToldRouter(), RULES)
+        posted = (complaint(source_no=f"T{n}") for n in range(24))
+        receiving = [desk.receive(each, each.source_no, START) for each in posted]
+        await asyncio.gather(*receiving, *(store.run(lambda c: fold(c, 5)) for _ in range(12)))
+        await _agrees(store)
+        while await store.run(fold):
+            pass
+        await _agrees(store)
+        assert not await store.run(fold), "nothing is left"
+
+    in_store(scenario)
+
+
+# A count of its own
+
+
+def _sql(dialect: str, text: str) -> sa.TextClause:
+    """Return SQL with DAY(x) written as the database has it: the local day of a time."""
+    day = "date({}, '+8 hours')"
+    if dialect == "postgresql":
+        day = "to_char({} AT TIME ZONE 'Asia/Shanghai', 'YYYY-MM-DD')"
+    for column in ("t.received_at", "m.due_at", "at"):
+        text = text.replace(f"DAY({column})", day.format(column))
+    return sa.text(text)
+
+
+_GIVEN = """
+    WITH moves AS (
+        SELECT id, ticket_id, act, DAY(at) AS day, content->>'unit' AS given,
+            lead(act) OVER (PARTITION BY ticket_id ORDER BY id) AS next
+        FROM events WHERE act = 'send_back'
+            OR (act IN ('dispatch', 'rule') AND coalesce(content->>'unit', '') <> '')
+    ), given AS (SELECT * FROM moves WHERE act <> 'send_back')
+"""
+_ROUNDS = """
+    WITH steps AS (
+        SELECT id, ticket_id, act, unit, DAY(at) AS day, content,
+            CASE WHEN act = 'resolve' AND (content->>'working_s' IS NOT NULL
+                OR content->>'unit_written' IS NOT NULL) THEN 1 ELSE 0 END AS ends
+        FROM events
+    ), rounds AS (
+        SELECT steps.*, coalesce(sum(ends) OVER (PARTITION BY ticket_id ORDER BY id
+            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS round
+        FROM steps
+    ), ended AS (SELECT * FROM rounds WHERE ends = 1)
+"""
+_ANSWERS = (
+    _ROUNDS
+    + """
+    , calls AS (
+        SELECT unit, day, CAST(content->>'solved' AS text) AS solved, content->>'grade' AS grade,
+            CASE WHEN CAST(content->>'reached' AS text) IN ('false', '0') THEN 0 ELSE 1 END AS reached,
+            row_number() OVER (PARTITION BY ticket_id, round ORDER BY
+                CASE WHEN CAST(content->>'reached' AS text) IN ('false', '0') THEN 1 ELSE 0 END,
+                id DESC) AS nth
+        FROM rounds WHERE act = 'call_back'
+    ), answers AS (SELECT * FROM calls WHERE nth = 1 AND reached = 1)
+"""
+)
+_IN = "day BETWEEN :a AND :b"
+_RATING = "CAST(t.complaint->'review'->>'rating' AS integer)"
+_SAID = """t.complaint->'review'->>'rating' IS NOT NULL
+    AND CAST(t.complaint->'review'->>'system_default' AS text) NOT IN ('true', '1')"""
+_WORKED = f"(t.complaint->'review'->>'rating' IS NULL OR ({_SAID} AND {_RATING} <= 2))"
+_RECEIVED = "DAY(t.received_at) BETWEEN :a AND :b"
+
+
+def _owed(kind: str, counts: str, more: str = "") -> str:
+    return f"""
+        SELECT coalesce(nullif(m.answers, ''), m.unit) AS unit,
+            sum(CASE WHEN m.outcome IN ({counts}) THEN 1 ELSE 0 END),
+            sum(CASE WHEN m.outcome IN ('on_time', 'late', 'missed') OR (m.outcome IS NULL
+                AND NOT (m.next_at IS NULL AND m.done <= 1) AND DAY(m.due_at) <= :elapsed)
+                THEN 1 ELSE 0 END)
+        FROM milestones m JOIN tickets t ON t.id = m.ticket_id
+        WHERE m.governing AND NOT m.assisting AND m.kind = '{kind}'
+            AND DAY(m.due_at) BETWEEN :a AND :b {more} GROUP BY 1"""
+
+
+# Of each rate, by unit: what counts, and of how many. Written apart from service/domain/kpi.py.
+_BY_HAND = {
+    "completion": f"""
+        SELECT lead_unit,
+            sum(CASE WHEN state IN ('resolved', 'closed', 'not_accepted') THEN 1 ELSE 0 END), count(*)
+        FROM tickets t WHERE state NOT IN ('merged', 'referred') AND {_RECEIVED} AND {_WORKED}
+        GROUP BY 1""",
+    "repeated": f"""
+        SELECT lead_unit, sum(CASE WHEN state = 'merged' THEN 1 ELSE 0 END), count(*)
+        FROM tickets t WHERE state NOT IN ('not_accepted', 'referred') AND {_RECEIVED} AND {_WORKED}
+        GROUP BY 1""",
+    "on_time": _owed("resolve", "'on_time'"),
+    "sign": _owed("sign", "'on_time'"),
+    "contact": _owed("contact", "'on_time'"),
+    "called_back": _owed("call_back", "'on_time', 'late'"),
+    "rectified": _owed("resolve", "'on_time', 'late'", f"AND {_SAID} AND {_RATING} <= 2"),
+    "solved": f"""{_ANSWERS} SELECT unit, sum(CASE WHEN solved IN ('true', '1') THEN 1 ELSE 0 END),
+        count(*) FROM answers WHERE solved IS NOT NULL AND {_IN} GROUP BY 1""",
+    "satisfied": f"""{_ANSWERS}, rated AS (
+            SELECT unit, day, CAST(grade AS integer) AS grade FROM answers WHERE grade IS NOT NULL
+            UNION ALL SELECT t.lead_unit, DAY(t.received_at), {_RATING}
+            FROM tickets t WHERE state <> 'not_accepted' AND {_SAID})
+        SELECT unit, sum(CASE WHEN grade >= 3 THEN 1 ELSE 0 END), count(*) FROM rated
+        WHERE {_IN} GROUP BY 1""",
+    "sent_back": f"""{_GIVEN} SELECT given, sum(CASE WHEN next = 'send_back' THEN 1 ELSE 0 END),
+        count(*) FROM given WHERE {_IN} GROUP BY 1""",
+    "first_right": f"""{_GIVEN} SELECT given, sum(CASE WHEN EXISTS (SELECT 1 FROM given later
+            WHERE later.ticket_id = g.ticket_id AND later.id > g.id AND later.given <> g.given)
+            THEN 0 ELSE 1 END), count(*)
+        FROM given g WHERE {_IN} AND NOT EXISTS (SELECT 1 FROM given earlier
+            WHERE earlier.ticket_id = g.ticket_id AND earlier.id < g.id) GROUP BY 1""",
+    "redispatched": f"""{_ROUNDS} SELECT unit, sum(CASE WHEN (SELECT count(DISTINCT who) FROM (
+            SELECT r.unit AS who FROM rounds r WHERE r.ticket_id = ended.ticket_id
+                AND r.round = ended.round AND r.act IN ('dispatch', 'rule', 'send_back')
+            UNION SELECT r.content->>'unit' FROM rounds r WHERE r.ticket_id = ended.ticket_id
+                AND r.round = ended.round AND r.act IN ('dispatch', 'rule')
+            ) had WHERE who <> '') > 1 THEN 1 ELSE 0 END), count(*)
+        FROM ended WHERE {_IN} GROUP BY 1""",
+    "extended": f"""{_ROUNDS} SELECT unit, sum(CASE WHEN EXISTS (SELECT 1 FROM rounds r
+            WHERE r.ticket_id = ended.ticket_id AND r.round = ended.round
+                AND r.act = 'decide_extension' AND CAST(r.content->>'granted' AS text) IN ('true', '1'))
+            THEN 1 ELSE 0 END), count(*) FROM ended WHERE {_IN} GROUP BY 1""",
+    "redone": f"""{_ROUNDS}, undone AS (
+            SELECT r.content->>'counts_against' AS unit, ended.day FROM rounds r JOIN ended
+                ON ended.ticket_id = r.ticket_id AND ended.round = r.round - 1
+            WHERE r.act = 'reopen')
+        SELECT unit, sum(redone), sum(done) FROM (
+            SELECT unit, 1 AS redone, 0 AS done, day FROM undone
+            UNION ALL SELECT unit, 0, 1, day FROM ended) each_one WHERE {_IN} GROUP BY 1""",
+}
+
+
+def _by_hand(connection: sa.Connection, days: dict[str, str]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for rate, text in _BY_HAND.items():
+        used = {name: day for name, day in days.items() if f":{name}" in text}
+        rows = connection.execute(_sql(connection.dialect.name, text), used).all()
+        found[rate] = {unit: (int(n), int(of)) for unit, n, of in rows if n or of}
+    return found
+
+
+def _reports(store: Store, known: tuple[Unit, ...] = (MARKET, HOUSING), floor: int = 1) -> Reports:
+    class Known(ToldRouter):
+        def unit(self, code: str) -> Unit | None:
+            return {unit.code: unit for unit in known}.get(code)
+
+        def named(self, name: str, region: str, on: date) -> Unit | None:
+            return {MARKET.name: HOUSING}.get(name) if MARKET not in known else None
+
+    return Reports(store, Known, rules(None)[0].gazetteer, Weights(), floor)
+
+
+def _told(report: Report, rate: str) -> dict[str, tuple[int, int]]:
+    rows = ((row.key, row.rates[rate]) for row in report.items)
+    found = {key: (each.numerator, each.denominator) for key, each in rows}
+    return {key: pair for key, pair in found.items() if pair != (0, 0)}
+
+
+def test_every_rate_equals_plain_sql_over_events(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        lives = Histories(store, RULES, START, random.Random(7))
+        for n in range(700):
+            await lives.step()
+            if n % 50 == 0:
+                await store.run(fold)
+        today = lives.now.date()
+        assert set(_BY_HAND) == set(RATES)
+        for first, last in (
+            (date(2024, 6, 1), today),
+            (date(2026, 2, 11), date(2026, 3, 17)),
+            (date(2026, 3, 1), date(2026, 4, 30)),
+        ):
+            report = await _reports(store).kpis(Asked(first, last), ADMIN, lives.now)
+            # Of today nobody can say yet what will be late.
+            days = {"a": first, "b": last, "elapsed": today - timedelta(1)}
+            texts = {name: day.isoformat() for name, day in days.items()}
+            for rate, expected in (await store.read(lambda c: _by_hand(c, texts))).items():  # noqa: B023
+                assert _told(report, rate) == expected, (rate, first)
+                assert expected or first.year == 2026, f"the history has nothing for {rate}"
+            ways = [By.CHANNEL, By.KIND, By.MONTH]
+            for by in (*ways, By.DAY) if (last - first).days < 100 else ways:
+                same = await _reports(store).kpis(Asked(first, last, by), ADMIN, lives.now)
+                assert same.total.rates == report.total.rates, by
+                assert same.total.worked == report.total.worked
+
+    in_store(scenario)
+
+
+# As it was known
+
+
+def test_what_was_known_at_the_end_of_a_day_stays_known(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        lives = Histories(store, RULES, START, random.Random(11))
+        seen: dict[Asked, Row] = {}
+        for n in range(300):
+            await lives.step()
+            if n % 30 == 0:
+                await store.run(fold)
+            # Nothing happens any more on the day of the step before, and midnight comes.
+            over = lives.now.date()
+            lives.now = datetime.combine(over + timedelta(1), time(0, 0, 1), SHANGHAI)
+            if n % 20 == 10:
+                asked = Asked(START.date(), over + timedelta(30), as_of=over)
+                seen[asked] = (await _reports(store).kpis(asked, ADMIN, lives.now)).total
+        assert len(seen) == 15
+        for asked, total in seen.items():
+            again = await _reports(store).kpis(asked, ADMIN, lives.now)
+            assert again.total == total, asked.as_of
+
+    in_store(scenario)
+
+
+_DONE: dict[str, Any] = {"public_reply": "办", "internal_finding": "", "solved": True}
+_UNSOLVED: dict[str, Any] = {"reached": True, "solved": False, "grade": 1, "text": ""}
+
+
+async def _all_folded(store: Store) -> None:
+    while await store.run(fold):
+        pass
+
+
+def test_a_correction_is_a_new_row_and_changes_no_old_one(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        desk = Desk(store, ToldRouter(assisted=False), RULES)
+        ticket = (await desk.receive(complaint(), "f", at("2026-03-02 09:30"))).ticket
+        ticket = await desk.sign(order(ticket, HANDLER, "2026-03-02 10:00"))
+        ticket = await desk.resolve(order(ticket, HANDLER, "2026-03-03 10:00"), **_DONE)
+        ticket = await desk.call_back(order(ticket, ADMIN, "2026-03-04 10:00"), **_UNSOLVED)
+        await _all_folded(store)
+
+        def rows(connection: sa.Connection) -> set[Any]:
+            found = connection.execute(sa.select(metadata.tables["tallies"]))
+            return {tuple(row) for row in found if row.known_on < "2026-04-01"}
+
+        before = await store.read(rows)
+        mended = _UNSOLVED | {"solved": True, "grade": 5}
+        await desk.call_back(order(ticket, ADMIN, "2026-04-01 10:00"), **mended)
+        await _all_folded(store)
+        assert await store.read(rows) == before
+        march, april = Asked(date(2026, 3, 1), date(2026, 3, 31)), at("2026-04-02 09:00")
+        then = replace(march, as_of=march.until)
+        was = (await _reports(store).kpis(then, ADMIN, april)).total.rates["solved"]
+        now = (await _reports(store).kpis(march, ADMIN, april)).total.rates["solved"]
+        assert (was.numerator, was.denominator) == (0, 1)
+        assert now.denominator == 0, "the answer that counts is of April now"
+
+    in_store(scenario)
+
+
+# Proof
+
+
+def test_a_recount_finds_what_was_tampered_with_and_mends_it_from_today(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        await _live(store, 3, 60)
+        await _all_folded(store)
+        table, now = metadata.tables["tallies"], at("2027-01-01 09:00")
+        more = table.update().where(table.c.measure == "dispatched").values(n=table.c.n + 2)
+        await store.run(lambda c: c.execute(more))
+        found = await _reports(store).recount(now)
+        assert {key.measure for key, _, _ in found.wrong} == {"dispatched"}
+        assert (await _reports(store).recount(now, apply=True)).wrong == found.wrong
+        await _agrees(store)
+        with pytest.raises(Recounted):
+            await store.run(lambda c: tallies.correct(c, found, now))
+
+    in_store(scenario)
+
+
+def test_what_was_there_before_anything_was_counted_is_counted_at_the_start(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        lives = await _live(store, 5, 80)
+        for name in ("tally_entries", "tallies", "tally_sums", "unit_names"):
+            emptied = metadata.tables[name].delete()
+            await store.run(lambda c, emptied=emptied: c.execute(emptied))  # type: ignore[misc]
+        reports = _reports(store)
+        assert await reports.begin(lives.now)
+        await _agrees(store)
+        assert not await reports.begin(lives.now), "once"
+        asked = Asked(START.date(), lives.now.date())
+        report = await reports.kpis(asked, ADMIN, lives.now)
+        assert report.total.rates["completion"].denominator > 0
+        assert any(row.name == MARKET.name for row in report.items)
+        early = replace(asked, as_of=lives.now.date() - timedelta(1))
+        with pytest.raises(BadPeriod, match="逐日留存"):
+            await reports.kpis(early, ADMIN, lives.now)
+
+    in_store(scenario)
+
+
+# Who asks for what
+
+_MARCH = Asked(date(2026, 3, 1), date(2026, 3, 31))
+_APRIL = at("2026-04-02 09:00")
+
+
+async def _given(store: Store, name: str, unit: Unit) -> Ticket:
+    """Return a ticket of a unit, received on 2 March."""
+    desk = Desk(store, ToldRouter(assisted=False), RULES)
+    posted = complaint(source_no=name, accepted_at=at("2026-03-02 09:12"))
+    ticket = (await desk.receive(posted, "f", at("2026-03-02 09:30"))).ticket
+    if unit is MARKET:
+        return ticket
+    when = order(ticket, ADMIN, "2026-03-02 10:00")
+    return await desk.dispatch(when, unit=unit.code, reason="派")
+
+
+def test_a_unit_that_was_merged_into_another_is_one_row_with_both_names(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        for name, unit in (("a", MARKET), ("b", MARKET), ("c", HOUSING)):
+            await _given(store, name, unit)
+        apart = await _reports(store).kpis(_MARCH, ADMIN, _APRIL)
+        assert {row.name: row.names for row in apart.items} == {HOUSING.name: (), MARKET.name: ()}
+        merged = await _reports(store, known=(HOUSING,)).kpis(_MARCH, ADMIN, _APRIL)
+        (row,) = merged.items
+        assert (row.key, row.name, row.names) == (HOUSING.code, HOUSING.name, (MARKET.name,))
+        assert row.rates["completion"].denominator == 3
+        renamed = Unit(MARKET.code, "兴国县市场监管服务局", "360732", "market", "document")
+        found = await _reports(store, known=(renamed, HOUSING)).kpis(_MARCH, ADMIN, _APRIL)
+        (row,) = [row for row in found.items if row.key == MARKET.code]
+        assert (row.name, row.names) == (renamed.name, (MARKET.name,))
+
+    in_store(scenario)
+
+
+def test_small_samples_are_shown_and_not_ranked(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        desk = Desk(store, ToldRouter(assisted=False), RULES)
+        await _given(store, "few", HOUSING)
+        for name in ("a", "b", "c"):
+            await desk.sign(order(await _given(store, name, MARKET), HANDLER, "2026-03-02 10:00"))
+        report = await _reports(store, floor=3).kpis(_MARCH, ADMIN, _APRIL)
+        signed = {row.key: row.rates["sign"] for row in report.items}
+        assert (signed[MARKET.code].rank, signed[MARKET.code].value) == (1, 1)
+        assert (signed[HOUSING.code].rank, signed[HOUSING.code].denominator) == (None, 1)
+
+    in_store(scenario)
+
+
+def test_a_handler_gets_the_figures_of_its_units_alone(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        await _live(store, 9, 120)
+        now, whole = at("2026-07-01 09:00"), Asked(date(2026, 1, 1), date(2026, 6, 30))
+        handler = Actor("承办人", Role.HANDLER, (MARKET.code,), region="360732")
+        theirs = await _reports(store).kpis(whole, handler, now)
+        assert [row.key for row in theirs.items] == [MARKET.code]
+        everyones = await _reports(store).kpis(replace(whole, region="360732"), ADMIN, now)
+        (same,) = [row for row in everyones.items if row.key == MARKET.code]
+        assert _counts(theirs.items[0]) == _counts(same)
+        for by in (By.CHANNEL, By.DAY, By.MONTH):
+            other = await _reports(store).kpis(replace(whole, by=by), handler, now)
+            assert _counts(other.total) == _counts(same)
+
+    in_store(scenario)
+
+
+def _counts(row: Row) -> dict[str, tuple[int, int]]:
+    return {name: (rate.numerator, rate.denominator) for name, rate in row.rates.items()}
