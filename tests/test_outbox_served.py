@@ -140,11 +140,11 @@ def test_the_desk_shows_what_did_not_arrive_and_sends_it_again(tmp_path: Path) -
             service.client.follow_redirects = False
             ticket, dead = refuse(service, source)
             watching = signed_in(service, "dispatcher").get("/desk/deliveries").text
-            assert "http-403" in watching
+            assert "对方应答 403" in watching
             assert "/retry" not in watching
             browser = signed_in(service, "supervisor")
             page = browser.get("/desk/deliveries").text
-            assert page.count("http-403") == len(dead)
+            assert page.count("对方应答 403") == len(dead)
             assert "省12345热线" in page
             source.answers = lambda _: 204
             answer = browser.press("/desk/deliveries", f"/desk/deliveries/{dead[0]['id']}/retry")
