@@ -4,11 +4,11 @@ A statement a row costs a round trip each. Arrays by column (`unnest`) are slowe
 the driver looks at every element of every array in Python, a document is written and read in C.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -70,7 +70,7 @@ def _given(table: sa.Table, names: Sequence[str]) -> Any:
 
 
 def _document(rows: Sequence[Row]) -> str:
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"), default=_moment)
+    return orjson.dumps(rows, _moment, orjson.OPT_PASSTHROUGH_DATETIME).decode()
 
 
 def _moment(value: Any) -> str:
