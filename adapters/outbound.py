@@ -1,13 +1,11 @@
 """What is told to systems outside, over HTTP, signed as Standard Webhooks has it."""
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from adapters.http import Answer, Client, SecretMissing, secret, token, wait_s
-from adapters.signature import sign, sm3_available
+from adapters.signature import BadSecret, keys, sign, sm3_available
 from service.domain.ports import Letter, Receiver, Refused, Unreachable
 
 TIMEOUT_S = 10.0
@@ -27,21 +25,12 @@ class _Known:
 
 def secrets_of(text: str) -> tuple[bytes, ...]:
     """Return the secrets of a variable's text, several apart by white space while one replaces the
-    other: `whsec_` and base64, or the bytes as they are. Raises ValueError for one too short."""
-    found = []
-    for word in text.split():
-        key = word.encode()
-        if word.startswith("whsec_"):
-            try:
-                key = base64.b64decode(word.removeprefix("whsec_"), validate=True)
-            except binascii.Error as error:
-                msg = "whsec_ 之后应为 base64"
-                raise ValueError(msg) from error
-        if len(key) < _SECRET_BYTES:
-            msg = f"密钥至少 {_SECRET_BYTES} 字节"
-            raise ValueError(msg)
-        found.append(key)
-    return tuple(found)
+    other: `whsec_` and base64, or the bytes as they are. Raises BadSecret for one too short."""
+    # Of what a secret may stand for, the first is what it says; a sender must choose.
+    found = tuple(keys(word)[0] for word in text.split())
+    if any(len(key) < _SECRET_BYTES for key in found):
+        raise BadSecret(f"密钥至少 {_SECRET_BYTES} 字节")
+    return found
 
 
 def signatures(secrets: Sequence[bytes], message: str, timestamp: int, body: bytes) -> str:
@@ -100,6 +89,6 @@ def _known(receiver: Receiver, variables: Mapping[str, str]) -> _Known:
     asker = f"{receiver.destination} 的推送"
     try:
         secrets = secrets_of(secret(variables, receiver.secret, asker))
-    except ValueError as error:
+    except BadSecret as error:
         raise SecretMissing(f"环境变量 {receiver.secret} 无法使用：{error}") from error
     return _Known(receiver.url, secrets, token(variables, receiver.token, asker))

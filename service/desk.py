@@ -417,7 +417,7 @@ class Desk:
                     route, decision=Decision.MANUAL, lead=None, assist=(), reason=_NO_SUCH_UNIT
                 )
         past = replace(past, findings=findings)
-        coordinator = self._router.coordinator(complaint.region).code
+        coordinator = self._router.coordinator(complaint.region, complaint.coordinator).code
         ticket = history.taken_over(past, route, lead, assist, coordinator, at, self._times)
         late = any(m.due_at < at for m in ticket.owed(MilestoneKind.RESOLVE))
         return Taken(past, Fate.TAKEN, findings, ticket, late)

@@ -73,27 +73,29 @@ class Jobs:
         self._settled = False
         self._settle_again = False
         self._stopping = False
-        self._working, self._looking, self._folding = (asyncio.Lock() for _ in range(3))
-        self._comparing, self._compares_from = asyncio.Lock(), 0.0
+        self._compares_from = 0.0
         self._watching: asyncio.Task[None] | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         # Each beside the others: a backlog of what is to be compared holds up no clock.
+        every = (
+            ("enforce", self.enforce, tick_seconds),
+            ("refresh", self._look, refresh_seconds),
+            ("compare", self._compare, tick_seconds),
+            ("fold", self._fold_all, tick_seconds),
+        )
+        self._under_way = {name: asyncio.Lock() for name, _, _ in every}
         self._jobs = [
             self._scheduler.add_job(
-                tick,
+                self._turn,
                 "interval",
+                args=(name, work),
                 seconds=seconds,
                 id=name,
                 coalesce=True,
                 max_instances=1,
                 misfire_grace_time=None,
             )
-            for name, tick, seconds in (
-                ("enforce", self._tick, tick_seconds),
-                ("refresh", self._look, refresh_seconds),
-                ("compare", self._compare, tick_seconds),
-                ("fold", self._fold_all, tick_seconds),
-            )
+            for name, work, seconds in every
         ]
 
     def start(self) -> None:
@@ -110,8 +112,10 @@ class Jobs:
         self._stopping = True
         if self._watching:
             self._watching.cancel()
-        async with self._working, self._looking, self._comparing, self._folding:
-            self._scheduler.shutdown(wait=False)
+        for under_way in self._under_way.values():
+            async with under_way:
+                pass
+        self._scheduler.shutdown(wait=False)
         if self._poller:
             await self._poller.stop()
         if self._outbox:
@@ -124,52 +128,34 @@ class Jobs:
                 for job in self._jobs:
                     job.modify(next_run_time=datetime.now(UTC))
 
-    async def _tick(self) -> None:
+    async def _turn(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Do a job once; what goes wrong ends this turn and is told, and the next one tries again."""
         if self._stopping:
             return  # whoever waits when the scheduler is shut down is cancelled
-        async with self._working:
-            try:
-                await self.enforce()
-            except Exception as error:  # noqa: BLE001 what was not foreseen ends one tick, not all
-                log.error("tick.failed", **findable(error))
+        try:
+            async with self._under_way[name]:
+                await work()
+        except StoreUnavailable as error:
+            log.warning("job.store_unavailable", job=name, error=str(error))
+        except Exception as error:  # noqa: BLE001 what was not foreseen ends one turn, not all
+            log.error("job.failed", job=name, **findable(error))
 
     async def _fold_all(self) -> None:
         """Add to the sums what was counted. Answers never wait for it; they get slower without it."""
-        async with self._folding:
-            try:
-                while not self._stopping and await self._fold():
-                    pass
-            except StoreUnavailable as error:
-                log.warning("fold.store_unavailable", error=str(error))
-            except Exception as error:  # noqa: BLE001 what was not foreseen ends one fold, not all
-                log.error("fold.failed", **findable(error))
+        while not self._stopping and await self._fold():
+            pass
 
     async def _look(self) -> None:
         """Bring the rules up to date; after a new calendar, what was provisional is worked out, and
         once more when acts that began by the old one are over."""
-        if self._stopping:
-            return
         if self._settle_again:
             self._settled = self._settle_again = False
-        try:
-            async with self._looking:
-                if await self._refresh():
-                    self._settled, self._settle_again = False, True
-        except StoreUnavailable as error:
-            log.warning("refresh.store_unavailable", error=str(error))
-        except Exception as error:  # noqa: BLE001 what was not foreseen ends one look, not all
-            log.error("refresh.failed", **findable(error))
+        if await self._refresh():
+            self._settled, self._settle_again = False, True
 
     async def _compare(self) -> None:
-        if self._stopping or self._matching is None:
-            return
-        try:
-            async with self._comparing:
-                await self.compare(self._matching)
-        except StoreUnavailable as error:
-            log.warning("compare.store_unavailable", error=str(error))
-        except Exception as error:  # noqa: BLE001 what was not foreseen ends one look, not all
-            log.error("compare.failed", **findable(error))
+        if self._matching:
+            await self.compare(self._matching)
 
     async def compare(self, matching: Matching) -> int:
         """Compare a batch of what came in with what is there; return how many tickets it was, 0 while
@@ -229,18 +215,14 @@ class Jobs:
             log.info("settle.done", tickets=found)
 
     async def enforce(self) -> int:
-        """Bring every due milestone up to date; return how many there were."""
+        """Bring every due milestone up to date; return how many there were. What a turn does not reach
+        stays due: the next one that reaches the database does it."""
         total = 0
-        try:
-            await self._settle()
-            done = _BATCH
-            while done >= _BATCH and not self._stopping:
-                done = await self._desk.enforce(self._now(), _BATCH)
-                total += done
-        except StoreUnavailable as error:
-            # The rows stay due: the next tick that reaches the database does them.
-            log.warning("enforce.store_unavailable", error=str(error))
-            return total
+        await self._settle()
+        done = _BATCH
+        while done >= _BATCH and not self._stopping:
+            done = await self._desk.enforce(self._now(), _BATCH)
+            total += done
         if total:
             log.info("enforce.done", milestones=total)
         return total

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from service.desk import Desk, Order, offered
 from service.domain.complaint import UnitRef
 from service.domain.history import IMPORTER
 from service.domain.lifecycle import Act, State
+from service.domain.ports import Source
 from service.domain.ticket import Clock, MilestoneKind, Outcome, Ticket
 from service.imports import Report, Summary, take_over
 from service.store import Store, open_store, tickets
@@ -48,10 +50,16 @@ def written(path: Path, content: bytes | None) -> Path:
 
 
 async def taken(
-    store: Store, path: Path, content: bytes | None = None, *, apply: bool = True, **options: Any
+    store: Store,
+    path: Path,
+    content: bytes | None = None,
+    *,
+    apply: bool = True,
+    source: Source = HOTLINE,
+    **options: Any,
 ) -> Summary:
     path = written(path, content)
-    file = HistoryFile(path, HOTLINE, Hotline12345(BOOK.gazetteer), {}, **options)
+    file = HistoryFile(path, source, Hotline12345(BOOK.gazetteer), {}, **options)
     with Report(path.with_suffix(".report.csv")) as report:
         return await take_over(
             file,
@@ -188,6 +196,21 @@ def test_what_was_not_accepted_and_what_waits_for_the_call_back(
         assert second.state is State.RESOLVED
         (owed,) = second.open()
         assert (owed.kind, owed.started_at) == (MilestoneKind.CALL_BACK, at("2023-03-09 16:00"))
+
+    in_store(scenario)
+
+
+def test_who_coordinates_a_channel_calls_back_for_what_came_by_it(
+    in_store: Run, tmp_path: Path
+) -> None:
+    async def scenario(store: Store) -> None:
+        office = BOOK.coordinator("360732", "wuxing_office")
+        assert office != BOOK.coordinator("360732")
+        source = replace(HOTLINE, coordinator="wuxing_office")
+        rows = sheet(row("XG1", 工单状态="待回访", 是否满意=""))
+        await taken(store, tmp_path / "a.csv", rows, source=source)
+        (owed,) = (await found(store, "XG1")).open()
+        assert (owed.kind, owed.unit) == (MilestoneKind.CALL_BACK, office.code)
 
     in_store(scenario)
 
