@@ -22,7 +22,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from routing_rules.learn import DECISION, Example, Model, fit, folds
-from routing_rules.rulebook import ACCUSATION, TOPIC, Rulebook, load
+from routing_rules.rulebook import ACCUSATION, TOPIC, Rulebook, load, without_towns
 from routing_rules.signals import Hit
 from routing_rules.text import plain
 from service.domain.complaint import Decision
@@ -123,6 +123,11 @@ def passing(book: Rulebook, examples: Sequence[Example]) -> list[Example]:
     return found
 
 
+def as_heard(book: Rulebook, text: str, region: str) -> str:
+    """Return a text as the model gets it when it routes."""
+    return without_towns(text, book.gazetteer.mentions(text, region))
+
+
 def judged(book: Rulebook, model: Model) -> list[Case]:
     """Return the judged tickets, but for reviews, which no words decide."""
     found = []
@@ -153,7 +158,8 @@ def test_examples(book: Rulebook, model: Model) -> list[Example]:
             text = plain(f"{row['title']}。{row['content']}")
             label = _expected(book, row, model, text)
             if label and not row.get("evaluated_unit"):
-                examples.append(Example(text, label))
+                region = book.gazetteer.find(row["region"]) or ""
+                examples.append(Example(as_heard(book, text, region), label))
     return examples
 
 
@@ -269,7 +275,7 @@ def features(book: Rulebook, case: Case, model: Model) -> Features:
             gates[decision] = max(gates.get(decision, 0.0), hit.score)
         else:
             gates[ACCUSATION] = hit.score
-    scores = model.hear(case.text).scores
+    scores = model.hear(as_heard(book, case.text, case.region)).scores
     told = {
         code: one.scored[0][0] + 0.3 * (one.scored[1][0] if len(one.scored) > 1 else 0.0)
         for code, one in book.told(duties, case.region).items()
@@ -389,7 +395,7 @@ def main() -> int:
     """Fit, write, and print what cross-validation says."""
     book = load()
     corpus = cases(book)
-    learnt_from = [Example(case.text, case.label) for case in corpus]
+    learnt_from = [Example(as_heard(book, case.text, case.region), case.label) for case in corpus]
     words = word_examples(book)
     first = fit([*learnt_from, *words], penalty=PENALTY)
     words += test_examples(book, first)

@@ -352,7 +352,7 @@ class Rulebook:
             ):
                 hits.append(hit)
         mentions = self.gazetteer.mentions(text, region)
-        heard = self._model.hear(_without_towns(text, mentions))
+        heard = self._model.hear(without_towns(text, mentions))
         stop = self._emergency(gate_hits, heard, region, complaint.urgency)
         if stop:
             return stop
@@ -884,7 +884,7 @@ class Rulebook:
         return Route(Decision.MANUAL, None, (), confidence, candidates, self.digest, reason=reason)
 
 
-def _without_towns(text: str, mentions: Sequence[Mention]) -> str:
+def without_towns(text: str, mentions: Sequence[Mention]) -> str:
     """Return the text with a blank for each town that it names: where it is, not what it is.
 
     The corpus tells more of some towns than of others, and the model would take the name of one that
