@@ -84,6 +84,39 @@ class Receipt:
     supplemented: bool = False
 
 
+Sent = tuple[str, str]  # a source and its number
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What came in: a complaint, its body's fingerprint, when, from whom, and of a signed push which
+    one it is."""
+
+    complaint: Complaint
+    fingerprint: str
+    at: datetime
+    by: Actor = SYSTEM
+    message: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """An arrival with its route, and the coordinating unit of where it came in."""
+
+    arrival: Arrival
+    route: Route
+    coordinator: str
+
+    @property
+    def sent(self) -> Sent:
+        """Return by what its source knows it."""
+        return self.arrival.complaint.source, self.arrival.complaint.source_no
+
+
+def _nothing_else(_connection: sa.Connection, _found: Sequence[Receipt | Exception]) -> None:
+    pass
+
+
 class Fate(StrEnum):
     """What becomes of a row of a file."""
 
@@ -213,59 +246,54 @@ class Desk:
         sender whose region the complaint, or the ticket it belongs to, does not lie in, and
         MessageReused for a signed push whose id came before with another body.
         """
-        if not covers(by.region, complaint.region):
-            raise Forbidden(by.role, "intake")
-        # Routed before the transaction: a pure function has no business under a lock.
-        receiving = self._receiving(complaint, fingerprint, at, by, message)
-        try:
-            receipt = await self._store.run(receiving)
-        except tickets.Raced:
-            # The same number came twice at once and the other was first: now it is there.
-            receipt = await self._store.run(receiving)
-        self._committed()
+        arrival = self.routed(Arrival(complaint, fingerprint, at, by, message))
+        (receipt,) = await self.receive_together([arrival])
+        if isinstance(receipt, Exception):
+            raise receipt
         return receipt
+
+    def routed(self, arrival: Arrival) -> Routed:
+        """Route what came in, before any transaction: a pure function has no business under a lock."""
+        complaint = arrival.complaint
+        coordinator = self._router.coordinator(complaint.region, complaint.coordinator).code
+        return Routed(arrival, self._router.route(complaint), coordinator)
 
     async def receive_all(
         self,
-        arrivals: Sequence[tuple[Complaint, str]],
-        at: datetime,
+        arrivals: Sequence[Arrival],
         also: Callable[[sa.Connection, Sequence[Receipt | Exception]], None],
     ) -> Sequence[Receipt | Exception]:
-        """Store complaints, each with its fingerprint, and what `also` writes, in one transaction; say
-        what became of each.
+        """Route and store complaints as `receive_together` does."""
+        routed: list[Routed | Exception] = []
+        for arrival in arrivals:
+            try:
+                routed.append(self.routed(arrival))
+            except Exception as error:  # noqa: BLE001 it is told in its place
+                routed.append(error)
+            await asyncio.sleep(0)
+        return await self.receive_together(routed, also)
+
+    async def receive_together(
+        self,
+        arrivals: Sequence[Routed | Exception],
+        also: Callable[[sa.Connection, Sequence[Receipt | Exception]], None] = _nothing_else,
+    ) -> Sequence[Receipt | Exception]:
+        """Store complaints and what `also` writes in one transaction, and say what became of each, as
+        `receive` does; an error that is in place of one stays there.
 
         One that fails for a reason that nobody foresaw leaves nothing, is its error in its place, and
         harms no other.
         """
-        works: list[Callable[[sa.Connection], Receipt] | Exception] = []
-        for complaint, fingerprint in arrivals:
-            try:
-                works.append(self._receiving(complaint, fingerprint, at))
-            except Exception as error:  # noqa: BLE001 it is told in its place
-                works.append(error)
-            await asyncio.sleep(0)
-        order = _turns(arrivals)
-        sent = [(complaint.source, complaint.source_no) for complaint, _ in arrivals]
 
-        def page(connection: sa.Connection, *, apart: bool) -> Sequence[Receipt | Exception]:
-            tickets.lock_sent(connection, sent)
-            found: dict[int, Receipt | Exception] = {}
-            for n in order:
-                work = works[n]
-                if isinstance(work, Exception):
-                    found[n] = work
-                elif apart:
-                    found[n] = _apart(connection, work)
-                else:
-                    found[n] = work(connection)
-            receipts = [found[n] for n in range(len(works))]
-            also(connection, receipts)
-            return receipts
+        def work(connection: sa.Connection, *, apart: bool) -> Sequence[Receipt | Exception]:
+            found = self._received(connection, arrivals, apart=apart)
+            also(connection, found)
+            return found
 
         apart = False
         for _ in range(_RACES):
             try:
-                receipts = await self._store.run(partial(page, apart=apart))
+                found = await self._store.run(partial(work, apart=apart))
             except tickets.Raced:
                 continue  # another was first with one of them: now it is there
             except (StoreUnavailable, LeaseLost):
@@ -278,41 +306,127 @@ class Desk:
                 apart = True
             else:
                 self._committed()
-                return receipts
+                return found
         raise StoreUnavailable("raced")
 
-    def _receiving(
+    def _received(
+        self, connection: sa.Connection, arrivals: Sequence[Routed | Exception], *, apart: bool
+    ) -> list[Receipt | Exception]:
+        """Store what came in, in somebody's transaction; `apart` each by itself, so that one that fails
+        takes no other with it."""
+        found: dict[int, Receipt | Exception] = {}
+        well: dict[int, Routed] = {}
+        for n, arrival in enumerate(arrivals):
+            if isinstance(arrival, Routed):
+                well[n] = arrival
+            else:
+                found[n] = arrival
+        tickets.lock_sent(connection, [each.sent for each in well.values()])
+        if apart:
+            for n, each in well.items():
+                found[n] = _apart(connection, partial(self._page, {n: each}), n)
+        else:
+            found |= self._page(well, connection)
+        return [found[n] for n in range(len(arrivals))]
+
+    def _page(
+        self, arrivals: Mapping[int, Routed], connection: sa.Connection
+    ) -> dict[int, Receipt | Exception]:
+        """Store complaints with as few statements for many as for one."""
+        if not arrivals:
+            return {}
+        found: dict[int, Receipt | Exception] = {}
+        known = tickets.find_all(connection, {each.sent for each in arrivals.values()})
+        for n, each in arrivals.items():
+            by, there = each.arrival.by, known.get(each.sent)
+            region = each.arrival.complaint.region
+            if not covers(by.region, region) or (there and not _sees(by, there)):
+                found[n] = Forbidden(by.role, "intake")
+        at = max(each.arrival.at for each in arrivals.values())
+        signed = {
+            n: m for n, each in arrivals.items() if n not in found and (m := each.arrival.message)
+        }
+        for n in messages.keep(connection, signed, at):
+            found[n] = messages.MessageReused()
+        first: dict[Sent, int] = {}
+        again: list[int] = []
+        for n, each in arrivals.items():
+            if n in found:
+                continue
+            if each.sent in known or each.sent in first:
+                again.append(n)
+            else:
+                first[each.sent] = n
+        new = self._new(connection, [arrivals[n] for n in first.values()], at)
+        for n, ticket in zip(first.values(), new, strict=True):
+            found[n] = Receipt(ticket)
+            known[arrivals[n].sent] = ticket
+        if again:
+            found |= self._again(connection, {n: arrivals[n] for n in again}, known)
+        return found
+
+    def _new(
+        self, connection: sa.Connection, arrivals: Sequence[Routed], at: datetime
+    ) -> list[Ticket]:
+        """Write new tickets with all that belongs to them."""
+        if not arrivals:
+            return []
+        days = [
+            (a.complaint.region, f"{a.at.astimezone(SHANGHAI):%Y%m%d}")
+            for a in (each.arrival for each in arrivals)
+        ]
+        made = [
+            acts.receive(
+                no,
+                each.arrival.complaint,
+                each.route,
+                each.coordinator,
+                each.arrival.at,
+                self._times,
+            )
+            for each, no in zip(arrivals, tickets.take_nos(connection, days), strict=True)
+        ]
+        rows = [
+            (ticket, each.arrival.fingerprint, ticket.route.decision)
+            for ticket, each in zip(made, arrivals, strict=True)
+        ]
+        made = tickets.insert_all(connection, rows, at)
+        told = [
+            (ticket, list(deeds.arrived(ticket, each.arrival.at)))
+            for ticket, each in zip(made, arrivals, strict=True)
+        ]
+        tallies.note_events(connection, told, at, new=True)
+        tickets.append_all(
+            connection, [(t.id, t.no, t.region, event) for t, events in told for event in events]
+        )
+        self._deliver_all(
+            connection, [(t, word) for t in made for word in leaving.on_arrival(t)], at
+        )
+        return made
+
+    def _again(
         self,
-        complaint: Complaint,
-        fingerprint: str,
-        at: datetime,
-        by: Actor = SYSTEM,
-        message: Message | None = None,
-    ) -> Callable[[sa.Connection], Receipt]:
-        """Return what stores a complaint, in somebody's transaction."""
-        route = self._router.route(complaint)
-        coordinator = self._router.coordinator(complaint.region, complaint.coordinator).code
-
-        def work(connection: sa.Connection) -> Receipt:
-            if message:
-                messages.keep(connection, message, at)
-            known = tickets.find(connection, complaint.source, complaint.source_no)
-            if known is not None:
-                if not _sees(by, known):
-                    raise Forbidden(by.role, "intake")
-                if not tickets.add_body(connection, known, fingerprint, at):
-                    return Receipt(known, duplicate=True)
-                return Receipt(
-                    self._supplement(connection, known, complaint, at), supplemented=True
-                )
-            no = tickets.next_no(connection, complaint.region, f"{at.astimezone(SHANGHAI):%Y%m%d}")
-            made = acts.receive(no, complaint, route, coordinator, at, self._times)
-            ticket = tickets.insert(connection, made, fingerprint, at)
-            tickets.append(connection, ticket, *deeds.arrived(ticket, at))
-            self._deliver(connection, ticket, at, *leaving.on_arrival(ticket))
-            return Receipt(ticket)
-
-        return work
+        connection: sa.Connection,
+        arrivals: Mapping[int, Routed],
+        known: Mapping[Sent, Ticket],
+    ) -> dict[int, Receipt | Exception]:
+        """Take repeats and supplements of tickets that are there."""
+        found: dict[int, Receipt | Exception] = {}
+        ids = {known[each.sent].id for each in arrivals.values()}
+        bodies = tickets.fingerprints(connection, ids)
+        current = dict(known)
+        for n, each in arrivals.items():
+            arrival, ticket = each.arrival, current[each.sent]
+            if arrival.fingerprint in bodies[ticket.id]:
+                found[n] = Receipt(ticket, duplicate=True)
+                continue
+            bodies[ticket.id].add(arrival.fingerprint)
+            stored = tickets.get(connection, ticket.no, lock=True)
+            assert stored is not None
+            tickets.add_body(connection, stored, arrival.fingerprint, arrival.at)
+            current[each.sent] = self._supplement(connection, stored, arrival.complaint, arrival.at)
+            found[n] = Receipt(current[each.sent], supplemented=True)
+        return found
 
     async def imported(
         self, source: str, file: str, sheet: str, rows: Mapping[int, str]
@@ -353,13 +467,16 @@ class Desk:
             for (n, ticket), no in zip(new, tickets.take_nos(connection, days), strict=True):
                 found[n] = replace(found[n], ticket=replace(ticket, no=no))
             rows = [(t.ticket, t.past) for t in found if t.fate is Fate.TAKEN and t.ticket]
-            ids = tickets.insert_all(
-                connection, [(t, p.fingerprint) for t, p in rows], at, decision=IMPORTED
+            stored = tickets.insert_all(
+                connection, [(t, p.fingerprint, IMPORTED) for t, p in rows], at
             )
-            told = [(t, history.events(t, p, Place(file, sheet, p.row), at)) for t, p in rows]
+            told = [
+                (ticket, history.events(ticket, past, Place(file, sheet, past.row), at))
+                for ticket, (_, past) in zip(stored, rows, strict=True)
+            ]
             tallies.note_events(connection, told, at, new=True)
             tickets.append_all(
-                connection, [(ids[t.no], t.no, t.region, event) for t, es in told for event in es]
+                connection, [(t.id, t.no, t.region, event) for t, es in told for event in es]
             )
             return found
 
@@ -624,14 +741,20 @@ class Desk:
     def _deliver(
         self, connection: sa.Connection, ticket: Ticket, at: datetime, *words: Delivery
     ) -> None:
-        """Write what is to leave of a ticket. What is owed to somebody is always written; what keeps
-        a system in step only where there is one that wants it (ADR 0014)."""
+        self._deliver_all(connection, [(ticket, word) for word in words], at)
+
+    def _deliver_all(
+        self, connection: sa.Connection, words: Sequence[tuple[Ticket, Delivery]], at: datetime
+    ) -> None:
+        """Write what is to leave of tickets. What is owed to somebody is always written; what keeps a
+        system in step only where there is one that wants it (ADR 0014)."""
         rows = [
             (ticket.id, ticket.no, ticket.region, word)
-            for word in words
+            for ticket, word in words
             if leaving.is_owed(word) or self._wanted(word)
         ]
-        deliveries.deliver_all(connection, rows, at, self._receivers)
+        if rows:
+            deliveries.deliver_all(connection, rows, at, self._receivers)
 
     def _wanted(self, word: Delivery) -> bool:
         receiver = self._receivers.get(word.destination)
@@ -864,25 +987,15 @@ class Desk:
         return UnitRef(unit.code, unit.name)
 
 
-def _turns(arrivals: Sequence[tuple[Complaint, str]]) -> list[int]:
-    """Return the order in which arrivals are written: by region, for the counters of regions are locked
-    in one order by everybody who takes several, and the bodies of one number as they came."""
-    first: dict[tuple[str, str], str] = {}
-    for complaint, _ in arrivals:
-        first.setdefault((complaint.source, complaint.source_no), complaint.region)
-    return sorted(
-        range(len(arrivals)),
-        key=lambda n: first[arrivals[n][0].source, arrivals[n][0].source_no],
-    )
-
-
 def _apart(
-    connection: sa.Connection, work: Callable[[sa.Connection], Receipt]
+    connection: sa.Connection,
+    work: Callable[[sa.Connection], dict[int, Receipt | Exception]],
+    n: int,
 ) -> Receipt | Exception:
     """Return what became of one of several, which leaves the transaction whole if it fails."""
     nested = connection.begin_nested()
     try:
-        receipt = work(connection)
+        receipt = work(connection)[n]
     except Exception as error:
         if isinstance(error, tickets.Raced | sa.exc.OperationalError | sa.exc.InterfaceError):
             raise  # all begin anew, or the connection itself is in trouble

@@ -22,6 +22,7 @@ from service.config import Settings
 from service.desk import Desk
 from service.domain.kpi import Weights
 from service.domain.limits import Timetable
+from service.intake import Intake
 from service.jobs import Jobs
 from service.matching import Matching
 from service.metrics import Metrics
@@ -63,6 +64,7 @@ def wire(
     }
     post = Outbound(receivers, environ)
     store = open_store(settings.database_url)
+    metrics = Metrics()
     outbox = Outbox(store, receivers, post, clock)
     desk = Desk(store, rulebook, times, receivers, outbox.wake)
     adapters = {name: adapter(rulebook.gazetteer) for name, adapter in ADAPTERS.items()}
@@ -76,10 +78,11 @@ def wire(
         keys={name: signing_keys(source, environ) for name, source in sources.items()},
         adapters=adapters,
         matching=Matching(store, likeness, sources),
-        metrics=Metrics(),
+        metrics=metrics,
         callers=Callers(store),
         figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
         inflow=Inflow(settings.intake_in_flight),
+        intake=Intake(desk, metrics.intake_batch),
         refresh=Freshness(store, desk, rulebook, settings.rules).look,
         reports=Reports(
             store,

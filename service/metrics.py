@@ -26,12 +26,22 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
 
+        self._batches = Histogram(
+            "banjie_intake_batch_size",
+            "Complaints received in one transaction",
+            registry=self._registry,
+            buckets=(1, 2, 5, 10, 20, 50, 100, 200),
+        )
         self._set_back = 0
         self._lines: dict[str, dict[Labels, tuple[float, str]]] = {}
 
     def clock_set_back(self) -> None:
         """Count that the wall clock of this machine jumped back."""
         self._set_back += 1
+
+    def intake_batch(self, size: int) -> None:
+        """Count a transaction that received so many complaints."""
+        self._batches.observe(size)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request. A method that HTTP does not know is one label, whatever it is."""

@@ -23,7 +23,7 @@ from adapters.http import Answer
 from adapters.pages import Lists, page_rows, row_payload
 from adapters.payload import Undecodable, fingerprint
 from adapters.plausible import CLOCK_SKEW, implausible
-from service.desk import Desk, Receipt
+from service.desk import Arrival, Desk, Receipt
 from service.domain.calendar import SHANGHAI
 from service.domain.complaint import Complaint
 from service.domain.polling import Misread, Page, Place, after, interrupted, is_due, pause, since
@@ -286,8 +286,8 @@ class Poller:
             polls.save(connection, state, term)
             outcome.append((state, over, len(new)))
 
-        arrivals = [(row.complaint, row.fingerprint) for row in good if row.complaint]
-        await self._desk.receive_all(arrivals, now, also)
+        arrivals = [Arrival(row.complaint, row.fingerprint, now) for row in good if row.complaint]
+        await self._desk.receive_all(arrivals, also)
         if bad:
             log.warning("poll.rejected", source=source.name, rows=len(bad))
         (found,) = outcome
@@ -414,9 +414,11 @@ class Poller:
                 bodies = [row.text for row in found if row.text not in failed]
                 polls.settle(connection, source.name, [_digest(text) for text in bodies], at)
 
-            arrivals = [(row.complaint, row.fingerprint) for row in good if row.complaint]
+            arrivals = [
+                Arrival(row.complaint, row.fingerprint, now) for row in good if row.complaint
+            ]
             if arrivals:
-                receipts = await self._desk.receive_all(arrivals, now, also)
+                receipts = await self._desk.receive_all(arrivals, also)
                 total += sum(isinstance(receipt, Receipt) for receipt in receipts)
         if total:
             log.info("poll.taken_after_all", source=source.name, rows=total)

@@ -17,6 +17,7 @@ from service.domain.access import Actor
 from service.domain.flow import Bucket, Rate, take
 from service.domain.limits import Timetable
 from service.domain.ports import Adapter, Gazetteer, Router, Source
+from service.intake import Intake
 from service.matching import Matching
 from service.metrics import Metrics
 from service.outbox import Outbox
@@ -159,6 +160,7 @@ class Wiring:
     callers: Callers
     figures: KeptFigures
     inflow: Inflow
+    intake: Intake
     refresh: Refresh
     reports: Reports
     now: Callable[[], datetime]

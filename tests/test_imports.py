@@ -78,9 +78,8 @@ def reported(path: Path) -> list[list[str]]:
 
 
 async def found(store: Store, number: str) -> Ticket:
-    ticket = await store.run(lambda c: tickets.find(c, HOTLINE.name, number))
-    assert ticket is not None
-    return ticket
+    sent = (HOTLINE.name, number)
+    return (await store.run(lambda c: tickets.find_all(c, [sent])))[sent]
 
 
 PAYLOAD = json.loads(Path("tests/samples/hotline-12345.json").read_text("utf-8"))[0]

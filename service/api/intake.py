@@ -21,9 +21,10 @@ from service.api.schemas import (
     LineProblem,
     TicketOut,
 )
-from service.desk import Receipt
+from service.desk import Arrival, Receipt
 from service.domain.access import Forbidden
 from service.domain.ports import PayloadRejected
+from service.intake import Answer
 from service.store import StoreUnavailable
 from service.store.messages import MessageReused
 from service.wiring import Parts, Wiring
@@ -99,89 +100,80 @@ async def receive_batch(push: Pushed, app: Parts) -> BatchAnswer | Response:
             len(push.body), lambda: decode_batch(push.body, push.content_type)
         )
         app.inflow.take(push.source, len(payloads), app.now(), taken=1)
-        items: list[BatchLine] = []
+        begun: list[Answer | Exception] = []
         for payload in payloads:
-            # A line that is refused waits for nothing: others have their turn between two.
+            # Others have their turn between two lines.
             await asyncio.sleep(0)
-            try:
-                items.append(await _line(app, push, len(items) + 1, payload))
-            except StoreUnavailable:
-                if not any(item.ticket_no for item in items):
-                    raise
-                return _stopped(items, len(payloads))
+            begun.append(_begun(app, push, payload))
+        found = [await _ended(each) for each in begun]
+    for each in found:
+        if isinstance(each, MessageReused):
+            raise each  # all lines are of one message
+    items = [_line(number, each) for number, each in enumerate(found, 1)]
+    gone = [each for each in found if isinstance(each, StoreUnavailable)]
+    if not gone:
         return BatchAnswer(items=items)
-
-
-def _stopped(done: list[BatchLine], lines: int) -> Response:
-    """Return the answer to a batch in which the store went away after it had stored something.
-
-    Not a 200: who looks at the status alone must send again, which doubles nothing.
-    """
-    problem = PROBLEMS[StoreUnavailable]
-    first = len(done) + 1
-    rest = [
-        BatchLine(
-            line=number,
-            status=problem.status,
-            title=problem.title,
-            errors=[LineProblem(pointer="", detail=_UNSURE if number == first else _NOT_TRIED)],
-        )
-        for number in range(first, lines + 1)
-    ]
+    if not any(item.ticket_no for item in items):
+        raise gone[0]
+    # Not a 200: who looks at the status alone must send again, which doubles nothing.
     detail = (
-        f"第 1 至 {len(done)} 行已处理完毕，结果见 items；第 {first} 至 {lines} 行请稍后重发。"
+        f"共 {len(items)} 行，其中 {len(gone)} 行未能确认保存，请稍后重发；各行结果见 items。"
         "整批重发也可以，已保存的不会重复受理。"
     )
-    items = [item.model_dump(mode="json") for item in (*done, *rest)]
-    return problem_response(problem, detail=detail, items=items)
+    answers = [item.model_dump(mode="json") for item in items]
+    return problem_response(PROBLEMS[StoreUnavailable], detail=detail, items=answers)
 
 
 _UNSURE = "处理此行时数据库不可用，未能确认保存，请重发；如已保存，不会重复受理"
-_NOT_TRIED = "未处理，未保存，请重发"
 
 
-async def _take(app: Wiring, push: Push, payload: Mapping[str, Any]) -> Receipt:
+def _take(app: Wiring, push: Push, payload: Mapping[str, Any]) -> Answer:
+    """Let a payload wait for its transaction; raise what makes it no complaint."""
     at, source = app.now(), push.source
     complaint = app.adapters[source.adapter].complaint(payload, source)
     if problems := implausible(complaint, at, source, payload.keys()):
         raise PayloadRejected(problems)
-    return await app.desk.receive(complaint, fingerprint(payload), at, push.by, push.message)
+    return app.intake.submit(Arrival(complaint, fingerprint(payload), at, push.by, push.message))
 
 
-async def _line(
-    app: Wiring, push: Push, number: int, payload: Mapping[str, Any] | Undecodable
-) -> BatchLine:
+def _begun(app: Wiring, push: Push, payload: Mapping[str, Any] | Undecodable) -> Answer | Exception:
+    if isinstance(payload, Undecodable):
+        return payload
     try:
-        if isinstance(payload, Undecodable):
-            raise payload
-        receipt = await _take(app, push, payload)
-    except (Undecodable, PayloadRejected, Forbidden) as error:
-        problem = PROBLEMS[type(error)]
+        return _take(app, push, payload)
+    except Exception as error:  # noqa: BLE001 it is told in its line
+        return error
+
+
+async def _ended(begun: Answer | Exception) -> Receipt | Exception:
+    if isinstance(begun, Exception):
+        return begun
+    try:
+        return await begun
+    except Exception as error:  # noqa: BLE001 other lines are stored, their senders must be told
+        return error
+
+
+def _line(number: int, found: Receipt | Exception) -> BatchLine:
+    if isinstance(found, Receipt):
         return BatchLine(
             line=number,
-            status=problem.status,
-            title=problem.title,
-            errors=[
-                LineProblem(pointer=fault.pointer, detail=fault.detail)
-                for fault in told(problem.errors(error))
-            ]
-            or [LineProblem(pointer="", detail=problem.detail(error))],
+            status=200 if found.duplicate or found.supplemented else 201,
+            ticket_no=found.ticket.no,
+            duplicate=found.duplicate,
+            supplemented=found.supplemented,
         )
-    except (StoreUnavailable, MessageReused):
-        raise  # the lines after this one would fail too
-    except Exception as error:  # noqa: BLE001 the lines before are stored, their senders must be told
-        # As for a whole request: the message may quote what somebody sent, its type never does.
-        log.error("batch.line_failed", line=number, error=type(error).__name__, at=places(error))
-        return BatchLine(
-            line=number,
-            status=FAILED.status,
-            title=FAILED.title,
-            errors=[LineProblem(pointer="", detail=FAILED.detail(error))],
-        )
-    return BatchLine(
-        line=number,
-        status=200 if receipt.duplicate or receipt.supplemented else 201,
-        ticket_no=receipt.ticket.no,
-        duplicate=receipt.duplicate,
-        supplemented=receipt.supplemented,
-    )
+    problem = PROBLEMS.get(type(found))
+    if isinstance(found, StoreUnavailable) and problem:
+        detail = [LineProblem(pointer="", detail=_UNSURE)]
+        return BatchLine(line=number, status=problem.status, title=problem.title, errors=detail)
+    if isinstance(found, Undecodable | PayloadRejected | Forbidden) and problem:
+        errors = [
+            LineProblem(pointer=fault.pointer, detail=fault.detail)
+            for fault in told(problem.errors(found))
+        ] or [LineProblem(pointer="", detail=problem.detail(found))]
+        return BatchLine(line=number, status=problem.status, title=problem.title, errors=errors)
+    # As for a whole request: the message may quote what somebody sent, its type never does.
+    log.error("batch.line_failed", line=number, error=type(found).__name__, at=places(found))
+    detail = [LineProblem(pointer="", detail=FAILED.detail(found))]
+    return BatchLine(line=number, status=FAILED.status, title=FAILED.title, errors=detail)

@@ -1,11 +1,12 @@
 """Signed pushes by the id that their sender gave them (webhook-id)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from service.store.bulk import put_rows
 from service.store.tables import MessageRow, metadata
 
 _messages = metadata.tables[MessageRow.__tablename__]
@@ -28,32 +29,37 @@ class MessageReused(Exception):
     """The same id came before with another body."""
 
 
-def keep(connection: sa.Connection, message: Message, at: datetime) -> None:
-    """Remember a push in the transaction that stores what it brings, and forget the oldest.
+def keep(connection: sa.Connection, pushed: Mapping[int, Message], at: datetime) -> set[int]:
+    """Remember pushes in the transaction that stores what they bring, and forget the oldest.
 
-    Raises MessageReused for an id that this source gave another body; for the same body it does
-    nothing.
+    Return which of them carry an id that its source gave another body, before or among these: they
+    are not to be taken. The same body again is no matter.
     """
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    if not pushed:
+        return set()
     m = _messages.c
-    kept = connection.execute(
-        make(_messages)
-        .values(source=message.source, id=message.id, digest=message.digest, at=at)
-        .on_conflict_do_nothing()
-    )
-    if not kept.rowcount:
-        known = connection.execute(
-            sa.select(m.digest).where(m.source == message.source, m.id == message.id)
-        ).scalar()
-        if known != message.digest:
-            raise MessageReused
-        return
+    first: dict[tuple[str, str], str] = {}
+    for each in pushed.values():
+        first.setdefault((each.source, each.id), each.digest)
+    rows = [
+        {"source": source, "id": message_id, "digest": digest, "at": at}
+        for (source, message_id), digest in sorted(first.items())
+    ]
+    put_rows(connection, _messages, rows, replace=False)
+    # After the writing: what another transaction wrote meanwhile was waited for, and counts.
+    kept = {
+        (row.source, row.id): row.digest
+        for row in connection.execute(
+            sa.select(_messages).where(sa.tuple_(m.source, m.id).in_(list(first)))
+        )
+    }
     # What another transaction is forgetting at this moment is left to it.
     oldest = (
         sa.select(m.source, m.id)
         .where(m.at < at - _KEPT)
         .order_by(m.at)
-        .limit(_FORGOTTEN_AT_ONCE)
+        .limit(_FORGOTTEN_AT_ONCE * len(rows))
         .with_for_update(skip_locked=True)
     )
     connection.execute(_messages.delete().where(sa.tuple_(m.source, m.id).in_(oldest)))
+    return {n for n, each in pushed.items() if kept[each.source, each.id] != each.digest}

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -75,22 +75,9 @@ class Raced(Exception):
     """Another transaction stored the same number or key in between; nothing was written."""
 
 
-def next_no(connection: sa.Connection, region: str, day: str) -> str:
-    """Return the next ticket number of a region and day (`20261118`), without gaps.
-
-    The counter grows in the ticket's own transaction: a number that was not used is given again.
-    """
-    insert = upsert(connection, _counters).values(region=region, day=day, last=1)
-    last = connection.execute(
-        insert.on_conflict_do_update(
-            index_elements=["region", "day"], set_={"last": _counters.c.last + 1}
-        ).returning(_counters.c.last)
-    ).scalar_one()
-    return f"{region}-{day}-{last:05}"
-
-
 def take_nos(connection: sa.Connection, days: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the next numbers for tickets of these regions and days, in the order asked for.
+    """Return the next numbers for tickets of these regions and days (`20261118`), in the order asked
+    for, without gaps: the counters grow in the tickets' own transaction.
 
     The counters are taken in one order by everybody who takes several: nobody waits in a circle.
     """
@@ -115,12 +102,6 @@ def take_nos(connection: sa.Connection, days: Sequence[tuple[str, str]]) -> list
     return numbers
 
 
-def find(connection: sa.Connection, source: str, source_no: str) -> Ticket | None:
-    """Return the ticket that a source's number belongs to, or None."""
-    where = (_tickets.c.source == source) & (_tickets.c.source_no == source_no)
-    return _one(connection, where, lock=True)
-
-
 def get(connection: sa.Connection, no: str, *, lock: bool = False) -> Ticket | None:
     """Return the ticket with this number, or None; `lock` keeps it from others until the commit."""
     return _one(connection, _tickets.c.no == no, lock=lock)
@@ -134,41 +115,45 @@ def by_ids(connection: sa.Connection, ids: Sequence[int]) -> list[Ticket]:
     return _whole(connection, rows)
 
 
-def insert(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: datetime) -> Ticket:
-    """Write a new ticket with its clocks and first body; return it with its ids.
+def find_all(
+    connection: sa.Connection, sent: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], Ticket]:
+    """Return the tickets that there are of sources and source numbers, by these, locked."""
+    rows = connection.execute(
+        sa.select(_tickets)
+        .where(_sent(sent))
+        .order_by(_tickets.c.id)
+        .with_for_update(key_share=True)
+    ).all()
+    found = _whole(connection, rows)
+    return {(each.complaint.source, each.complaint.source_no): each for each in found}
 
-    Raises Raced if its source number is there by now.
-    """
-    ticket_id = connection.execute(
-        upsert(connection, _tickets)
-        .values(_new_values(ticket, ticket.route.decision, at))
-        .on_conflict_do_nothing(index_elements=["source", "source_no"])
-        .returning(_tickets.c.id)
-    ).scalar()
-    if ticket_id is None:
-        raise Raced
-    _write_assists(connection, ticket_id, ticket.assist)
-    connection.execute(
-        _bodies.insert().values(ticket_id=ticket_id, fingerprint=fingerprint, received_at=at)
-    )
-    _insert_milestones(connection, ticket_id, ticket.region, ticket.milestones)
-    tallies.note_new(connection, [(ticket, _decision(ticket, ticket.route.decision))], at)
-    return _one_by_id(connection, ticket_id)
+
+def fingerprints(connection: sa.Connection, ids: Collection[int]) -> dict[int, set[str]]:
+    """Return the fingerprints of the bodies of tickets."""
+    found: dict[int, set[str]] = {ticket_id: set() for ticket_id in ids}
+    for body in connection.execute(sa.select(_bodies).where(_bodies.c.ticket_id.in_(list(ids)))):
+        found[body.ticket_id].add(body.fingerprint)
+    return found
 
 
 def insert_all(
-    connection: sa.Connection, rows: Sequence[tuple[Ticket, str]], at: datetime, *, decision: str
-) -> dict[str, int]:
-    """Write many new tickets, each with its first body's fingerprint, clocks and assisting units;
-    return their ids by number. `decision` is what they are counted under.
+    connection: sa.Connection, rows: Sequence[tuple[Ticket, str, str]], at: datetime
+) -> list[Ticket]:
+    """Write many new tickets, each with its first body's fingerprint and the decision that it is
+    counted under, their clocks and assisting units; return them as stored, in the same order.
 
     Raises Raced if a source number is there by now.
     """
     try:
-        insert_rows(connection, _tickets, [_new_values(ticket, decision, at) for ticket, _ in rows])
+        insert_rows(
+            connection,
+            _tickets,
+            [_new_values(ticket, decision, at) for ticket, _, decision in rows],
+        )
     except sa.exc.IntegrityError:
         raise Raced from None
-    numbers = [ticket.no for ticket, _ in rows]
+    numbers = [ticket.no for ticket, _, _ in rows]
     found = connection.execute(
         sa.select(_tickets.c.no, _tickets.c.id).where(_tickets.c.no.in_(numbers))
     )
@@ -178,7 +163,7 @@ def insert_all(
         _bodies,
         [
             {"ticket_id": ids[ticket.no], "fingerprint": fingerprint, "received_at": at}
-            for ticket, fingerprint in rows
+            for ticket, fingerprint, _ in rows
         ],
     )
     insert_rows(
@@ -186,7 +171,7 @@ def insert_all(
         _assists,
         [
             {"ticket_id": ids[ticket.no], "unit": unit}
-            for ticket, _ in rows
+            for ticket, _, _ in rows
             for unit in dict.fromkeys(ref.unit for ref in ticket.assist)
         ],
     )
@@ -195,12 +180,27 @@ def insert_all(
         _milestones,
         [
             _milestone_values(ids[ticket.no], ticket.region, m)
-            for ticket, _ in rows
+            for ticket, _, _ in rows
             for m in ticket.milestones
         ],
     )
-    tallies.note_new(connection, [(ticket, _decision(ticket, decision)) for ticket, _ in rows], at)
-    return ids
+    tallies.note_new(connection, [(t, _decision(t, decision)) for t, _, decision in rows], at)
+    m = _milestones.c
+    clocks: dict[int, list[int]] = {ticket_id: [] for ticket_id in ids.values()}
+    for row in connection.execute(
+        sa.select(m.ticket_id, m.id).where(m.ticket_id.in_(clocks)).order_by(m.id)
+    ):
+        clocks[row.ticket_id].append(row.id)
+    return [_as_stored(ticket, ids[ticket.no], clocks[ids[ticket.no]]) for ticket, _, _ in rows]
+
+
+def _as_stored(ticket: Ticket, ticket_id: int, clocks: Sequence[int]) -> Ticket:
+    milestones = tuple(
+        replace(milestone, id=milestone_id)
+        for milestone, milestone_id in zip(ticket.milestones, clocks, strict=True)
+    )
+    kind = ticket.complaint.kind
+    return replace(ticket, id=ticket_id, milestones=milestones, received_kind=kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +224,7 @@ def known(connection: sa.Connection, source: str, source_nos: Collection[str]) -
     ids = [row.id for row in rows]
     if not ids:
         return {}
-    prints: dict[int, set[str]] = {ticket_id: set() for ticket_id in ids}
-    for body in connection.execute(sa.select(_bodies).where(_bodies.c.ticket_id.in_(ids))):
-        prints[body.ticket_id].add(body.fingerprint)
+    prints = fingerprints(connection, ids)
     e = _events.c
     came: dict[int, dict[str, Any]] = {
         event.ticket_id: event.content
@@ -408,8 +406,7 @@ def lock(connection: sa.Connection, *numbers: str) -> None:
     ).all()
 
 
-def lock_sent(connection: sa.Connection, sent: Sequence[tuple[str, str]]) -> None:
-    """Lock the tickets that there are of these sources and source numbers, in that same order."""
+def _sent(sent: Collection[tuple[str, str]]) -> sa.ColumnElement[bool]:
     by_source: dict[str, list[str]] = {}
     for source, source_no in sent:
         by_source.setdefault(source, []).append(source_no)
@@ -417,9 +414,14 @@ def lock_sent(connection: sa.Connection, sent: Sequence[tuple[str, str]]) -> Non
         (_tickets.c.source == source) & _tickets.c.source_no.in_(numbers)
         for source, numbers in by_source.items()
     ]
+    return sa.or_(sa.false(), *known)
+
+
+def lock_sent(connection: sa.Connection, sent: Sequence[tuple[str, str]]) -> None:
+    """Lock the tickets that there are of these sources and source numbers, in that same order."""
     connection.execute(
         sa.select(_tickets.c.id)
-        .where(sa.or_(sa.false(), *known))
+        .where(_sent(sent))
         .order_by(_tickets.c.id)
         .with_for_update(key_share=True)
     ).all()
