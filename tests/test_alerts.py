@@ -432,6 +432,12 @@ TRIES = [
         {"channel": "wenzheng-jiangxi"},
         "渠道 wenzheng-jiangxi 异常地没有新工单",
     ),
+    Try(
+        "BanjieChannelSilent",
+        "a morning after a quiet night",
+        _received("4h", "0x900", 1200),
+        "150m",
+    ),
     Try("BanjieChannelSilent", "a night", _received("4h", "0x1500", 1200), "1200m"),
     Try(
         "BanjieChannelSilent",
