@@ -17,6 +17,7 @@ from service.domain.access import Actor
 from service.domain.flow import Bucket, Rate, take
 from service.domain.limits import Timetable
 from service.domain.ports import Adapter, Gazetteer, Router, Source
+from service.feed import Feed
 from service.matching import Matching
 from service.metrics import Metrics
 from service.outbox import Outbox
@@ -161,6 +162,7 @@ class Wiring:
     inflow: Inflow
     refresh: Refresh
     reports: Reports
+    feed: Feed
     now: Callable[[], datetime]
 
     @property

@@ -134,6 +134,22 @@ def by_ids(connection: sa.Connection, ids: Sequence[int]) -> list[Ticket]:
     return _whole(connection, rows)
 
 
+def touching(connection: sa.Connection, units: Iterable[str], ids: Collection[int]) -> list[int]:
+    """Return which of these tickets one of the units leads, assists, or owes something for."""
+    codes = list(units)
+    owing = sa.select(_milestones.c.ticket_id).where(
+        _milestones.c.ticket_id.in_(ids),
+        _milestones.c.unit.in_(codes),
+        _milestones.c.outcome.is_(None),
+    )
+    concerned = _of_units(codes) | _tickets.c.id.in_(owing.scalar_subquery())
+    return list(
+        connection.execute(
+            sa.select(_tickets.c.id).where(_tickets.c.id.in_(ids), concerned)
+        ).scalars()
+    )
+
+
 def insert(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: datetime) -> Ticket:
     """Write a new ticket with its clocks and first body; return it with its ids.
 
@@ -364,7 +380,7 @@ def events(connection: sa.Connection, ticket: Ticket) -> list[Event]:
     rows = connection.execute(
         sa.select(_events).where(_events.c.ticket_id == ticket.id).order_by(_events.c.id)
     )
-    return [_event(row) for row in rows]
+    return [event_of(row) for row in rows]
 
 
 def latest(connection: sa.Connection, found: Sequence[Ticket], act: str) -> dict[int, Event]:
@@ -377,7 +393,7 @@ def latest(connection: sa.Connection, found: Sequence[Ticket], act: str) -> dict
         .scalar_subquery()
     )
     rows = connection.execute(sa.select(_events).where(_events.c.id.in_(last)))
-    return {row.ticket_id: _event(row) for row in rows}
+    return {row.ticket_id: event_of(row) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -889,7 +905,8 @@ def _ticket(row: sa.Row[Any], milestones: Sequence[Milestone]) -> Ticket:
     )
 
 
-def _event(row: sa.Row[Any]) -> Event:
+def event_of(row: sa.Row[Any]) -> Event:
+    """Return the event that a row holds."""
     return Event(
         act=row.act,
         at=row.at,
