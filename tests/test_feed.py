@@ -413,6 +413,25 @@ def test_a_cursor_of_another_past_is_refused(in_store: Run) -> None:
     in_store(scenario)
 
 
+def test_a_region_where_nothing_happens_is_passed_over_in_bounded_steps(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        [no] = await tickets_in(store, 1)
+        event = Event("note", NOW, SYSTEM.name, SYSTEM.role, {}, 2)
+        await store.run(lambda c: append_all(c, [(1, no, "360732", event)] * 6_000))
+        await store.run(lambda c: append_all(c, [(1, no, "360302", event)]))
+        await ordered(store)
+        first = await store.read(lambda c: stretch(c, BEGINNING, 9, ["360300"]))
+        assert (first.rows, first.more) == ([], True)
+        then = await store.read(lambda c: stretch(c, first.end, 9, ["360300", "360000", ""]))
+        assert [row.region for row in then.rows] == ["360302"]
+        assert not then.more
+        assert then.end == await store.read(newest)
+        beside = await store.read(lambda c: stretch(c, first.end, 9, ["360300", "360700"]))
+        assert (beside.rows, beside.end) == ([], then.end)
+
+    in_store(scenario)
+
+
 def test_an_empty_feed_has_a_beginning(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         await ordered(store)
