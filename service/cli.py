@@ -22,7 +22,7 @@ from routing_rules.clocks import ClockFileError, load_timetable, load_year
 from routing_rules.rulebook import load
 from routing_rules.yamlfile import RuleFileError
 from service import cli_import, cli_kpi, cli_learn, cli_rules, cli_sources
-from service.connection import Connection
+from service.connection import Connection, Server
 from service.demo import living, prepare
 from service.domain.access import SYSTEM, Actor, Role
 from service.domain.calendar import SHANGHAI, Calendar
@@ -73,7 +73,7 @@ def serve(
         # The event loop of the preparation is gone, and with it what was bound to it.
         parts = wire(configured)
     with living(parts, address, token) if token else nullcontext(parts) as running:
-        server = uvicorn.Server(
+        server = Server(
             uvicorn.Config(
                 build(running, configured),
                 http=Connection,
@@ -82,7 +82,8 @@ def serve(
                 server_header=False,
                 log_config=None,
                 timeout_graceful_shutdown=10,
-            )
+            ),
+            running.feed.end,
         )
         server.run(sockets=[listening])
 

@@ -28,7 +28,10 @@ class Settings(BaseSettings):
         "info", description="How much is logged, to standard error, one JSON object a line."
     )
     tick_seconds: float = Field(
-        1.0, gt=0, le=60, description="How often due milestones are looked for."
+        1.0,
+        gt=0,
+        le=60,
+        description="How often due milestones, and new events of the feed, are looked for.",
     )
     intake_in_flight: int = Field(
         512,
@@ -38,6 +41,12 @@ class Settings(BaseSettings):
             "How many pushes are worked on at once, three quarters of them of one source; more are"
             " answered with 503."
         ),
+    )
+    feed_streams: int = Field(
+        64,
+        ge=0,
+        le=10_000,
+        description="How many streams of events are kept open at once; more are answered with 503.",
     )
     refresh_seconds: float = Field(
         10.0,

@@ -1,10 +1,29 @@
-"""A connection of the server, where uvicorn's own would lose a push or take without end."""
+"""The server and its connections, where uvicorn's own would lose a push, take without end, or wait
+for a stream that has none."""
+
+import socket
+from collections.abc import Callable
 
 import httptools
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # As much as nginx takes by default, and more than any token, signature and address.
 _HEAD_BYTES = 64 * 1024
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, but it says that it stops before it waits for the requests that are under way: the
+    application's own end comes after them, and streams would wait for it."""
+
+    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop taking requests, and end when those under way are done."""
+        self._stopping()
+        await super().shutdown(sockets)
 
 
 class NoOffer(Exception):

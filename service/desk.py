@@ -340,7 +340,7 @@ class Desk:
         for n, each in arrivals.items():
             by, there = each.arrival.by, known.get(each.sent)
             region = each.arrival.complaint.region
-            if not covers(by.region, region) or (there and not _sees(by, there)):
+            if not covers(by.region, region) or (there and not sees_ticket(by, there)):
                 found[n] = Forbidden(by.role, "intake")
         at = max(each.arrival.at for each in arrivals.values())
         signed = {
@@ -709,7 +709,7 @@ class Desk:
             # Who gave a ticket away may not see it any more, but gets the answer again that he got:
             # the ticket as his act left it, and nothing that others did since.
             as_answered = replay is not None and ticket and ticket.version == replay.version
-            if ticket is None or not (as_answered or _sees(order.by, ticket)):
+            if ticket is None or not (as_answered or sees_ticket(order.by, ticket)):
                 raise UnknownTicket(order.no)
             if replay:
                 return ticket
@@ -930,7 +930,7 @@ class Desk:
 
         def work(connection: sa.Connection) -> list[Event]:
             ticket = _visible(connection, no, by)
-            return [_event_shown(by, ticket, each) for each in tickets.events(connection, ticket)]
+            return [event_shown(by, ticket, each) for each in tickets.events(connection, ticket)]
 
         return await self._store.read(work)
 
@@ -951,7 +951,7 @@ class Desk:
             back = tickets.latest(connection, found, Act.SEND_BACK)
             return (
                 [shown(by, ticket) for ticket in found],
-                {t.id: _event_shown(by, t, back[t.id]) for t in found if t.id in back},
+                {t.id: event_shown(by, t, back[t.id]) for t in found if t.id in back},
             )
 
         return await self._store.read(work)
@@ -1055,12 +1055,13 @@ def _calling(by: Actor) -> Act:
 
 def _visible(connection: sa.Connection, no: str, by: Actor) -> Ticket:
     ticket = tickets.get(connection, no)
-    if ticket is None or not _sees(by, ticket):
+    if ticket is None or not sees_ticket(by, ticket):
         raise UnknownTicket(no)
     return ticket
 
 
-def _sees(by: Actor, ticket: Ticket) -> bool:
+def sees_ticket(by: Actor, ticket: Ticket) -> bool:
+    """Whether the ticket exists for the caller."""
     # A unit that owes something sees what it owes it for, lead or not: the coordinator's list too.
     units = (*ticket.units, *(milestone.unit for milestone in ticket.open()))
     return sees(by, region=ticket.region, units=units, source=ticket.complaint.source)
@@ -1098,10 +1099,12 @@ def shown(by: Actor, ticket: Ticket) -> Ticket:
     return replace(ticket, complaint=hidden)
 
 
-def _saying(by: Actor, ticket: Ticket) -> Callable[[str], str] | None:
-    """Return what free text becomes before a role reads it, None for nothing."""
-    if by.role is Role.AUDITOR:
-        return masked
+def _saying(by: Actor, ticket: Ticket | None) -> Callable[[str], str] | None:
+    """Return what free text becomes before a role reads it, None for nothing. Only for a handler
+    it depends on the ticket."""
+    if by.role is not Role.HANDLER:
+        return masked if by.role is Role.AUDITOR else None
+    assert ticket is not None
     return partial(unnamed, complaint=ticket.complaint) if is_withheld(by, ticket) else None
 
 
@@ -1110,14 +1113,14 @@ _OF_THE_CITIZEN = frozenset({"contact_before", "contact_now"})
 _OF_TWO = frozenset({Act.MERGE, "merged_here", "not_same"})
 
 
-def _event_shown(by: Actor, ticket: Ticket, event: Event) -> Event:
-    """Return an event as a role sees it, like its ticket."""
+def event_shown(by: Actor, ticket: Ticket | None, event: Event) -> Event:
+    """Return an event as a role sees it, like its ticket, which is needed for a handler alone."""
     if by.role is Role.HANDLER and event.act in _OF_TWO:
         return replace(event, content={})
     say = _saying(by, ticket)
     if say is None:
         return event
-    kept = is_withheld(by, ticket)
+    kept = ticket is not None and is_withheld(by, ticket)
     content = {
         name: say(value) if isinstance(value, str) else value
         for name, value in event.content.items()

@@ -30,7 +30,7 @@ async def _nothing_new() -> bool:
     return False
 
 
-async def _nothing_to_fold() -> int:
+async def _nothing_to_do() -> int:
     return 0
 
 
@@ -41,7 +41,8 @@ class Jobs:
     on the monotonic clock notices and sets it going again.
 
     `refresh` brings the rules up to date and tells whether the calendar has changed; `fold` adds
-    some of what was counted to the sums and tells how much.
+    some of what was counted to the sums and tells how much, `order` gives some events their places in
+    the feed and tells how many.
     """
 
     def __init__(
@@ -57,7 +58,8 @@ class Jobs:
         outbox: Outbox | None = None,
         poller: Poller | None = None,
         matching: Matching | None = None,
-        fold: Callable[[], Awaitable[int]] = _nothing_to_fold,
+        fold: Callable[[], Awaitable[int]] = _nothing_to_do,
+        order: Callable[[], Awaitable[int]] = _nothing_to_do,
     ) -> None:
         self._desk = desk
         self._outbox = outbox
@@ -69,6 +71,7 @@ class Jobs:
         self._refresh = refresh
         self._poller = poller
         self._fold = fold
+        self._order = order
         self._seen = (now(), monotonic())
         self._settled = False
         self._settle_again = False
@@ -82,6 +85,7 @@ class Jobs:
             ("refresh", self._look, refresh_seconds),
             ("compare", self._compare, tick_seconds),
             ("fold", self._fold_all, tick_seconds),
+            ("order", self._order_all, tick_seconds),
         )
         self._under_way = {name: asyncio.Lock() for name, _, _ in every}
         self._jobs = [
@@ -143,6 +147,11 @@ class Jobs:
     async def _fold_all(self) -> None:
         """Add to the sums what was counted. Answers never wait for it; they get slower without it."""
         while not self._stopping and await self._fold():
+            pass
+
+    async def _order_all(self) -> None:
+        """Give every event its place in the feed. Those who follow it wait for this, nobody else."""
+        while not self._stopping and await self._order():
             pass
 
     async def _look(self) -> None:

@@ -73,6 +73,7 @@ ACTS: dict[str, str] = {
     "queue": "查看队列",
     "overview": "查看总览",
     "sources": "查看来源",
+    "events": "查看事件流",
     "intake": "推送工单",
     "tickets": "查看工单",
     "deliveries": "查看投递",

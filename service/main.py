@@ -22,6 +22,7 @@ from service.config import Settings
 from service.desk import Desk
 from service.domain.kpi import Weights
 from service.domain.limits import Timetable
+from service.feed import Feed
 from service.intake import Intake
 from service.jobs import Jobs
 from service.matching import Matching
@@ -96,6 +97,7 @@ def wire(
             ),
             settings.rank_floor,
         ),
+        feed=Feed(store, settings.tick_seconds, settings.feed_streams),
         now=clock,
     )
 
@@ -122,11 +124,13 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
             poller=parts.poller,
             matching=parts.matching,
             fold=parts.reports.fold,
+            order=parts.feed.order,
         )
         jobs.start()
         try:
             yield
         finally:
+            await parts.feed.stop()
             await jobs.stop()
             await parts.store.close()
 

@@ -17,6 +17,7 @@ from service.domain.access import Actor
 from service.domain.flow import Bucket, Rate, take
 from service.domain.limits import Timetable
 from service.domain.ports import Adapter, Gazetteer, Router, Source
+from service.feed import Feed
 from service.intake import Intake
 from service.matching import Matching
 from service.metrics import Metrics
@@ -163,6 +164,7 @@ class Wiring:
     intake: Intake
     refresh: Refresh
     reports: Reports
+    feed: Feed
     now: Callable[[], datetime]
 
     @property

@@ -20,4 +20,10 @@ async def caller(
     return await app.callers.find(given.credentials, app.now())
 
 
+def token_of(given: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]) -> str:
+    """Return the token that a caller came with, "" for none."""
+    return given.credentials if given else ""
+
+
 Caller = Annotated[Actor, Depends(caller)]
+Bearer = Annotated[str, Depends(token_of)]

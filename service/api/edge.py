@@ -29,6 +29,8 @@ _SHORT = 64 * 1024
 # The longest body over a line of 2 Mbit/s, with some to spare.
 _BODY_S = 120.0
 
+_STREAM = b"text/event-stream; charset=utf-8"
+
 # Counted, never sent: the sender went away before its body was whole. As nginx counts it.
 _LEFT = 499
 
@@ -61,12 +63,15 @@ class Edge:
             return
         began = time.perf_counter()
         status: int | None = None
+        answered: float | None = None
         body = _Body(scope, receive, self._room, self._body_s)
 
         async def noted(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if (b"content-type", _STREAM) in message["headers"]:
+                    answered = time.perf_counter()  # how long somebody follows is no answer's time
             await send(message)
 
         try:
@@ -83,7 +88,7 @@ class Edge:
         finally:
             body.let_go()
             route = getattr(scope.get("route"), "path", "unmatched")
-            seconds = time.perf_counter() - began
+            seconds = (answered or time.perf_counter()) - began
             self._metrics.request(route, scope["method"], status or 500, seconds)
 
 

@@ -19,6 +19,7 @@ from service.domain.deadline import LimitError
 from service.domain.deeds import CallBackOwed
 from service.domain.lifecycle import IllegalMove
 from service.domain.ports import FieldProblem, PayloadRejected
+from service.feed import Lost, StreamsFull
 from service.findings import field_problem
 from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
@@ -42,7 +43,11 @@ class VersionMissing(Exception):
 
 
 class BadCursor(Exception):
-    """A cursor that no list of ours gave out."""
+    """A cursor that this list did not give out; `pointer` says where it stood."""
+
+    def __init__(self, pointer: str) -> None:
+        super().__init__(pointer)
+        self.pointer = pointer
 
 
 class UnknownQueue(Exception):
@@ -164,7 +169,27 @@ PROBLEMS: dict[type[Exception], Problem] = {
         headers=lambda _: {"Retry-After": "1"},
     ),
     BadCursor: Problem(
-        400, "bad-cursor", "游标无效", lambda _: "请使用上一页返回的 next，不要自行构造。"
+        400,
+        "bad-cursor",
+        "游标无效",
+        lambda _: "请使用上一页返回的 next，不要自行构造。",
+        lambda e: (FieldProblem(e.pointer, "不是此地址给出的游标"),),
+    ),
+    Lost: Problem(
+        410,
+        "cursor-lost",
+        "游标所指的事件已不在",
+        lambda _: (
+            "数据库可能已恢复到较早的备份，此后的事件需重新读取："
+            "请改用恢复时间点之前的游标，或不带 after 从头读取。"
+        ),
+    ),
+    StreamsFull: Problem(
+        503,
+        "streams-full",
+        "事件流连接已满",
+        lambda _: "本实例打开的事件流已达上限，请稍后重试，或改用分页读取。",
+        headers=lambda _: {"Retry-After": "30"},
     ),
     UnknownQueue: Problem(
         404, "unknown-queue", "没有这个单位", lambda _: "请用 GET /v1/units 查询单位代码。"

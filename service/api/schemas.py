@@ -403,6 +403,22 @@ class EventOut(BaseModel):
         return cls.model_validate(event, from_attributes=True)
 
 
+class FeedEventOut(EventOut):
+    """Something that happened, in its place in the feed."""
+
+    cursor: Annotated[str, Field(description="`after` this event; the `id` of a stream")]
+    no: str
+    region: str
+
+
+class FeedPage(BaseModel):
+    """A page of the feed. It has no end: `next` is never null, and names where to go on."""
+
+    items: Sequence[FeedEventOut]
+    next: str
+    more: Annotated[bool, Field(description="Whether there is more by now; if not, ask later")]
+
+
 class EventList(BaseModel):
     """A ticket's history."""
 

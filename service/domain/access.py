@@ -63,6 +63,7 @@ MAY_ASK: dict[str, frozenset[Role]] = {
     "deliveries": _DESK | {Role.AUDITOR},
     "redeliver": _OVER,
     "sources": _DESK | {Role.AUDITOR},
+    "events": frozenset(Role) - {Role.SOURCE},  # findings stay inside
     "kpis": _DESK | {Role.AUDITOR, Role.HANDLER},  # a handler those of its units
 }
 

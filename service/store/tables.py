@@ -183,7 +183,11 @@ class EventRow(SQLModel, table=True):
     """What happened, in the order of writing. Rows are added and never changed."""
 
     __tablename__ = "events"
-    __table_args__ = (sa.Index("ix_events_ticket_id", "ticket_id", "id"),)
+    __table_args__ = (
+        sa.Index("ix_events_ticket_id", "ticket_id", "id"),
+        # What the sequencer of the feed asks: which events later transactions wrote (ADR 0022).
+        _where("ix_events_tx", "tx", "tx IS NOT NULL"),
+    )
 
     id: int | None = _id()
     ticket_id: int = Field(sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), nullable=False))
@@ -196,6 +200,31 @@ class EventRow(SQLModel, table=True):
     unit: str = Field(max_length=64)
     version: int
     content: dict[str, Any] = _json()
+    # The transaction that wrote it, which PostgreSQL fills in by itself; NULL on SQLite.
+    tx: int | None = Field(default=None, sa_type=sa.BigInteger, nullable=True)
+
+
+class FeedRow(SQLModel, table=True):
+    """The place of an event in the feed, on PostgreSQL; on SQLite an event's id is its place."""
+
+    __tablename__ = "feed"
+    __table_args__ = (sa.UniqueConstraint("event_id"),)
+
+    position: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
+    event_id: int = Field(sa_column=sa.Column(_Id, nullable=False))
+
+
+class FeedTurnRow(SQLModel, table=True):
+    """How far the sequencer of the feed has come, one row, on PostgreSQL alone (ADR 0022)."""
+
+    __tablename__ = "feed_turns"
+
+    id: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
+    # Up to it events are placed by their ids: the greatest one when the feed began.
+    base: int = Field(sa_type=sa.BigInteger)
+    last: int = Field(sa_type=sa.BigInteger)  # the last position that was given
+    since: str | None  # the snapshot (pg_snapshot) in which all was placed; None: nothing is sure
+    tx: int = Field(sa_type=sa.BigInteger)  # the transaction that wrote this row
 
 
 class DeliveryRow(SQLModel, table=True):

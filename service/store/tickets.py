@@ -129,6 +129,22 @@ def find_all(
     return {(each.complaint.source, each.complaint.source_no): each for each in found}
 
 
+def touching(connection: sa.Connection, units: Iterable[str], ids: Collection[int]) -> list[int]:
+    """Return which of these tickets one of the units leads, assists, or owes something for."""
+    codes = list(units)
+    owing = sa.select(_milestones.c.ticket_id).where(
+        _milestones.c.ticket_id.in_(ids),
+        _milestones.c.unit.in_(codes),
+        _milestones.c.outcome.is_(None),
+    )
+    concerned = _of_units(codes) | _tickets.c.id.in_(owing.scalar_subquery())
+    return list(
+        connection.execute(
+            sa.select(_tickets.c.id).where(_tickets.c.id.in_(ids), concerned)
+        ).scalars()
+    )
+
+
 def fingerprints(connection: sa.Connection, ids: Collection[int]) -> dict[int, set[str]]:
     """Return the fingerprints of the bodies of tickets."""
     found: dict[int, set[str]] = {ticket_id: set() for ticket_id in ids}
@@ -362,7 +378,7 @@ def events(connection: sa.Connection, ticket: Ticket) -> list[Event]:
     rows = connection.execute(
         sa.select(_events).where(_events.c.ticket_id == ticket.id).order_by(_events.c.id)
     )
-    return [_event(row) for row in rows]
+    return [event_of(row) for row in rows]
 
 
 def latest(connection: sa.Connection, found: Sequence[Ticket], act: str) -> dict[int, Event]:
@@ -375,7 +391,7 @@ def latest(connection: sa.Connection, found: Sequence[Ticket], act: str) -> dict
         .scalar_subquery()
     )
     rows = connection.execute(sa.select(_events).where(_events.c.id.in_(last)))
-    return {row.ticket_id: _event(row) for row in rows}
+    return {row.ticket_id: event_of(row) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -891,7 +907,8 @@ def _ticket(row: sa.Row[Any], milestones: Sequence[Milestone]) -> Ticket:
     )
 
 
-def _event(row: sa.Row[Any]) -> Event:
+def event_of(row: sa.Row[Any]) -> Event:
+    """Return the event that a row holds."""
     return Event(
         act=row.act,
         at=row.at,

@@ -1,0 +1,143 @@
+"""The event feed (事件流): everything that happened, by pages or as server-sent events."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from service.api.callers import Bearer, Caller
+from service.api.cursors import cursor_at, read_place
+from service.api.schemas import EventOut, FeedEventOut, FeedPage
+from service.api.tickets import Asked
+from service.domain.access import Actor
+from service.feed import Feed, Happened, Lost, Page
+from service.store import StoreUnavailable
+from service.wiring import Parts, Unauthenticated, Wiring
+
+router = APIRouter(prefix="/v1", tags=["events"])
+
+_STREAM = "text/event-stream"
+_NOW = "now"
+_RETRY_MS = 3_000
+# Proxies cut what says nothing for a minute.
+_BEAT_S = 15.0
+# A token that was revoked, and a database that has gone, end a stream no later than this.
+_LOOKS_S = 3.0
+_AT_ONCE = 200
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+log = structlog.get_logger()
+
+
+@router.get(
+    "/events",
+    summary="Everything that happened, in order, for whoever follows along",
+    response_model=FeedPage,
+    responses={
+        200: {
+            "description": "A page; with `Accept: text/event-stream` a stream",
+            "content": {_STREAM: {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def events(
+    request: Request,
+    response: Response,
+    app: Parts,
+    by: Caller,
+    token: Bearer,
+    after: Annotated[
+        Asked,
+        Query(description="Where to go on; empty is the beginning, `now` leaves out what was"),
+    ] = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = _AT_ONCE,
+    region: Asked = "",
+    last_event_id: Annotated[
+        Asked, Header(description="Where a stream goes on; goes before `after`")
+    ] = "",
+) -> FeedPage | Response:
+    """Return the events that the caller may see, in the order in which they became visible.
+
+    No event is left out and none comes twice, whoever writes meanwhile. Go on with `next`; where
+    `more` is false, ask again later, or follow the stream. Not for sources: findings stay inside.
+    """
+    streamed = _wants_stream(request)
+    if streamed and last_event_id:
+        place = read_place(last_event_id, "/header/last-event-id")
+    elif after == _NOW:
+        place = await app.feed.newest(by)
+    else:
+        place = read_place(after, "/query/after")
+    # The first page of a stream too: what is refused is refused before it begins.
+    page = await app.feed.page(by, place, limit, region)
+    if streamed:
+        return _Stream(app.feed, _told(app, by, token, page, region))
+    response.headers["Cache-Control"] = _HEADERS["Cache-Control"]
+    return FeedPage(
+        items=[_item(each) for each in page.items], next=cursor_at(page.end), more=page.more
+    )
+
+
+def _wants_stream(request: Request) -> bool:
+    return any(
+        part.partition(";")[0].strip().lower() == _STREAM
+        for header in request.headers.getlist("accept")
+        for part in header.split(",")
+    )
+
+
+def _item(each: Happened) -> FeedEventOut:
+    return FeedEventOut(
+        **EventOut.of(each.event).model_dump(exclude={"at"}),
+        at=each.event.at,
+        cursor=cursor_at(each.place),
+        no=each.ticket_no,
+        region=each.region,
+    )
+
+
+class _Stream(StreamingResponse):
+    """An answer that goes on, in one of the places for streams."""
+
+    def __init__(self, feed: Feed, content: AsyncIterator[str]) -> None:
+        super().__init__(content, headers=_HEADERS, media_type=_STREAM)
+        self._feed = feed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as long as the caller stays; raise StreamsFull before anything is sent."""
+        with self._feed.stream():
+            await super().__call__(scope, receive, send)
+
+
+async def _told(app: Wiring, by: Actor, token: str, page: Page, region: str) -> AsyncIterator[str]:
+    """Yield what happens until the token ends, the database goes, or the server stops. The caller
+    comes again with the last id and misses nothing."""
+    yield f"retry: {_RETRY_MS}\n\n"
+    clock = asyncio.get_running_loop().time
+    named, spoke = page.end, clock()
+    try:
+        while True:
+            for each in page.items:
+                named, spoke = each.place, clock()
+                yield f"id: {cursor_at(each.place)}\ndata: {_item(each).model_dump_json()}\n\n"
+            if app.feed.ending:
+                return
+            if clock() - spoke >= _BEAT_S:
+                # An id without data is no event, and a follower still comes again from there.
+                passed = "" if named == page.end else f"id: {cursor_at(page.end)}\n"
+                named, spoke = page.end, clock()
+                yield f": \n{passed}\n"
+            if not page.more:
+                await app.feed.grown(page.end.position, _LOOKS_S)
+            await app.callers.find(token, app.now())
+            page = await app.feed.page(by, page.end, _AT_ONCE, region)
+    except Unauthenticated:
+        return
+    except Lost:
+        log.warning("feed.lost")
+    except StoreUnavailable as error:
+        log.warning("feed.store_unavailable", error=str(error))

@@ -1,0 +1,275 @@
+"""The feed: every event at a place that never changes, in an order that the commits allow.
+
+SQLite has one writer: the order of ids is the order of commits, and an event's id is its place. On
+PostgreSQL ids are taken before the commit and overtake each other. There one sequencer at a time
+gives places to what has become visible since its last turn (ADR 0022).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from service.domain.region import prefix
+from service.domain.ticket import Event
+from service.store.tables import EventRow, FeedRow, FeedTurnRow, metadata
+from service.store.tickets import event_of
+
+_events = metadata.tables[EventRow.__tablename__]
+_feed = metadata.tables[FeedRow.__tablename__]
+_turns = metadata.tables[FeedTurnRow.__tablename__]
+
+# Any number will do as long as every replica uses the same.
+_ORDER_LOCK = 0x62616E6A6665
+_PLACED_AT_ONCE = 50_000
+# How many places one page looks at, for a caller to whom most of them say nothing.
+_LOOKED_AT = 5_000
+# After so many transactions that wrote no event the sequencer notes that it has seen them.
+_UNSEEN_MOST = 100_000
+
+
+# Giving places, on PostgreSQL
+
+
+class _Turn(NamedTuple):
+    """Where the next turn begins: the last place, and the snapshot in which all was placed, None
+    if nothing is sure."""
+
+    base: int
+    last: int
+    since: str | None
+
+
+def _turn(connection: sa.Connection) -> _Turn:
+    # A row's xmin is the transaction that wrote it. In a dump that was loaded it is another one
+    # than the row says, and the row speaks of transactions that this database never saw.
+    row = connection.execute(
+        sa.text(
+            "SELECT base, last, since, tx % 4294967296 = CAST(CAST(xmin AS text) AS bigint) AS ours"
+            " FROM feed_turns WHERE id = 1"
+        )
+    ).one()
+    return _Turn(row.base, row.last, row.since if row.ours else None)
+
+
+_NOW_FROM = "CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint)"
+# Two ways into the index instead of one condition. The upper end leaves out rows of a loaded dump,
+# which may name transactions that are still to come here.
+_SINCE = f"""
+    SELECT id FROM events WHERE tx >= :unseen AND tx < (SELECT {_NOW_FROM})
+    UNION ALL
+    SELECT id FROM events WHERE tx = ANY(CAST(:under_way AS bigint[]))
+"""  # noqa: S608 nothing of a caller's
+_EVERY = "SELECT id FROM events WHERE id > :base"
+# A lookup for each row, whatever the planner thinks of how many there are.
+_UNPLACED = "(SELECT f.position FROM feed f WHERE f.event_id = found.id) IS NULL"
+
+
+def _found(turn: _Turn) -> tuple[str, dict[str, Any]]:
+    """Return the query for the events that may have no place yet, with its values."""
+    if turn.since is None:
+        return _EVERY, {"base": turn.base}
+    _, unseen, under_way = turn.since.split(":")
+    return _SINCE, {
+        "unseen": int(unseen),
+        "under_way": [int(tx) for tx in under_way.split(",") if tx],
+    }
+
+
+def waiting(connection: sa.Connection) -> bool:
+    """Whether the sequencer has anything to do."""
+    if connection.dialect.name != "postgresql":
+        return False
+    turn = _turn(connection)
+    if turn.since is None:
+        return True
+    query, values = _found(turn)
+    return bool(
+        connection.execute(
+            sa.text(
+                f"SELECT EXISTS (SELECT 1 FROM ({query}) found WHERE {_UNPLACED})"  # noqa: S608
+                f" OR (SELECT {_NOW_FROM}) - :unseen > :most"
+            ),
+            {**values, "most": _UNSEEN_MOST},
+        ).scalar()
+    )
+
+
+def order(connection: sa.Connection, most: int = _PLACED_AT_ONCE) -> int:
+    """Give places to some events that have none; return how many, less than `most` if that was all,
+    and 0 while another replica is at it or where ids are places."""
+    if connection.dialect.name != "postgresql":
+        return 0
+    if not connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(_ORDER_LOCK))).scalar():
+        return 0
+    # From here on statements see all that the holder of the lock before has committed.
+    turn = _turn(connection)
+    query, values = _found(turn)
+    placed = connection.execute(
+        # One statement, so that what is found and what is noted as seen are of one snapshot.
+        sa.text(
+            f"""
+            WITH found AS MATERIALIZED ({query}),
+            next AS MATERIALIZED (
+                SELECT id FROM found WHERE {_UNPLACED} ORDER BY id LIMIT :most
+            ),
+            placed AS (
+                INSERT INTO feed (position, event_id)
+                SELECT :last + row_number() OVER (ORDER BY id), id FROM next
+            ),
+            counted AS (SELECT count(*) AS n FROM next)
+            UPDATE feed_turns SET
+                last = last + counted.n,
+                since = CASE WHEN counted.n < :most THEN CAST(pg_current_snapshot() AS text)
+                    ELSE CAST(:since AS text) END,
+                tx = CAST(CAST(pg_current_xact_id() AS text) AS bigint)
+            FROM counted WHERE feed_turns.id = 1
+            RETURNING counted.n
+            """  # noqa: S608 nothing of a caller's
+        ),
+        {**values, "most": most, "last": turn.last, "since": turn.since},
+    ).scalar_one()
+    return int(placed)
+
+
+# Reading
+
+
+class Lost(Exception):
+    """A place that the feed does not have, or not with this event: the database is another one, or
+    was put back to an earlier state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the feed, 0 for its beginning. The mark tells the event that is there from any
+    other that came there after a restore."""
+
+    position: int = 0
+    mark: str = ""
+
+
+BEGINNING = Place()
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event in its place."""
+
+    place: Place
+    ticket_id: int
+    ticket_no: str
+    region: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What the feed has from a place on, up to `end`; `more` says that it goes on there."""
+
+    rows: Sequence[Happened]
+    end: Place
+    more: bool
+
+
+def stretch(
+    connection: sa.Connection, after: Place, limit: int, regions: Sequence[str] = ()
+) -> Stretch:
+    """Return at most `limit` events after a place, in order, of tickets that lie in each of these
+    regions.
+
+    Where few are wanted it looks at so many places and no more, and `end` lies behind those that
+    were passed over. Raises Lost.
+    """
+    if after.position:
+        _check(connection, after)
+    within = [prefix(region) for region in regions if prefix(region)]
+    conditions = [_events.c.region.startswith(each, autoescape=True) for each in within]
+    looked_at = max(limit, _LOOKED_AT) if conditions else limit
+    for part in _parts(connection):
+        column = part.position
+        ahead = sa.select(column).select_from(part.rows).where(column > after.position)
+        if part.last is not None:
+            ahead = ahead.where(column <= part.last)
+        window = ahead.order_by(column).limit(looked_at).subquery()
+        end, count = connection.execute(
+            sa.select(sa.func.max(window.c[0]), sa.func.count()).select_from(window)
+        ).one()
+        if not count:
+            continue
+        rows = connection.execute(
+            sa.select(column.label("position"), _events)
+            .select_from(part.events)
+            .where(column > after.position, column <= end)
+            .where(sa.and_(sa.true(), *conditions) | (column == end))
+            .order_by(column)
+            .limit(limit + 1)
+        ).all()
+        cut = len(rows) > limit
+        found = [_happened(row) for row in rows[:limit]]
+        last = found[-1]
+        if not all(last.region.startswith(each) for each in within):
+            found.pop()  # it was read for its place alone
+        # The first part always goes on: in the next one.
+        more = cut or count == looked_at or part.last is not None
+        return Stretch(found, last.place, more)
+    return Stretch((), after, more=False)
+
+
+def newest(connection: sa.Connection) -> Place:
+    """Return the last place there is, the beginning if nothing has happened yet."""
+    last = tail(connection)
+    row = _at(connection, last) if last else None
+    return _happened(row).place if row else BEGINNING
+
+
+def tail(connection: sa.Connection) -> int:
+    """Return the last position there is, 0 if nothing has happened yet."""
+    column = _turns.c.last if connection.dialect.name == "postgresql" else _events.c.id
+    return connection.execute(sa.select(sa.func.max(column))).scalar() or 0
+
+
+def _check(connection: sa.Connection, place: Place) -> None:
+    row = _at(connection, place.position)
+    if row is None or _happened(row).place != place:
+        raise Lost
+
+
+class _Part(NamedTuple):
+    """A part of the feed: its positions, where they stand alone, where with their events, and the
+    last of them if another part follows."""
+
+    position: sa.ColumnElement[int]
+    rows: sa.FromClause
+    events: sa.FromClause
+    last: int | None
+
+
+def _parts(connection: sa.Connection) -> list[_Part]:
+    by_id = _Part(_events.c.id, _events, _events, None)
+    if connection.dialect.name != "postgresql":
+        return [by_id]
+    base = connection.execute(sa.select(_turns.c.base)).scalar_one()
+    placed = _feed.join(_events, _events.c.id == _feed.c.event_id)
+    return [by_id._replace(last=base), _Part(_feed.c.position, _feed, placed, None)]
+
+
+def _at(connection: sa.Connection, position: int) -> sa.Row[Any] | None:
+    for part in _parts(connection):
+        if part.last is None or position <= part.last:
+            return connection.execute(
+                sa.select(part.position.label("position"), _events)
+                .select_from(part.events)
+                .where(part.position == position)
+            ).first()
+    raise AssertionError  # the last part has no end
+
+
+def _happened(row: sa.Row[Any]) -> Happened:
+    event = event_of(row)
+    told = f"{event.id} {row.ticket_no} {event.act} {event.at.astimezone(UTC).isoformat()}"
+    mark = hashlib.sha256(told.encode()).hexdigest()[:8]
+    return Happened(Place(row.position, mark), row.ticket_id, row.ticket_no, row.region, event)
