@@ -139,7 +139,8 @@ class KeptFigures:
     async def at(self, now: datetime) -> tuple[datetime, Figures]:
         """Return the counts and when they were made. One asker counts, the others wait for it."""
         async with self._lock:
-            if self._kept is None or now - self._kept[0] >= self._keep:
+            # What was counted later than now was counted before the clock was set back.
+            if self._kept is None or not timedelta() <= now - self._kept[0] < self._keep:
                 self._kept = (now, await self._store.read(lambda c: figures(c, now)))
             return self._kept
 
