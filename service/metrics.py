@@ -4,7 +4,6 @@ a second replica never skews them; only requests are counted in the process."""
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
@@ -28,6 +27,7 @@ class Metrics:
         )
 
         self._set_back = 0
+        self._lines: dict[str, dict[Labels, tuple[float, str]]] = {}
 
     def clock_set_back(self) -> None:
         """Count that the wall clock of this machine jumped back."""
@@ -47,8 +47,20 @@ class Metrics:
             [((), self._set_back)],
         )
         families = (*_families(figures, at, calendar_days_left), set_back)
-        text = "".join(line for family in families for line in family.lines())
+        text = "".join(line for family in families for line in self._written(family))
         return text.encode() + generate_latest(self._registry)
+
+    def _written(self, family: "_Family") -> Iterator[str]:
+        """Give the lines of a series. Most are what they were ten seconds ago, and are kept."""
+        yield f"# HELP {family.name} {family.text}\n# TYPE {family.name} {family.kind}\n"
+        for suffix, labels, rows in family.parts:
+            kept = self._lines.setdefault(family.name + suffix, {})
+            for values, figure in rows:
+                known = kept.get(values)
+                if known is None or known[0] != figure:
+                    series = f"{family.name}{suffix}{_labelled(labels, values)}"
+                    kept[values] = known = (figure, f"{series} {float(figure)!r}\n")
+                yield known[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,95 +71,111 @@ class _Family:
     name: str
     kind: str
     text: str
-    labels: Sequence[str]
-    # Suffix of the name, values of the labels, labels besides, and the figure.
-    samples: Iterable[tuple[str, Labels, str, float]]
-
-    def lines(self) -> Iterator[str]:
-        """Give the lines of the text format."""
-        yield f"# HELP {self.name} {self.text}\n# TYPE {self.name} {self.kind}\n"
-        order = sorted(range(len(self.labels)), key=lambda n: self.labels[n])
-        for suffix, values, more, figure in self.samples:
-            pairs = [_pair(self.labels[n], values[n]) for n in order]
-            if more:
-                pairs = sorted([*pairs, more])
-            labels = f"{{{','.join(pairs)}}}" if pairs else ""
-            yield f"{self.name}{suffix}{labels} {float(figure)!r}\n"
+    # Suffix of the name, labels, and the figures by the values of the labels.
+    parts: Sequence[tuple[str, Sequence[str], Iterable[tuple[Labels, float]]]]
 
 
-@lru_cache(maxsize=100_000)
+def _labelled(labels: Sequence[str], values: Labels) -> str:
+    pairs = sorted(_pair(label, value) for label, value in zip(labels, values, strict=True))
+    return f"{{{','.join(pairs)}}}" if pairs else ""
+
+
 def _pair(label: str, value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
     return f'{label}="{escaped}"'
 
 
-def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterable[_Family]:
-    yield _counter(
-        "banjie_tickets_received",
+_TOTALS = (
+    (
+        "tickets_received",
         "Tickets received (受理)",
         ["region", "channel", "kind", "decision"],
-        figures.received,
-    )
+    ),
+    (
+        "milestones_met",
+        "Milestones ended, by outcome: on_time 按时, late 超时, missed 未做",
+        ["region", "unit", "milestone", "outcome"],
+    ),
+    (
+        "tickets_closed",
+        "Tickets closed (结案), by lead unit",
+        ["region", "unit", "channel", "kind"],
+    ),
+    ("callbacks", "Call-backs made (回访), by lead unit", ["region", "unit", "solved", "grade"]),
+    (
+        "sendbacks",
+        "Send-backs (退单) decided on, by the unit that sent back: upheld if another unit got it",
+        ["region", "unit", "upheld"],
+    ),
+    (
+        "extensions",
+        "Extensions (延期) decided on, by lead unit: granted or refused",
+        ["region", "unit", "decision"],
+    ),
+    ("redispatches", "Tickets that went from one unit to another (改派)", ["region"]),
+    ("dispatches", "Tickets given to a unit (派单), each time", ["region", "unit"]),
+    ("first_dispatches", "First dispatches (首次派单), by the unit", ["region", "unit"]),
+    (
+        "first_dispatches_wrong",
+        "First dispatches after which another unit got the ticket (首派不准)",
+        ["region", "unit"],
+    ),
+    ("sent_back", "Send-backs made (退单), by the unit that sent back", ["region", "unit"]),
+    ("resolutions", "Resolutions (办结), by lead unit", ["region", "unit"]),
+    (
+        "resolutions_moved",
+        "Resolutions of tickets that another unit had before (重派)",
+        ["region", "unit"],
+    ),
+    (
+        "resolutions_extended",
+        "Resolutions of tickets whose limit was extended (延期)",
+        ["region", "unit"],
+    ),
+    ("redone", "Tickets reopened (重办), by the unit that answered first", ["region", "unit"]),
+    ("tickets_merged", "Tickets merged into another (并单)", ["region"]),
+    (
+        "rectifications",
+        "Bad reviews (差评) whose limit ended: on_time, late, or missed if nothing was done",
+        ["region", "unit", "outcome"],
+    ),
+    (
+        "resolutions_due",
+        "Resolution limits (办结时限) ended, by channel and outcome",
+        ["region", "channel", "outcome"],
+    ),
+)
+
+
+def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterable[_Family]:
+    for name, text, labels in _TOTALS:
+        yield _counter(f"banjie_{name}", text, labels, figures.total(name).items())
     yield _gauge(
         "banjie_tickets_open",
         "Tickets not finished, by lead unit (主办)",
         ["region", "unit", "state"],
-        figures.open,
+        figures.total("tickets_open").items(),
     )
     yield _gauge(
         "banjie_milestones_open",
         "Milestones still owed, by stage (时限)",
         ["region", "unit", "milestone", "stage"],
-        figures.milestones_open,
+        figures.milestones_open.items(),
     )
-    yield _counter(
-        "banjie_milestones_met",
-        "Milestones ended, by outcome: on_time 按时, late 超时, missed 未做",
-        ["region", "unit", "milestone", "outcome"],
-        figures.milestones_met,
-    )
-    yield _counter(
-        "banjie_tickets_closed",
-        "Tickets closed (结案), by lead unit",
-        ["region", "unit", "channel", "kind"],
-        figures.closed,
-    )
-    yield _counter(
-        "banjie_callbacks",
-        "Call-backs made (回访), by lead unit",
-        ["region", "unit", "solved", "grade"],
-        figures.callbacks,
-    )
-    yield _counter(
-        "banjie_sendbacks",
-        "Send-backs (退单) decided on, by the unit that sent back: upheld if another unit got it",
-        ["region", "unit", "upheld"],
-        figures.send_backs,
-    )
-    yield _counter(
-        "banjie_extensions",
-        "Extensions (延期) decided on, by lead unit: granted or refused",
-        ["region", "unit", "decision"],
-        figures.extensions,
-    )
-    yield _counter(
-        "banjie_redispatches",
-        "Tickets that went from one unit to another (改派)",
-        ["region"],
-        figures.redispatches,
-    )
-    yield _Family(
+    yield _histogram(
         "banjie_resolve_working_seconds",
-        "histogram",
         "Working time from the start of the clock to the resolution (办结), without pauses",
         ["region", "channel"],
-        _histogram(figures.worked),
+        figures.worked,
     )
     yield _gauge(
         "banjie_oldest_overdue_seconds",
         "How long the oldest overdue milestone has been overdue (超期)",
         ["region", "unit"],
-        [(labels, (at - due_at).total_seconds()) for labels, due_at in figures.oldest_overdue],
+        [
+            (labels, (at - due_at).total_seconds())
+            for labels, due_at in figures.oldest_overdue.items()
+        ],
     )
     yield _gauge(
         "banjie_calendar_days_left",
@@ -180,14 +208,12 @@ def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterab
         [],
         [((), max(0.0, behind))],
     )
-    counted = dict.fromkeys(DeliveryState, 0) | {
-        DeliveryState(labels[0]): count for labels, count in figures.deliveries
-    }
+    sent = figures.total("deliveries")
     yield _gauge(
         "banjie_deliveries",
         "Deliveries to outside systems (投递), by how far they came",
         ["state"],
-        [((state,), count) for state, count in counted.items()],
+        [((state,), sent.get((state,), 0)) for state in DeliveryState],
     )
     waits = (at - figures.oldest_delivery).total_seconds() if figures.oldest_delivery else 0
     yield _gauge(
@@ -199,24 +225,29 @@ def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterab
 
 
 def _histogram(
-    rows: Sequence[tuple[Labels, Worked]],
-) -> Iterator[tuple[str, Labels, str, float]]:
-    for labels, took in rows:
-        for most, count in zip(WORKED_S, took.up_to, strict=True):
-            yield "_bucket", labels, f'le="{float(most)}"', count
-        yield "_bucket", labels, 'le="+Inf"', took.count
-        yield "_count", labels, "", took.count
-        yield "_sum", labels, "", took.sum_s
+    name: str, text: str, labels: Sequence[str], rows: Sequence[tuple[Labels, Worked]]
+) -> _Family:
+    held = [
+        ((*values, str(most)), count)
+        for values, took in rows
+        for most, count in (*zip(_BOUNDS, took.up_to, strict=True), ("+Inf", took.count))
+    ]
+    buckets = ("_bucket", [*labels, "le"], held)
+    count = ("_count", labels, [(values, took.count) for values, took in rows])
+    total = ("_sum", labels, [(values, took.sum_s) for values, took in rows])
+    return _Family(name, "histogram", text, [buckets, count, total])
+
+
+_BOUNDS = tuple(map(float, WORKED_S))
 
 
 def _counter(
     name: str, text: str, labels: Sequence[str], rows: Iterable[tuple[Labels, float]]
 ) -> _Family:
-    samples = (("", values, "", count) for values, count in rows)
-    return _Family(f"{name}_total", "counter", text, labels, samples)
+    return _Family(f"{name}_total", "counter", text, [("", labels, rows)])
 
 
 def _gauge(
     name: str, text: str, labels: Sequence[str], rows: Iterable[tuple[Labels, float]]
 ) -> _Family:
-    return _Family(name, "gauge", text, labels, (("", values, "", count) for values, count in rows))
+    return _Family(name, "gauge", text, [("", labels, rows)])

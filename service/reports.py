@@ -17,6 +17,7 @@ from service.domain.kpi import (
     WORKED_S,
     Better,
     Definition,
+    Grain,
     Rate,
     Row,
     Weights,
@@ -81,6 +82,8 @@ class Report:
     items: Sequence[Row]
 
 
+# What is told by days or months is added up of nothing longer.
+_LONGEST = {By.DAY: Grain.DAY, By.MONTH: Grain.MONTH}
 _MOST_DAYS = 3_660
 _MOST_BY_DAY = 400
 _FIRST = date(2001, 1, 1)  # no ticket is older
@@ -133,7 +136,7 @@ class Reports:
         elapsed = asked.as_of or today - timedelta(1)
         definitions = [RATES[asked.rate]] if asked.rate else list(RATES.values())
         wanted = Wanted(
-            spans(asked.since, asked.until, elapsed),
+            spans(asked.since, asked.until, elapsed, _LONGEST.get(asked.by, Grain.YEAR)),
             stored(m for each in definitions for m in each.measures) if asked.rate else MEASURES,
             asked.by,
             asked.region,

@@ -96,8 +96,7 @@ def test_every_address_is_documented_and_no_other() -> None:
 
 
 def test_every_series_is_documented() -> None:
-    nothing = Figures([], [], [], [], [], [], [], None)
-    shown = Metrics().render(nothing, datetime(2026, 11, 21, tzinfo=UTC), 40).decode()
+    shown = Metrics().render(Figures(), datetime(2026, 11, 21, tzinfo=UTC), 40).decode()
     # The library adds when each counter of the process began, as a series of its own.
     named = re.findall(r"^# HELP (\S+)", shown, re.MULTILINE)
     series = {f"`{name}`" for name in named if not name.endswith("_created")}

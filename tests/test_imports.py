@@ -169,13 +169,16 @@ def test_what_is_over_is_never_warned_of_supervised_delivered_or_late(
             0,
         )
         told = await store.read(lambda c: figures(c, NOW))
-        assert (told.open, told.milestones_open, told.oldest_overdue) == ([], [], [])
-        assert told.received == [(("360732", "hotline-12345", "help", "imported"), 8)]
+        assert not told.total("tickets_open")
+        assert (told.milestones_open, told.oldest_overdue) == ({}, {})
+        assert told.total("tickets_received") == {
+            ("360732", "hotline-12345", "help", "imported"): 8
+        }
         unit = "360732-housing_construction"
-        assert told.milestones_met == [
-            (("360732", unit, "resolve", "late"), 3),
-            (("360732", unit, "resolve", "on_time"), 5),
-        ]
+        assert told.total("milestones_met") == {
+            ("360732", unit, "resolve", "late"): 3,
+            ("360732", unit, "resolve", "on_time"): 5,
+        }
         load = await store.read(lambda c: unit_loads(c, "", NOW, NOW, NOW))
         assert load == []
 

@@ -68,7 +68,7 @@ def test_a_clock_that_was_set_back_is_noticed_and_reported(
     with capture_logs() as logs:
         assert jobs.watch_clock() == back_s
     assert [entry["event"] for entry in logs] == (["clock.set_back"] if back_s else [])
-    shown = metrics.render(Figures([], [], [], [], [], [], [], None), clocks.wall, 1).decode()
+    shown = metrics.render(Figures(), clocks.wall, 1).decode()
     assert f"banjie_clock_set_back_total {1.0 if back_s else 0.0}" in shown
     clocks.go(1, 1)
     assert jobs.watch_clock() == 0, "told once"

@@ -1,6 +1,5 @@
 """The rates as published, and what counts in them: pure, no store."""
 
-import calendar
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -20,6 +19,7 @@ from service.domain.kpi import (
     Better,
     Grain,
     Weights,
+    block,
     happened,
     ranks,
     rate,
@@ -160,9 +160,9 @@ def _of(spans_: Any) -> dict[date, tuple[Grain, bool]]:
             assert day not in days
             days[day] = (span.grain, span.elapsed)
             day += timedelta(1)
-        if span.grain is Grain.MONTH:
-            assert span.first.day == 1
-            assert span.last.day == calendar.monthrange(span.last.year, span.last.month)[1]
+        before, after = span.first - timedelta(1), span.last + timedelta(1)
+        for ours, other in ((span.first, before), (span.last, after)):
+            assert block(span.grain, ours.isoformat()) != block(span.grain, other.isoformat())
     return days
 
 
@@ -177,12 +177,44 @@ def test_spans_hold_each_day_once_and_know_whether_it_is_over(
     days = _of(spans(first, last, elapsed))
     assert sorted(days) == [first + timedelta(n) for n in range((last - first).days + 1)]
     assert all(over == (day <= elapsed) for day, (_, over) in days.items())
-    assert len(spans(first, last, elapsed)) <= 6
+    assert len(spans(first, last, elapsed)) <= 18
 
 
-def test_a_year_is_one_span() -> None:
-    (span,) = spans(date(2026, 1, 1), date(2026, 12, 31), date(2027, 2, 1))
-    assert span.grain is Grain.MONTH
+@given(_DAYS, _DAYS, st.sampled_from(Grain))
+def test_no_span_is_longer_than_is_asked_for(one: date, other: date, longest: Grain) -> None:
+    first, last = sorted((one, other))
+    grains = {span.grain for span in spans(first, last, last, longest)}
+    assert grains <= set(list(Grain)[list(Grain).index(longest) :])
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        ("2026-01-01", "2026-12-31", ["2026-01-01 year 2026-12-31"]),
+        (
+            "2025-12-01",
+            "2026-11-30",
+            [
+                "2025-12-01 month 2025-12-31",
+                "2026-01-01 quarter 2026-09-30",
+                "2026-10-01 month 2026-11-30",
+            ],
+        ),
+        (
+            "2026-02-19",
+            "2026-03-21",
+            [
+                "2026-02-19 day 2026-02-20",
+                "2026-02-21 ten 2026-03-20",
+                "2026-03-21 day 2026-03-21",
+            ],
+        ),
+        ("2026-02-28", "2026-02-28", ["2026-02-28 day 2026-02-28"]),
+    ],
+)
+def test_a_period_is_made_of_the_longest_blocks(first: str, last: str, expected: list[str]) -> None:
+    found = spans(date.fromisoformat(first), date.fromisoformat(last), date(2027, 2, 1))
+    assert [f"{span.first} {span.grain} {span.last}" for span in found] == expected
 
 
 # Events

@@ -262,7 +262,7 @@ def test_a_card_before_the_due_time_makes_nothing_late(in_store: Run) -> None:
         async def overdue(when: str) -> tuple[list[Any], int]:
             found = await _counted(store, when)
             loads = await d.loads(ADMIN, at(when), NOW, end_of_day)
-            return list(found.oldest_overdue), sum(load.overdue for load in loads)
+            return list(found.oldest_overdue.items()), sum(load.overdue for load in loads)
 
         assert await overdue("2026-11-19 09:00") == ([], 0)
         # Nor does the day of it when it stands still, for it has that time ahead of it.

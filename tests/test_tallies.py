@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +25,7 @@ from service.domain.kpi import RATES, Row, Weights
 from service.domain.ports import Unit
 from service.domain.ticket import Ticket
 from service.reports import Asked, BadPeriod, By, Report, Reports
-from service.store import Store, open_store, tallies
+from service.store import Store, engine, open_store, tallies
 from service.store.tables import metadata
 from service.store.tallies import Recounted, fold, recount
 from tests.histories import Histories
@@ -374,7 +376,11 @@ def test_a_correction_is_a_new_row_and_changes_no_old_one(in_store: Run) -> None
 
         def rows(connection: sa.Connection) -> set[Any]:
             found = connection.execute(sa.select(metadata.tables["tallies"]))
-            return {tuple(row) for row in found if row.known_on < "2026-04-01"}
+            return {
+                (*row[:-1], *sorted(row.counts.items()))
+                for row in found
+                if row.known_on < "2026-04-01"
+            }
 
         before = await store.read(rows)
         mended = _UNSOLVED | {"solved": True, "grade": 5}
@@ -399,8 +405,15 @@ def test_a_recount_finds_what_was_tampered_with_and_mends_it_from_today(in_store
         await _live(store, 3, 60)
         await _all_folded(store)
         table, now = metadata.tables["tallies"], at("2027-01-01 09:00")
-        more = table.update().where(table.c.measure == "dispatched").values(n=table.c.n + 2)
-        await store.run(lambda c: c.execute(more))
+
+        def tamper(connection: sa.Connection) -> None:
+            for row in connection.execute(sa.select(table)).all():
+                if n := row.counts.get("dispatched"):
+                    keys = (table.c[c.name] == row._mapping[c.name] for c in table.primary_key)
+                    more = {"counts": row.counts | {"dispatched": n + 2}}
+                    connection.execute(table.update().where(*keys).values(more))
+
+        await store.run(tamper)
         found = await _reports(store).recount(now)
         assert {key.measure for key, _, _ in found.wrong} == {"dispatched"}
         assert (await _reports(store).recount(now, apply=True)).wrong == found.wrong
@@ -428,6 +441,57 @@ def test_what_was_there_before_anything_was_counted_is_counted_at_the_start(in_s
         early = replace(asked, as_of=lives.now.date() - timedelta(1))
         with pytest.raises(BadPeriod, match="逐日留存"):
             await reports.kpis(early, ADMIN, lives.now)
+
+    in_store(scenario)
+
+
+def test_an_upgrade_keeps_what_was_tallied_and_when_it_was_known(in_store: Run) -> None:
+    def at_revision(revision: str) -> Callable[[sa.Connection], None]:
+        def work(connection: sa.Connection) -> None:
+            config = Config()
+            config.set_main_option("script_location", str(engine._MIGRATIONS))
+            config.attributes["connection"] = connection
+            move = command.downgrade if revision == "0006" else command.upgrade
+            move(config, revision)
+
+        return work
+
+    def kept(connection: sa.Connection) -> dict[str, set[Any]]:
+        return {
+            name: {
+                (*row[:-1], *sorted(row.counts.items()))
+                for row in connection.execute(sa.select(metadata.tables[name]))
+                if row.counts
+            }
+            for name in ("tallies", "tally_sums")
+        }
+
+    def unpack(connection: sa.Connection, found: dict[str, set[Any]]) -> None:
+        """Write what 0006 had: a row for each measure, and no longer blocks than months."""
+        cell = "region, unit, channel, kind"
+        for name, key in (("tallies", ("day", "known_on")), ("tally_sums", ("view", "since"))):
+            columns = [*cell.split(", "), *key, "measure", "n"]
+            old = sa.table(name, *(sa.column(c) for c in columns))
+            for *where, pairs in ((*row[:6], row[6:]) for row in found[name]):
+                named = dict(
+                    zip(metadata.tables[name].primary_key.columns.keys(), where, strict=True)
+                )
+                if name == "tallies" or named["view"].startswith(("day-", "month-")):
+                    if name == "tally_sums":
+                        named["view"] = "-".join(named["view"].split("-")[:2])
+                    rows = [named | {"measure": measure, "n": n} for measure, n in pairs]
+                    connection.execute(old.insert(), rows)
+
+    async def scenario(store: Store) -> None:
+        await _live(store, 13, 70)
+        await _all_folded(store)
+        before = await store.read(kept)
+        assert before["tallies"]
+        await store.run(at_revision("0006"))
+        await store.run(lambda c: unpack(c, before))
+        await store.run(at_revision("head"))
+        assert await store.read(kept) == before
+        await _agrees(store)
 
     in_store(scenario)
 

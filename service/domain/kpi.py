@@ -670,7 +670,8 @@ def wilson(numerator: int, denominator: int) -> tuple[float, float] | None:
     share, z2 = numerator / n, _Z * _Z
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = _Z * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # The rate lies within, also where rounding says otherwise.
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 def rate(definition: Definition, found: Mapping[str, int]) -> Rate:
@@ -722,16 +723,33 @@ def ranks(values: Sequence[float | None], better: Better = Better.HIGH) -> list[
 
 
 class Grain(StrEnum):
-    """By what a sum is kept."""
+    """By what a sum is kept, the longest first."""
 
-    DAY = "day"
+    YEAR = "year"
+    QUARTER = "quarter"
     MONTH = "month"
+    TEN_DAYS = "ten"  # 旬: to the 10th, to the 20th, to the end of the month
+    DAY = "day"
+
+
+def block(grain: Grain, day: str) -> str:
+    """Return the name of what holds a day, both as text in the order of time: of 2026-11-21 these are
+    2026, 2026Q4, 2026-11, 2026-11-3 and 2026-11-21."""
+    if grain is Grain.YEAR:
+        return day[:4]
+    if grain is Grain.QUARTER:
+        return f"{day[:4]}Q{(int(day[5:7]) + 2) // 3}"
+    if grain is Grain.MONTH:
+        return day[:7]
+    if grain is Grain.TEN_DAYS:
+        return f"{day[:7]}-{min((int(day[8:]) + 9) // 10, 3)}"
+    return day
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Days from `first` to `last`, both counted: whole months if that is the grain. What is open in
-    an `elapsed` span is overdue, in another still within its limit."""
+    """Days from `first` to `last`, both counted: whole blocks of the grain. What is open in an
+    `elapsed` span is overdue, in another still within its limit."""
 
     grain: Grain
     first: date
@@ -739,30 +757,46 @@ class Span:
     elapsed: bool
 
 
-def spans(first: date, last: date, elapsed: date) -> tuple[Span, ...]:
-    """Return the days of a period as few spans: whole months where there are, days around them, and
-    nothing across `elapsed`, the last day that is over."""
+def spans(first: date, last: date, elapsed: date, longest: Grain = Grain.YEAR) -> tuple[Span, ...]:
+    """Return the days of a period as few blocks, none longer than `longest`: whole years where there
+    are, shorter ones around them, and nothing across `elapsed`, the last day that is over."""
     found: list[Span] = []
     for begin, end, over in (
         (first, min(last, elapsed), True),
         (max(first, elapsed + timedelta(1)), last, False),
     ):
-        if begin > end:
-            continue
-        whole = _month_at_or_after(begin)
-        after = (end + timedelta(1)).replace(day=1)  # the month that is not whole begins here
-        if whole >= after:
-            found.append(Span(Grain.DAY, begin, end, over))
-            continue
-        edges = ((Grain.DAY, begin, whole), (Grain.MONTH, whole, after))
-        for grain, a, b in (*edges, (Grain.DAY, after, end + timedelta(1))):
-            if a < b:
-                found.append(Span(grain, a, b - timedelta(1), over))
+        day = begin
+        while day <= end:
+            grain, until = _longest(day, end, longest)
+            before = found[-1] if found and day > begin else None
+            if before and before.grain is grain:
+                found[-1] = Span(grain, before.first, until, over)
+            else:
+                found.append(Span(grain, day, until, over))
+            day = until + timedelta(1)
     return tuple(found)
 
 
-def _month_at_or_after(day: date) -> date:
-    return day if day.day == 1 else (day.replace(day=1) + timedelta(32)).replace(day=1)
+def _longest(day: date, end: date, longest: Grain) -> tuple[Grain, date]:
+    """Return the longest block that begins on a day and is over by the end, with its last day."""
+    grains = list(Grain)
+    for grain in grains[grains.index(longest) :]:
+        until = _last_of(grain, day)
+        before = day - timedelta(1)
+        begins = block(grain, day.isoformat()) != block(grain, before.isoformat())
+        if begins and until <= end:
+            return grain, until
+    msg = "a day is a block of its own"
+    raise AssertionError(msg)
+
+
+def _last_of(grain: Grain, day: date) -> date:
+    if grain is Grain.DAY:
+        return day
+    if grain is Grain.TEN_DAYS and day.day <= 20:
+        return day.replace(day=10 if day.day <= 10 else 20)
+    month = {Grain.YEAR: 12, Grain.QUARTER: (day.month + 2) // 3 * 3}.get(grain, day.month)
+    return (date(day.year, month, 1) + timedelta(31)).replace(day=1) - timedelta(1)
 
 
 _OPEN, _OVERDUE = "_open", "_overdue"

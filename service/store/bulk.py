@@ -80,9 +80,11 @@ def _moment(value: Any) -> str:
     return value.isoformat()
 
 
-def add_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
-    """Insert rows, and add the `n` of each one that is there already to it; where a table has no `n`
-    what is there stays. The rows all name the same columns, and no key twice."""
+def put_rows(
+    connection: sa.Connection, table: sa.Table, rows: Sequence[Row], *, replace: bool
+) -> None:
+    """Insert rows that all name the same columns, no key twice; where a row of the key is there
+    already, replace it or leave it as it is."""
     if not rows:
         return
     names, key = list(rows[0]), [column.name for column in table.primary_key]
@@ -94,13 +96,29 @@ def add_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) ->
         )
     else:
         insert = sqlite.insert(table)
-    if "n" in table.c:
-        insert = insert.on_conflict_do_update(
-            index_elements=key, set_={"n": table.c.n + insert.excluded.n}
-        )
+    if replace:
+        others = {name: insert.excluded[name] for name in names if name not in key}
+        insert = insert.on_conflict_do_update(index_elements=key, set_=others)
     else:
         insert = insert.on_conflict_do_nothing(index_elements=key)
     if connection.dialect.name == "postgresql":
         connection.execute(insert, {"rows": _document(rows)})
     else:
         connection.execute(insert, list(rows))
+
+
+def find_rows(connection: sa.Connection, table: sa.Table, keys: Sequence[Row]) -> list[Any]:
+    """Return the rows that are there of the given primary keys, each named by its columns."""
+    if not keys:
+        return []
+    names = [column.name for column in table.primary_key]
+    if connection.dialect.name == "postgresql":
+        given = _given(table, names)
+        wanted = {name: given.c[name] for name in names}
+    else:
+        each = sa.func.json_each(sa.bindparam("rows", type_=sa.Text())).table_valued("value")
+        wanted = {name: sa.func.json_extract(each.c.value, f"$.{name}") for name in names}
+    same = sa.and_(*(table.c[name] == value for name, value in wanted.items()))
+    source = given if connection.dialect.name == "postgresql" else each
+    query = sa.select(table).select_from(source.join(table, same))
+    return list(connection.execute(query, {"rows": _document(keys)}))

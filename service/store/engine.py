@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import orjson
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -140,6 +141,7 @@ class SqliteStore:
             pool_size=threads,
             max_overflow=0,
             hide_parameters=True,  # they would end up in logs, and are people's
+            json_deserializer=orjson.loads,
             connect_args={"check_same_thread": False, "timeout": 10},
         )
 
@@ -202,6 +204,7 @@ class PostgresStore:
             max_overflow=16,
             pool_pre_ping=True,
             hide_parameters=True,
+            json_deserializer=orjson.loads,
         )
 
     async def run(self, work: Work[T]) -> T:

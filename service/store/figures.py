@@ -1,21 +1,20 @@
 """Counts for the metrics and the rates, all from what is stored."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
-from typing import Any
+from functools import cache, lru_cache
 
 import sqlalchemy as sa
 
 from service.domain import kpi
-from service.domain.kpi import BOUNDS_S, STEPS, WARNED
+from service.domain.kpi import BOUNDS_S, RECTIFY, STEPS, WARNED
+from service.domain.lifecycle import State
 from service.domain.region import prefix
 from service.domain.ticket import DeliveryState, MilestoneKind, Outcome, Stage
 from service.store import polls
 from service.store.tables import DeliveryRow, MilestoneRow, metadata
-from service.store.tallies import Part, totals
+from service.store.tallies import CLOSED, Total, totals
 
 _m = metadata.tables[MilestoneRow.__tablename__].c
 _d = metadata.tables[DeliveryRow.__tablename__].c
@@ -50,69 +49,44 @@ class Worked:
     up_to: Sequence[int]
 
 
+Counted = Mapping[Labels, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Counts by label values, in the order of the labels in service.metrics, from one snapshot."""
+    """Counts by label values, in the order of the labels in service.metrics, from one snapshot.
 
-    received: Sequence[tuple[Labels, int]]
-    open: Sequence[tuple[Labels, int]]
-    milestones_open: Sequence[tuple[Labels, int]]
-    milestones_met: Sequence[tuple[Labels, int]]
-    closed: Sequence[tuple[Labels, int]]
-    callbacks: Sequence[tuple[Labels, int]]
-    oldest_overdue: Sequence[tuple[Labels, datetime]]
-    next_step: datetime | None
-    send_backs: Sequence[tuple[Labels, int]] = ()
-    extensions: Sequence[tuple[Labels, int]] = ()
-    redispatches: Sequence[tuple[Labels, int]] = ()
+    `totals` are the counters and what is open, by the names of the series without prefix.
+    """
+
+    totals: Mapping[str, Counted] = field(default_factory=dict)
     worked: Sequence[tuple[Labels, Worked]] = ()
-    deliveries: Sequence[tuple[Labels, int]] = ()
+    milestones_open: Counted = field(default_factory=dict)
+    oldest_overdue: Mapping[Labels, datetime] = field(default_factory=dict)
+    next_step: datetime | None = None
     oldest_delivery: datetime | None = None
     caught_up: Sequence[tuple[Labels, datetime]] = ()
     poll_failures: Sequence[tuple[Labels, int]] = ()
     rejected: Sequence[tuple[Labels, int]] = ()
 
+    def total(self, name: str) -> Counted:
+        """Return a total by its labels."""
+        return self.totals.get(name, {})
+
 
 def figures(connection: sa.Connection, at: datetime) -> Figures:
     """Return what /metrics shows of the tickets as of `at`."""
-    counted_open = _m.outcome.is_(None) & _COUNTS
-    counted = totals(connection)
+    counted, worked = _counted(connection)
+    milestones, oldest = _owed(connection, at)
     read = polls.states(connection)
     return Figures(
-        received=_of(counted, "received_", lambda t, decision: (*_class(t), decision)),
-        open=_of(counted, "stand_", lambda t, state: (t.region, t.unit, state)),
-        milestones_open=_count(
-            connection, _m.region, _m.unit, _m.kind, _m.stage, where=counted_open
-        ),
-        milestones_met=[
-            row
-            for kind in MilestoneKind
-            for row in _of(counted, f"{kind}_", lambda t, end, k=kind: (t.region, t.unit, k, end))  # type: ignore[misc]
-        ],
-        # By the event, not by the state, and by the kind as received: a total never falls when a
-        # ticket is reopened or classified anew.
-        closed=_of(counted, "closed", lambda t, _: (t.region, t.unit, t.channel, t.kind)),
-        callbacks=_of(counted, "call_yes_", partial(_call, "true"))
-        + _of(counted, "call_no_", partial(_call, "false"))
-        + _of(counted, "call_none_", partial(_call, "")),
-        oldest_overdue=[
-            ((row.region, row.unit), row.due_at)
-            for row in connection.execute(
-                sa.select(_m.region, _m.unit, sa.func.min(_m.due_at).label("due_at"))
-                .where(counted_open, _late(at))
-                .group_by(_m.region, _m.unit)
-            )
-        ],
+        totals=counted,
+        worked=worked,
+        milestones_open=milestones,
+        oldest_overdue=oldest,
         next_step=connection.execute(
             sa.select(sa.func.min(_m.next_at)).where(_m.next_at.is_not(None))
         ).scalar(),
-        send_backs=_of(
-            counted, "back_", lambda t, end: (t.region, t.unit, _label(end == "upheld"))
-        ),
-        extensions=_of(counted, "extension_", lambda t, end: (t.region, t.unit, end)),
-        redispatches=_of(counted, "redispatched", lambda t, _: (t.region,)),
-        worked=_worked(counted),
-        deliveries=_of(counted, "delivery_", lambda _, state: (state,)),
         oldest_delivery=connection.execute(
             sa.select(sa.func.min(_d.created_at)).where(
                 _d.state == sa.literal_column(f"'{DeliveryState.PENDING}'")
@@ -124,44 +98,132 @@ def figures(connection: sa.Connection, at: datetime) -> Figures:
     )
 
 
-_Totals = Mapping[str, Sequence[Part]]
+# How a measure is told: in which totals, under which labels. Closures are by the event and not by the
+# state, and by the kind as received: no total falls when a ticket is reopened or classified anew.
+_Told = tuple[str, Callable[[Total], Labels]]
 
 
-def _of(
-    counted: _Totals, begins: str, labelled: Callable[[Part, str], Labels]
-) -> list[tuple[Labels, int]]:
-    """Return the totals of the measures that begin so, by labels made of each and of its rest."""
-    found: dict[Labels, int] = {}
-    for measure, parts in counted.items():
-        if measure.startswith(begins):
-            rest = measure.removeprefix(begins)
-            for part in parts:
-                labels = labelled(part, rest)
-                found[labels] = found.get(labels, 0) + part.n
-    return sorted((labels, n) for labels, n in found.items() if n)
+def _of_unit(*more: str) -> Callable[[Total], Labels]:
+    return lambda total: (total.region, total.unit, *more)
 
 
-def _class(part: Part) -> Labels:
-    return part.region, part.channel, part.kind
+def _of_region(total: Total) -> Labels:
+    return (total.region,)
 
 
-def _call(solved: str, part: Part, grade: str) -> Labels:
-    return part.region, part.unit, solved, "" if grade == "0" else grade
+def _of_channel(*more: str) -> Callable[[Total], Labels]:
+    return lambda total: (total.region, total.channel, *more)
 
 
-def _worked(counted: _Totals) -> list[tuple[Labels, Worked]]:
-    """Return by region and channel how long resolutions took, as each one's event says."""
-    steps: dict[Labels, Counter[str]] = {}
-    for measure in (*STEPS, kpi.WORKED_S):
-        for part in counted.get(measure, ()):
-            steps.setdefault((part.region, part.channel), Counter())[measure] += part.n
+def _of_class(*more: str) -> Callable[[Total], Labels]:
+    return lambda total: (total.region, total.channel, total.kind, *more)
 
-    def worked(found: Counter[str]) -> Worked:
-        held = [found[step] for step in STEPS]
-        up_to = tuple(sum(held[: BOUNDS_S.index(most) + 1]) for most in WORKED_S)
-        return Worked(sum(held), found[kpi.WORKED_S], up_to)
 
-    return [(labels, worked(found)) for labels, found in sorted(steps.items())]
+_ENDS = (Outcome.ON_TIME, Outcome.LATE, Outcome.MISSED)
+_SOLVED = {"yes": "true", "no": "false", "none": ""}
+_BY_UNIT: Mapping[str, Sequence[_Told]] = {
+    **{f"stand_{state}": [("tickets_open", _of_unit(state))] for state in State},
+    "stand_merged": [("tickets_merged", _of_region)],
+    **{
+        f"{kind}_{end}": [("milestones_met", _of_unit(kind, end))]
+        for kind in MilestoneKind
+        for end in _ENDS
+    },
+    **{f"{RECTIFY}_{end}": [("rectifications", _of_unit(end))] for end in _ENDS},
+    **{
+        f"call_{said}_{grade}": [("callbacks", _of_unit(solved, str(grade) if grade else ""))]
+        for said, solved in _SOLVED.items()
+        for grade in range(6)
+    },
+    "dispatched": [("dispatches", _of_unit())],
+    "first_right": [("first_dispatches", _of_unit())],
+    "first_wrong": [("first_dispatches", _of_unit()), ("first_dispatches_wrong", _of_unit())],
+    "sent_back": [("sent_back", _of_unit())],
+    "back_upheld": [("sendbacks", _of_unit("true"))],
+    "back_refused": [("sendbacks", _of_unit("false"))],
+    "redispatched": [("redispatches", _of_region)],
+    "extension_granted": [("extensions", _of_unit("granted"))],
+    "extension_refused": [("extensions", _of_unit("refused"))],
+    "resolved": [("resolutions", _of_unit())],
+    "resolved_moved": [("resolutions_moved", _of_unit())],
+    "resolved_extended": [("resolutions_extended", _of_unit())],
+    "redone": [("redone", _of_unit())],
+    **{
+        f"delivery_{state}": [("deliveries", lambda _, s=state: (s,))]  # type: ignore[misc]
+        for state in DeliveryState
+    },
+}
+_BY_CHANNEL: Mapping[str, Sequence[_Told]] = {
+    f"{MilestoneKind.RESOLVE}_{end}": [("resolutions_due", _of_channel(end))] for end in _ENDS
+}
+
+
+@cache
+def _told(view: str, measure: str) -> Sequence[_Told]:
+    """Return how a measure of a view of all times is told; the steps of working times are not."""
+    if measure.startswith(f"{CLOSED} "):
+        channel, _, kind = measure.removeprefix(f"{CLOSED} ").rpartition(" ")
+        return [("tickets_closed", _of_unit(channel, kind))]
+    if view == "ever-class":
+        return [("tickets_received", _of_class(measure.removeprefix("received_")))]
+    return (_BY_CHANNEL if view == "ever-channel" else _BY_UNIT).get(measure, ())
+
+
+def _counted(
+    connection: sa.Connection,
+) -> tuple[dict[str, dict[Labels, int]], list[tuple[Labels, Worked]]]:
+    """Return the totals by name and labels, and by region and channel how long resolutions took."""
+    found: dict[str, dict[Labels, int]] = {}
+    steps: list[tuple[Labels, Worked]] = []
+    for total in totals(connection):
+        if total.view == "ever-channel":
+            steps.append(((total.region, total.channel), _worked(total.counts)))
+        named = _named(total[:-1])
+        for measure, n in total.counts.items():
+            for name, labels in named[measure]:
+                held = found.setdefault(name, {})
+                held[labels] = held.get(labels, 0) + n
+    return found, steps
+
+
+class _Named(dict[str, Sequence[tuple[str, Labels]]]):
+    """The totals and labels of a document's measures, made when one is first asked for: there are
+    tens of thousands, the same at every scrape."""
+
+    def __init__(self, where: tuple[str, ...]) -> None:
+        super().__init__()
+        self._total = Total(*where, {})  # type: ignore[call-arg,arg-type]
+
+    def __missing__(self, measure: str) -> Sequence[tuple[str, Labels]]:
+        told = _told(self._total.view, measure)
+        self[measure] = named = [(name, labelled(self._total)) for name, labelled in told]
+        return named
+
+
+_named = lru_cache(maxsize=20_000)(_Named)
+
+
+def _worked(counts: Mapping[str, int]) -> Worked:
+    held = [counts.get(step, 0) for step in STEPS]
+    up_to = tuple(sum(held[: BOUNDS_S.index(most) + 1]) for most in WORKED_S)
+    return Worked(sum(held), counts.get(kpi.WORKED_S, 0), up_to)
+
+
+def _owed(
+    connection: sa.Connection, at: datetime
+) -> tuple[dict[Labels, int], dict[Labels, datetime]]:
+    """Return how many clocks are open, and since when the oldest late one of each unit is."""
+    keys = (_m.region, _m.unit, _m.kind, _m.stage)
+    since = sa.func.min(_m.due_at).filter(_late(at))
+    query = sa.select(*keys, sa.func.count(), since).group_by(*keys)
+    open_: dict[Labels, int] = {}
+    oldest: dict[Labels, datetime] = {}
+    for *labels, count, due_at in connection.execute(query.where(_m.outcome.is_(None) & _COUNTS)):
+        open_[tuple(labels)] = count
+        unit = (labels[0], labels[1])
+        if due_at and due_at < oldest.get(unit, at):
+            oldest[unit] = due_at
+    return open_, oldest
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,24 +275,3 @@ def unit_loads(
     if prefix(region):
         query = query.where(_m.region.startswith(prefix(region), autoescape=True))
     return [UnitLoad(*row) for row in connection.execute(query)]
-
-
-def _label(value: object) -> str:
-    """Return a label's value: what was not asked or answered is empty."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "" if value is None else str(value)
-
-
-def _count(
-    connection: sa.Connection,
-    *columns: sa.ColumnElement[Any],
-    where: sa.ColumnElement[bool] | None = None,
-) -> list[tuple[Labels, int]]:
-    query = sa.select(*columns, sa.func.count()).group_by(*columns).order_by(*columns)
-    if where is not None:
-        query = query.where(where)
-    return [
-        (tuple(_label(value) for value in row[:-1]), int(row[-1]))
-        for row in connection.execute(query)
-    ]

@@ -437,11 +437,9 @@ class RejectedRow(SQLModel, table=True):
     taken_at: datetime | None = _at(nullable=True)
 
 
-_Count = sa.BigInteger()
-
-
-def _count() -> Any:
-    return Field(sa_type=_Count, nullable=False)
+def _document() -> Any:
+    # As text and not as JSONB: it is read and written as a whole, and nothing asks for what is in it.
+    return Field(sa_type=sa.JSON, nullable=False)
 
 
 class TallyEntryRow(SQLModel, table=True):
@@ -464,36 +462,35 @@ class TallyEntryRow(SQLModel, table=True):
 
 class TallyRow(SQLModel, table=True):
     """How many of a measure belong to a day, as was learnt on another day (ADR 0021). What a day
-    that is over has learnt is never changed."""
+    that is over has learnt is never changed. `counts` is how many, by measure."""
 
     __tablename__ = "tallies"
     __table_args__ = (sa.Index("ix_tallies_known_on", "known_on"), {"sqlite_with_rowid": False})
 
-    measure: str = Field(max_length=32, primary_key=True)
     day: str = Field(max_length=10, primary_key=True)
     region: str = Field(max_length=16, primary_key=True)
     unit: str = Field(max_length=64, primary_key=True)
     channel: str = Field(max_length=64, primary_key=True)
     kind: str = Field(max_length=32, primary_key=True)
     known_on: str = Field(max_length=10, primary_key=True)
-    n: int = _count()
+    counts: dict[str, int] = _document()
 
 
 class TallySumRow(SQLModel, table=True):
     """The tallies added up, all that is known, as questions ask for them: `view` names the columns
-    that are kept, the others are "". `since` is a day, a month (`2026-11`), or "" for ever."""
+    that are kept, the others are "", and the theme. `since` is a day or what holds it (`kpi.block`), or "" for ever;
+    `counts` is how many, by measure."""
 
     __tablename__ = "tally_sums"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    view: str = Field(max_length=16, primary_key=True)
-    measure: str = Field(max_length=32, primary_key=True)
+    view: str = Field(max_length=32, primary_key=True)
     since: str = Field(max_length=10, primary_key=True)
     region: str = Field(max_length=16, primary_key=True)
     unit: str = Field(max_length=64, primary_key=True)
     channel: str = Field(max_length=64, primary_key=True)
     kind: str = Field(max_length=32, primary_key=True)
-    n: int = _count()
+    counts: dict[str, int] = _document()
 
 
 class UnitNameRow(SQLModel, table=True):

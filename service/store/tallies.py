@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -21,6 +21,7 @@ from service.domain.kpi import (
     ALONE,
     COUNTED,
     MEASURES,
+    RECTIFY,
     STEPS,
     WARNED,
     WORKED_S,
@@ -31,6 +32,7 @@ from service.domain.kpi import (
     Span,
     Told,
     arrived,
+    block,
     day_of,
     difference,
     graded,
@@ -41,7 +43,7 @@ from service.domain.kpi import (
 from service.domain.lifecycle import FINISHED, State
 from service.domain.region import prefix
 from service.domain.ticket import DeliveryState, MilestoneKind, Outcome, Ticket
-from service.store.bulk import add_rows, insert_rows
+from service.store.bulk import find_rows, insert_rows, put_rows
 from service.store.tables import (
     DeliveryRow,
     EventRow,
@@ -176,52 +178,77 @@ def _note(connection: sa.Connection, at: datetime, noted: Iterable[tuple[Ticket,
 # Folding
 
 
-class _Key(NamedTuple):
-    """A tally's key without the day on which it was known."""
+class _Cell(NamedTuple):
+    """Where something is tallied, whenever it was known."""
 
     day: str
     region: str
     unit: str
     channel: str
     kind: str
-    measure: str
 
 
-_BY_UNIT, _BY_CLASS, _FULL = (
-    ("region", "unit"),
-    ("region", "channel", "kind"),
-    (
-        "region",
-        "unit",
-        "channel",
-        "kind",
-    ),
-)
-# The views that are kept: which columns, and of which measures. /metrics asks for ever.
-_ENDED = tuple(
-    f"{kind}_{end}"
-    for kind in MilestoneKind
-    for end in (Outcome.ON_TIME, Outcome.LATE, Outcome.MISSED)
-)
-_HELD = tuple(f"stand_{state}" for state in State if state not in FINISHED)
+class _Sum(NamedTuple):
+    """What is added up: columns that the view does not keep are ""."""
+
+    view: str
+    since: str
+    region: str
+    unit: str
+    channel: str
+    kind: str
+
+
+class _Known(NamedTuple):
+    """A tally: where, and on which day it was known."""
+
+    day: str
+    region: str
+    unit: str
+    channel: str
+    kind: str
+    known_on: str
+
+
+_Where = TypeVar("_Where", _Cell, _Sum, _Known)
+_Held = dict[_Where, Counter[str]]
+_BY_UNIT, _BY_CLASS = ("region", "unit"), ("region", "channel", "kind")
+# The views by which a period is asked for; each is kept by every grain and theme.
+_VIEWS = {"unit": _BY_UNIT, "class": _BY_CLASS}
+# The views of all times, which /metrics shows: which columns, and of which measures.
+CLOSED = "closed"
+_ENDS = (Outcome.ON_TIME, Outcome.LATE, Outcome.MISSED)
 EVER: Mapping[str, tuple[tuple[str, ...], Collection[str]]] = {
     "ever-unit": (
         _BY_UNIT,
         frozenset(
             (
                 *(f"{_DELIVERY}{state}" for state in DeliveryState),
-                *_ENDED,
-                *_HELD,
+                *(f"{kind}_{end}" for kind in (*MilestoneKind, RECTIFY) for end in _ENDS),
+                *(f"stand_{state}" for state in State if state not in FINISHED),
+                "stand_merged",
+                "dispatched",
+                "first_right",
+                "first_wrong",
+                "sent_back",
                 "back_upheld",
                 "back_refused",
+                "redispatched",
                 "extension_granted",
                 "extension_refused",
-                "redispatched",
+                "resolved",
+                "resolved_moved",
+                "resolved_extended",
+                "redone",
+                CLOSED,
                 *(f"call_{s}_{g}" for s in ("yes", "no", "none") for g in range(6)),
             )
         ),
     ),
-    "ever-channel": (("region", "channel"), frozenset((*STEPS, WORKED_S))),
+    "ever-channel": (
+        ("region", "channel"),
+        frozenset((*STEPS, WORKED_S, *(f"{MilestoneKind.RESOLVE}_{end}" for end in _ENDS))),
+    ),
     "ever-class": (
         _BY_CLASS,
         frozenset(
@@ -236,38 +263,71 @@ EVER: Mapping[str, tuple[tuple[str, ...], Collection[str]]] = {
             )
         ),
     ),
-    "ever": (_FULL, frozenset({"closed"})),
 }
-_VIEWS = {"unit": _BY_UNIT, "class": _BY_CLASS}
-_SINCE = {Grain.DAY: 10, Grain.MONTH: 7}
 
 
-class _Sum(NamedTuple):
-    """What is added up: columns that the view does not keep are ""."""
+def _sums_of(tallied: _Held[_Cell]) -> _Held[_Sum]:
+    """Return the sums that tallies are part of."""
+    sums = _ever_of(tallied)
+    rated = {
+        cell: counts
+        for cell, all_of_it in tallied.items()
+        if (counts := Counter({m: n for m, n in all_of_it.items() if m in MEASURES}))
+    }
+    for view, kept in _VIEWS.items():
+        for cell, counts in _seen(rated, kept).items():
+            for theme, themed in _by_theme(counts).items():
+                for grain in Grain:
+                    name = f"{grain}-{view}-{theme}"
+                    _add(sums, _Sum(name, block(grain, cell.day), *cell[1:]), themed)
+    return sums
 
-    view: str
-    measure: str
-    since: str
-    region: str
-    unit: str
-    channel: str
-    kind: str
+
+def _theme(measure: str) -> str:
+    """Return what a measure is about: one rate asks for a few measures of a theme or two, and reads
+    no document that holds all of them."""
+    return measure.partition("_")[0]
 
 
-def _viewed(key: _Key) -> Iterator[_Sum]:
-    """Return each sum that a tally is part of."""
+def _by_theme(counts: Counter[str]) -> dict[str, Counter[str]]:
+    found: dict[str, Counter[str]] = {}
+    for measure, n in counts.items():
+        found.setdefault(_theme(measure), Counter())[measure] = n
+    return found
 
-    def seen(view: str, since: str, kept: tuple[str, ...]) -> _Sum:
-        columns = (getattr(key, name) if name in kept else "" for name in _FULL)
-        return _Sum(view, key.measure, since, *columns)
 
-    if key.measure in MEASURES:
-        for view, kept in _VIEWS.items():
-            for grain, length in _SINCE.items():
-                yield seen(f"{grain}-{view}", key.day[:length], kept)
+def _ever_of(tallied: _Held[_Cell]) -> _Held[_Sum]:
+    sums: _Held[_Sum] = {}
     for view, (kept, measures) in EVER.items():
-        if key.measure in measures:
-            yield seen(view, "", kept)
+        picked = {
+            cell: Counter({_in_full(m, cell): n for m, n in counts.items() if m in measures})
+            for cell, counts in tallied.items()
+        }
+        for cell, counts in _seen(picked, kept, by_day=False).items():
+            if counts:
+                _add(sums, _Sum(view, "", *cell[1:]), counts)
+    return sums
+
+
+def _in_full(measure: str, cell: _Cell) -> str:
+    """Return the name under which a measure is kept for ever. Closures are told by unit, channel and
+    kind: with the last two in the name there is a document for each unit, and not for each of all."""
+    return f"{CLOSED} {cell.channel} {cell.kind}" if measure == CLOSED else measure
+
+
+def _seen(tallied: _Held[_Cell], kept: tuple[str, ...], *, by_day: bool = True) -> _Held[_Cell]:
+    """Return tallies added up over the columns that are not kept."""
+    found: _Held[_Cell] = {}
+    for cell, counts in tallied.items():
+        columns = (getattr(cell, name) if name in kept else "" for name in _Cell._fields[1:])
+        _add(found, _Cell(cell.day if by_day else "", *columns), counts)
+    return found
+
+
+def _add(held: _Held[_Where], where: _Where, counts: Mapping[str, int]) -> None:
+    there = held.setdefault(where, Counter())
+    for measure, n in counts.items():
+        there[measure] += n
 
 
 def waiting(connection: sa.Connection) -> bool:
@@ -288,39 +348,50 @@ def fold(connection: sa.Connection, most: int = _FOLDED_AT_ONCE) -> int:
     rows = connection.execute(sa.select(_entries).order_by(_entries.c.id).limit(most)).all()
     if not rows:
         return 0
-    exact: Counter[tuple[str, _Key]] = Counter()
+    exact: _Held[_Known] = {}
     for row in rows:
-        for key, n in _keys(row):
-            exact[row.known_on, key] += n
-    _add(connection, exact)
+        for cell, counts in _cells(row).items():
+            _add(exact, _Known(*cell, row.known_on), counts)
+    _write(connection, exact)
     named = {
         (unit, name): row.known_on for row in reversed(rows) for unit, name in row.names.items()
     }
-    add_rows(
-        connection,
-        _names,
-        [{"unit": unit, "name": name, "since": on} for (unit, name), on in sorted(named.items())],
-    )
+    _name(connection, named)
     connection.execute(_entries.delete().where(_entries.c.id.in_([row.id for row in rows])))
     return len(rows)
 
 
-def _keys(entry: sa.Row[Any]) -> Iterator[tuple[_Key, int]]:
+def _cells(entry: sa.Row[Any]) -> _Held[_Cell]:
+    found: _Held[_Cell] = {}
     for day, unit, measure, n in entry.counts:
-        yield _Key(day, entry.region, unit, entry.channel, entry.kind, measure), n
+        _add(found, _Cell(day, entry.region, unit, entry.channel, entry.kind), {measure: n})
+    return found
 
 
-def _add(connection: sa.Connection, exact: Mapping[tuple[str, _Key], int]) -> None:
-    # In one order whoever writes, so that nobody waits in a circle.
-    rows = [
-        {**key._asdict(), "known_on": on, "n": n} for (on, key), n in sorted(exact.items()) if n
-    ]
-    add_rows(connection, _tallies, rows)
-    sums: Counter[_Sum] = Counter()
-    for (_, key), n in exact.items():
-        for viewed in _viewed(key):
-            sums[viewed] += n
-    add_rows(connection, _sums, [{**key._asdict(), "n": n} for key, n in sorted(sums.items()) if n])
+def _write(connection: sa.Connection, exact: _Held[_Known]) -> None:
+    """Add to the tallies and their sums. Whoever does so is the only one: it holds the lock."""
+    tallied: _Held[_Cell] = {}
+    for known, counts in exact.items():
+        _add(tallied, _Cell(*known[:-1]), counts)
+    _merge(connection, _tallies, exact)
+    _merge(connection, _sums, _sums_of(tallied))
+
+
+def _merge(connection: sa.Connection, table: sa.Table, more: _Held[_Where]) -> None:
+    keys = [where._asdict() for where in more]
+    there = {tuple(row)[:-1]: row.counts for row in find_rows(connection, table, keys)}
+    rows = []
+    for where, counts in more.items():
+        held = Counter(there.get(tuple(where), {}))
+        for measure, n in counts.items():
+            held[measure] += n
+        rows.append({**where._asdict(), "counts": {m: n for m, n in held.items() if n}})
+    put_rows(connection, table, rows, replace=True)
+
+
+def _name(connection: sa.Connection, named: Mapping[tuple[str, str], str]) -> None:
+    rows = [{"unit": unit, "name": name, "since": on} for (unit, name), on in sorted(named.items())]
+    put_rows(connection, _names, rows, replace=False)
 
 
 # Reading
@@ -350,22 +421,22 @@ def read(connection: sa.Connection, wanted: Wanted) -> Found:
         wanted.units is not None and wanted.by in {"channel", "kind"}
     )
     for span in wanted.spans:
-        table, conditions, day = _exactly(span, wanted.as_of) if exact else _summed(span, wanted.by)
+        table, conditions, day = _exactly(span, wanted.as_of) if exact else _summed(span, wanted)
         column = {"day": day, "month": sa.func.substr(day, 1, 7)}.get(wanted.by)
-        key = table.c[wanted.by] if column is None else column
-        query = (
-            sa.select(key, table.c.measure, sa.func.sum(table.c.n))
-            .where(table.c.measure.in_(sorted(wanted.measures)), *conditions)
-            .group_by(key, table.c.measure)
-        )
+        query = sa.select(table.c[wanted.by] if column is None else column, table.c.counts)
+        query = query.where(*conditions)
         if prefix(wanted.region):
             query = query.where(table.c.region.startswith(prefix(wanted.region), autoescape=True))
         if wanted.units is not None:
             query = query.where(table.c.unit.in_(list(wanted.units)))
-        for name, measure, n in connection.execute(query):
-            found.setdefault(name, Counter())[read_as(measure, elapsed=span.elapsed)] += int(n)
+        told = [(m, read_as(m, elapsed=span.elapsed)) for m in wanted.measures]
+        for name, counts in connection.execute(query):
+            held = found.setdefault(name, Counter())
+            for measure, as_told in told:
+                if measure in counts:
+                    held[as_told] += counts[measure]
     _add_rest(connection, wanted, found)
-    return found
+    return {name: held for name, held in found.items() if held}
 
 
 _Part = tuple[sa.Table, list[sa.ColumnElement[bool]], sa.ColumnElement[Any]]
@@ -381,14 +452,12 @@ def _exactly(span: Span, as_of: date | None) -> _Part:
     return _tallies, conditions, day
 
 
-def _summed(span: Span, by: str) -> _Part:
-    # By days there are no months to add up.
-    grain = Grain.DAY if by == "day" else span.grain
-    length = _SINCE[grain]
+def _summed(span: Span, wanted: Wanted) -> _Part:
     since = _sums.c.since
-    view = "class" if by in {"channel", "kind"} else "unit"
-    first, last = span.first.isoformat()[:length], span.last.isoformat()[:length]
-    return _sums, [_sums.c.view == f"{grain}-{view}", since.between(first, last)], since
+    view = "class" if wanted.by in {"channel", "kind"} else "unit"
+    views = sorted({f"{span.grain}-{view}-{_theme(measure)}" for measure in wanted.measures})
+    first, last = (block(span.grain, day.isoformat()) for day in (span.first, span.last))
+    return _sums, [_sums.c.view.in_(views), since.between(first, last)], since
 
 
 def _add_rest(connection: sa.Connection, wanted: Wanted, found: Found) -> None:
@@ -396,50 +465,51 @@ def _add_rest(connection: sa.Connection, wanted: Wanted, found: Found) -> None:
     for entry in connection.execute(sa.select(_entries)):
         if wanted.as_of and entry.known_on > wanted.as_of.isoformat():
             continue
-        for key, n in _keys(entry):
-            on = date.fromisoformat(key.day)
+        for cell, counts in _cells(entry).items():
+            on = date.fromisoformat(cell.day)
             span = next((s for s in wanted.spans if s.first <= on <= s.last), None)
             if (
                 span is None
-                or key.measure not in wanted.measures
-                or not key.region.startswith(prefix(wanted.region))
-                or (wanted.units is not None and key.unit not in wanted.units)
+                or not cell.region.startswith(prefix(wanted.region))
+                or (wanted.units is not None and cell.unit not in wanted.units)
             ):
                 continue
-            by = {"day": key.day, "month": key.day[:7]}.get(wanted.by) or getattr(key, wanted.by)
-            found.setdefault(by, Counter())[read_as(key.measure, elapsed=span.elapsed)] += n
+            by = {"day": cell.day, "month": cell.day[:7]}.get(wanted.by) or getattr(cell, wanted.by)
+            for measure in counts.keys() & wanted.measures:
+                told = read_as(measure, elapsed=span.elapsed)
+                found.setdefault(by, Counter())[told] += counts[measure]
 
 
-class Part(NamedTuple):
-    """A part of a total of all times: what is folded, or what is not yet."""
+class Total(NamedTuple):
+    """What is counted for ever of a unit, a channel of a region, or a class; the columns that its
+    view does not keep are ""."""
 
-    measure: str
+    view: str
     region: str
     unit: str
     channel: str
     kind: str
-    n: int
+    counts: Mapping[str, int]
 
 
-def totals(connection: sa.Connection) -> dict[str, list[Part]]:
-    """Return what is counted for ever, by measure, in parts."""
-    found: dict[str, list[Part]] = {}
-    columns = [_sums.c[name] for name in Part._fields]
-    query = sa.select(*columns).where(_sums.c.view.in_(list(EVER)))
-    # As the rows are: there may be tens of thousands.
-    rows: Any = connection.execute(query).all()
-    for row in rows:
-        found.setdefault(row[0], []).append(row)
+def totals(connection: sa.Connection) -> list[Total]:
+    """Return what is counted for ever. Closures are `CLOSED CHANNEL KIND`."""
+    ever = _sums.c.view.in_(list(EVER))
+    held: dict[tuple[Any, ...], Mapping[str, int]] = {
+        tuple(row)[:-1]: row.counts for row in connection.execute(sa.select(_sums).where(ever))
+    }
+    fresh: _Held[_Cell] = {}
     for entry in connection.execute(sa.select(_entries)):
-        for key, n in _keys(entry):
-            for viewed in _viewed(key):
-                if viewed.view in EVER:
-                    found.setdefault(viewed.measure, []).append(
-                        Part(
-                            key.measure, viewed.region, viewed.unit, viewed.channel, viewed.kind, n
-                        )
-                    )
-    return found
+        for cell, counts in _cells(entry).items():
+            _add(fresh, cell._replace(day=""), counts)
+    for where, more in _ever_of(fresh).items():
+        total = Counter(held.get(tuple(where), {}))
+        total.update(more)
+        held[tuple(where)] = total
+    return [
+        Total(view, region, unit, channel, kind, counts)
+        for (view, _, region, unit, channel, kind), counts in held.items()
+    ]
 
 
 def names(connection: sa.Connection, units: Collection[str]) -> dict[str, list[tuple[str, date]]]:
@@ -472,6 +542,29 @@ def known_since(connection: sa.Connection) -> date | None:
 # Counting from scratch
 
 
+class Count(NamedTuple):
+    """A count in the tallies."""
+
+    day: str
+    region: str
+    unit: str
+    channel: str
+    kind: str
+    measure: str
+
+
+class CountedSum(NamedTuple):
+    """A count in the sums."""
+
+    view: str
+    since: str
+    region: str
+    unit: str
+    channel: str
+    kind: str
+    measure: str
+
+
 @dataclass(frozen=True, slots=True)
 class Recount:
     """What a count from scratch found: how many tickets, how many counts, and where the tallies
@@ -483,8 +576,8 @@ class Recount:
 
     tickets: int
     counts: int
-    wrong: Sequence[tuple[_Key, int, int]]
-    sums: Sequence[tuple[_Sum, int, int]]
+    wrong: Sequence[tuple[Count, int, int]]
+    sums: Sequence[tuple[CountedSum, int, int]]
     number: int
     names: Mapping[tuple[str, str], str]
     blank: bool  # nothing is tallied
@@ -498,7 +591,7 @@ class Recount:
 def recount(connection: sa.Connection) -> Recount:
     """Count from scratch what the tickets, their clocks and their events say, and compare; all of it
     in one snapshot, so that it may run beside everything else."""
-    true: Counter[_Key] = Counter()
+    true: _Held[_Cell] = {}
     called: dict[tuple[str, str], str] = {}
     tickets, last = 0, 0
     while batch := _cases(connection, last):
@@ -506,16 +599,9 @@ def recount(connection: sa.Connection) -> Recount:
             counts = _sum(stands(case), arrived(case, row.decision))
             for n, event in enumerate(events):
                 counts = _sum(counts, happened(event, events[:n]))
-            for cell, count in counts.items():
-                key = _Key(
-                    cell.day.isoformat(),
-                    row.region,
-                    cell.unit,
-                    row.channel,
-                    row.received_kind,
-                    cell.measure,
-                )
-                true[key] += count
+            for (day, unit, measure), count in counts.items():
+                where = _Cell(day.isoformat(), row.region, unit, row.channel, row.received_kind)
+                _add(true, where, {measure: count})
             if row.lead_unit:
                 on = day_of(row.received_at).isoformat()
                 name = (row.lead_unit, row.lead_name)
@@ -523,39 +609,36 @@ def recount(connection: sa.Connection) -> Recount:
         tickets += len(batch)
         last = batch[-1][0].id
     for state, n in connection.execute(sa.select(_d.state, sa.func.count()).group_by(_d.state)):
-        true[_Key(_NO_DAY, "", "", "", "", f"{_DELIVERY}{state}")] += n
-    tallied: Counter[_Key] = Counter()
-    columns = [_tallies.c[name] for name in _Key._fields]
-    for *values, n in connection.execute(
-        sa.select(*columns, sa.func.sum(_tallies.c.n)).group_by(*columns)
-    ):
-        tallied[_Key(*values)] += int(n)
-    viewed: Counter[_Sum] = Counter()
-    for key, n in tallied.items():
-        for each in _viewed(key):
-            viewed[each] += n
-    kept: Counter[_Sum] = Counter()
-    for *values, n in connection.execute(sa.select(_sums)):
-        kept[_Sum(*values)] += n
+        _add(true, _Cell(_NO_DAY, "", "", "", ""), {f"{_DELIVERY}{state}": n})
+    tallied: _Held[_Cell] = {}
+    for *columns, _, told in connection.execute(sa.select(_tallies)):
+        _add(tallied, _Cell(*columns), told)
+    summed = _sums_of(tallied)
+    kept = {_Sum(*columns): Counter(n) for *columns, n in connection.execute(sa.select(_sums))}
+    blank = not tallied
     for entry in connection.execute(sa.select(_entries)):
-        for key, n in _keys(entry):
-            tallied[key] += n
+        for cell, more in _cells(entry).items():
+            _add(tallied, cell, more)
     done = connection.execute(sa.select(sa.func.max(_recounts.c.id))).scalar()
     return Recount(
         tickets,
-        sum(map(abs, true.values())),
-        _differing(tallied, true),
-        _differing(kept, viewed),
+        sum(abs(n) for counts in true.values() for n in counts.values()),
+        [(Count(*cell, m), is_, n) for cell, m, is_, n in _differing(tallied, true)],
+        [(CountedSum(*each, m), is_, n) for each, m, is_, n in _differing(kept, summed)],
         (done or 0) + 1,
         called,
-        not tallied,
+        blank,
     )
 
 
-def _differing(is_: Counter[Any], should: Counter[Any]) -> list[tuple[Any, int, int]]:
-    return [
-        (k, is_[k], should[k]) for k in sorted(is_.keys() | should.keys()) if is_[k] != should[k]
-    ]
+def _differing(is_: _Held[_Where], should: _Held[_Where]) -> Iterator[tuple[_Where, str, int, int]]:
+    """Give where, which measure, how many there are and how many there should be."""
+    nothing: Counter[str] = Counter()
+    for where in sorted(is_.keys() | should.keys()):
+        there, counted = is_.get(where, nothing), should.get(where, nothing)
+        for measure in sorted(there.keys() | counted.keys()):
+            if there[measure] != counted[measure]:
+                yield where, measure, there[measure], counted[measure]
 
 
 _Counted = tuple[Any, Case, list[Told]]
@@ -638,21 +721,18 @@ def correct(connection: sa.Connection, found: Recount, at: datetime) -> None:
         connection.execute(_recounts.insert().values(applied))
     except sa.exc.IntegrityError:
         raise Recounted from None
-    exact = Counter({(on, key): should - is_ for key, is_, should in found.wrong})
-    _add(connection, exact)
-    add_rows(
-        connection,
-        _sums,
-        [{**key._asdict(), "n": should - is_} for key, is_, should in found.sums],
-    )
-    add_rows(
-        connection,
-        _names,
-        [
-            {"unit": unit, "name": name, "since": since}
-            for (unit, name), since in sorted(found.names.items())
-        ],
-    )
+    if connection.dialect.name == "postgresql":
+        # Whoever folds is waited for.
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_FOLD_LOCK)))
+    exact: _Held[_Known] = {}
+    for count, is_, should in found.wrong:
+        _add(exact, _Known(*count[:-1], on), {count.measure: should - is_})
+    _write(connection, exact)
+    sums: _Held[_Sum] = {}
+    for counted, is_, should in found.sums:
+        _add(sums, _Sum(*counted[:-1]), {counted.measure: should - is_})
+    _merge(connection, _sums, sums)
+    _name(connection, found.names)
 
 
 def is_blank(connection: sa.Connection) -> bool:
