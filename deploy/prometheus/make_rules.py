@@ -147,9 +147,11 @@ BY_CHANNEL = Watched(
     (Of("banjie_resolutions_due_total"),),
 )
 WORKED = Of("banjie_resolve_working_seconds_bucket")
+RECEIVED = Of(_RECEIVED, 'decision!="imported"')  # as they came in, and not years at once
 
 WINDOWS = ("5m", "1d", "30d")
-# What the burn rates of alerts.yml look at besides.
+# What alerts.yml looks at besides: burn rates, and whether a channel has gone silent.
+RECEIVED_WINDOWS = ("4h", "1d", "30d")
 CHANNEL_WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d", "30d")
 
 # A sample is stale after five minutes: whatever is shown must be worked out more often.
@@ -287,12 +289,15 @@ def groups() -> Mapping[tuple[str, str], list[Rule]]:
     """Return the recording rules in order, by name and interval of their group."""
     rates = {**WATCHED, **OWN}
     worked = "channel_le:banjie_resolve_working_seconds:cases"
+    received = "channel:banjie_received:cases"
     found: dict[tuple[str, str], list[Rule]] = {
         ("banjie-totals", OFTEN): [
             *(rule for rate, watched in rates.items() for rule in _totals(rate, watched)),
             *_totals("on_time", BY_CHANNEL),
             (f"{worked}_total", total(WORKED, "channel_le")),
             (f"{worked}_base", base(worked)),
+            (f"{received}_total", total(RECEIVED, "channel")),
+            (f"{received}_base", base(received)),
         ]
     }
     for window in WINDOWS:
@@ -309,6 +314,9 @@ def groups() -> Mapping[tuple[str, str], list[Rule]]:
             rule for window in windows for rule in _windowed("on_time", BY_CHANNEL, window)
         ]
     found["banjie-worked-30d", SELDOM] = list(_worked())
+    found["banjie-received", SELDOM] = [
+        (f"{received}_{window}", within(received, window)) for window in RECEIVED_WINDOWS
+    ]
     return found
 
 
