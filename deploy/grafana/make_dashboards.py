@@ -764,17 +764,18 @@ def alerts() -> list[Json]:
     return [
         stat(
             "正在告警",
-            "Prometheus 告警规则（deploy/prometheus/alerts.yml）中正在触发的条数。",
+            "Prometheus 告警规则（deploy/prometheus/alerts.yml）中正在触发的条数，全部地区。",
             'count(ALERTS{alertname=~"Banjie.+", alertstate="firing"}) or on () vector(0)',
             thresholds=above(1),
             decimals=0,
         ),
         bars(
             "告警明细",
-            "正在触发的告警，按规则名称；没有时显示“无告警”。说明见 Grafana 的“告警”页。",
-            'count by (alertname) (ALERTS{alertname=~"Banjie.+", alertstate="firing"})'
+            "正在触发的告警，按级别和规则名称，全部地区；没有时显示“无告警”。内容见 Grafana 的“告警”页，"
+            "处置见 docs/runbooks/ 中同名的一页。",
+            'count by (severity, alertname) (ALERTS{alertname=~"Banjie.+", alertstate="firing"})'
             ' or on () label_replace(vector(0), "alertname", "无告警", "", "")',
-            "{{alertname}}",
+            "{{severity}} {{alertname}}",
             thresholds=above(1),
             decimals=0,
             size=(20, 6),
@@ -878,8 +879,8 @@ def channel() -> Json:
             row("概况"),
             stat(
                 "近 24 小时受理",
-                f"该渠道近 24 小时受理的工单。{_COUNTED}",
-                or_none(_in_a_day(OF_CHANNEL)),
+                "该渠道近 24 小时受理的工单。",
+                or_none(f"sum(channel:banjie_received:cases_1d{{{OF_CHANNEL}}})"),
                 thresholds=PLAIN,
                 decimals=0,
                 links=[desk("工作台：该渠道的工单", "/desk/tickets?channel=${channel}")],
@@ -1055,8 +1056,8 @@ def service() -> Json:
             ),
             stat(
                 "日历剩余天数",
-                "已公布的放假安排还有多少天；少于 60 天应录入下一年（docs/operations.md）。",
-                counted("banjie_calendar_days_left"),
+                "已公布的放假安排还有多少天，各副本中最少的；少于 60 天应录入下一年（docs/operations.md）。",
+                f"min({series('banjie_calendar_days_left')})",
                 unit="suffix: 天",
                 thresholds=steps((None, BAD), (1, POOR), (60, GOOD)),
                 decimals=0,
@@ -1112,7 +1113,7 @@ def service() -> Json:
                     "5xx",
                 ),
                 unit="percentunit",
-                thresholds=above(0.01),
+                thresholds=above(0.05),
                 none="没有请求",
             ),
             lines(
@@ -1125,10 +1126,11 @@ def service() -> Json:
             ),
             lines(
                 "收单响应时间",
-                "推送单件工单的请求，九成九分位。",
+                "推送单件工单的请求，九成九分位；虚线为一秒。",
                 target(quantile(0.99, 'route="/v1/intake/{source}"'), "99%"),
                 unit="s",
                 decimals=3,
+                thresholds=above(1),
                 none="没有推送",
             ),
             row("定时任务和投递"),
@@ -1185,14 +1187,18 @@ def service() -> Json:
                         counted("banjie_source_failures", "", "source"),
                         {
                             "decimals": 0,
-                            "thresholds": above(1, POOR),
+                            "thresholds": above(4),
                             "custom.cellOptions": {"type": "color-text"},
                         },
                     ),
                     (
                         "无法受理",
                         or_none(counted("banjie_source_rejected_rows", "", "source")),
-                        {"decimals": 0},
+                        {
+                            "decimals": 0,
+                            "thresholds": above(1),
+                            "custom.cellOptions": {"type": "color-text"},
+                        },
                     ),
                 ],
                 [("source", "来源")],
@@ -1201,8 +1207,13 @@ def service() -> Json:
             ),
             lines(
                 "距上次读完",
-                "每个来源的列表多久前读到底；是其读取间隔的好几倍时说明读取失败。",
-                target(counted("banjie_source_last_success_seconds", "", "source"), "{{source}}"),
+                "每个来源的列表多久前读到底；超过“上限”告警（deploy/prometheus/objectives.yml）。",
+                [
+                    target(
+                        counted("banjie_source_last_success_seconds", "", "source"), "{{source}}"
+                    ),
+                    target("banjie_source:unread_seconds", "上限"),
+                ],
                 unit="s",
                 none="没有主动读取的来源",
                 overrides=looks(CHANNELS),
