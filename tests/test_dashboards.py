@@ -552,7 +552,7 @@ def test_the_variables_have_values(living: Living, name: str) -> None:
     for variable in BOARDS[name]["templating"]["list"]:
         if variable["type"] != "query":
             continue
-        query = filled(variable["query"])
+        query = filled(variable["query"]["query"])
         values = re.fullmatch(r"label_values\((.+), (\w+)\)", query)
         if values:
             found = living.ask(f"label/{values[2]}/values", **{"match[]": values[1]})

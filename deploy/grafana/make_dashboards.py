@@ -139,6 +139,15 @@ def above(least: float, colour: str = BAD, base: str = GOOD) -> Json:
     return steps((None, base), (least, colour))
 
 
+def marked(least: float, colour: str = BAD) -> Json:
+    """Return what gives the cells of a column a ground from a value on."""
+    ground = {"type": "color-background", "mode": "basic"}
+    return {
+        "thresholds": above(least, colour, "transparent"),
+        "custom.cellOptions": ground,
+    }
+
+
 PLAIN = steps((None, BLUE))
 
 
@@ -234,7 +243,7 @@ def stat(title: str, description: str, query: str, **more: Any) -> Json:
     """Return one large figure of this moment."""
     options = {
         "reduceOptions": _LAST,
-        "colorMode": "value",
+        "colorMode": "background",
         "graphMode": "none",
         "justifyMode": "auto",
         "textMode": "auto",
@@ -357,7 +366,7 @@ def desk(title: str, path: str) -> Json:
 # Dashboards
 
 
-def variable(name: str, label: str, kind: str, query: str, **more: Any) -> Json:
+def variable(name: str, label: str, kind: str, query: str | Json, **more: Any) -> Json:
     """Return a variable of a dashboard."""
     return {"name": name, "label": label, "type": kind, "query": query, **more}
 
@@ -369,7 +378,7 @@ def asked(name: str, label: str, query: str, *, every: bool, **more: Any) -> Jso
         name,
         label,
         "query",
-        query,
+        {"query": query, "refId": "StandardVariableQuery"},
         datasource=DATASOURCE,
         refresh=2,
         sort=1,
@@ -647,8 +656,7 @@ def overview() -> Json:
                 counted("banjie_milestones_open", f'{IN_REGION}, stage="{stage}"', "unit"),
                 {
                     "decimals": 0,
-                    "thresholds": above(1, STAGE_COLOURS[stage]),
-                    "custom.cellOptions": {"type": "color-text"},
+                    **marked(1, STAGE_COLOURS[stage]),
                 },
             )
             for stage in _STAGE_TITLES
@@ -1187,8 +1195,7 @@ def service() -> Json:
                         counted("banjie_source_failures", "", "source"),
                         {
                             "decimals": 0,
-                            "thresholds": above(4),
-                            "custom.cellOptions": {"type": "color-text"},
+                            **marked(4),
                         },
                     ),
                     (
@@ -1196,8 +1203,7 @@ def service() -> Json:
                         or_none(counted("banjie_source_rejected_rows", "", "source")),
                         {
                             "decimals": 0,
-                            "thresholds": above(1),
-                            "custom.cellOptions": {"type": "color-text"},
+                            **marked(1),
                         },
                     ),
                 ],
