@@ -45,7 +45,7 @@ check: setup ## Everything that needs no run: format, lint, types, arrows, rules
 	$(BIN)/banjie rules check
 
 test: setup ## Run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 run: setup ## Serve on http://127.0.0.1:8000 with users and tickets to play with
 	$(BIN)/banjie serve --demo

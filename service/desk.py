@@ -17,34 +17,30 @@ import sqlalchemy as sa
 import structlog
 
 from service import timekeeping
-from service.domain import acts, history
+from service.domain import acts, deeds, history
 from service.domain import delivery as leaving
 from service.domain.access import (
-    ASSIST_ACTS,
     SYSTEM,
     Actor,
     Forbidden,
     Role,
-    check_act,
     sees,
 )
 from service.domain.calendar import SHANGHAI
 from service.domain.complaint import Complaint, Contact, Decision, Kind, Route, UnitRef, Urgency
 from service.domain.confidence import unnamed, withheld
-from service.domain.deadline import parse_limit
+from service.domain.deeds import MET_BY, Deed, Deeds, check_may
 from service.domain.history import IMPORTED, Past, Place, Standing
-from service.domain.lifecycle import ASSISTS, FINISHED, MOVES, Act, State, move
+from service.domain.lifecycle import ASSISTS, FINISHED, MOVES, Act, State
 from service.domain.limits import Timetable
 from service.domain.personal import masked
 from service.domain.ports import Router, Unit
 from service.domain.region import covers
 from service.domain.ticket import (
-    Clock,
     Delivery,
     Event,
     Level,
     MilestoneKind,
-    Recipient,
     Ticket,
     Word,
 )
@@ -73,10 +69,6 @@ class UnknownUnit(Exception):
         super().__init__(unit)
         self.pointer = pointer
         self.unit = unit
-
-
-class CallBackOwed(Exception):
-    """The citizen has not been called back; 回访 comes before 结案."""
 
 
 class KeyReused(Exception):
@@ -157,8 +149,6 @@ _NOT_ROUTED = "历史导入，由原系统派单"
 
 # The unit that a name means, written in a region on a day.
 Named = Callable[[str, str, date], Unit | None]
-# What an act makes of a ticket, done by an assisting unit or, for "", by whom it belongs to.
-Change = Callable[[Ticket, str], Ticket]
 # What an act writes besides, from the ticket before and after it; returns more for its event.
 Also = Callable[[sa.Connection, Ticket, Ticket], dict[str, Any]]
 
@@ -187,6 +177,10 @@ class Desk:
     def router(self) -> Router:
         """Return who routes now."""
         return self._router
+
+    @property
+    def _deeds(self) -> Deeds:
+        return Deeds(self._times, self._coordinator)
 
     @property
     def times(self) -> Timetable:
@@ -314,19 +308,7 @@ class Desk:
             no = tickets.next_no(connection, complaint.region, f"{at.astimezone(SHANGHAI):%Y%m%d}")
             made = acts.receive(no, complaint, route, coordinator, at, self._times)
             ticket = tickets.insert(connection, made, fingerprint, at)
-            content = {
-                "decision": route.decision,
-                "confidence": round(route.confidence, 4),
-                "rulebook": route.rulebook,
-                "reason": route.reason,
-                "hotline": route.hotline,
-            }
-            if complaint.findings:
-                content["findings"] = list(complaint.findings)
-            tickets.append(connection, ticket, _event("received", ticket, SYSTEM, at, content))
-            if ticket.state is State.DISPATCHED:
-                auto = {"unit": ticket.lead and ticket.lead.unit, "auto": True}
-                tickets.append(connection, ticket, _event(Act.DISPATCH, ticket, SYSTEM, at, auto))
+            tickets.append(connection, ticket, *deeds.arrived(ticket, at))
             self._deliver(connection, ticket, at, *leaving.on_arrival(ticket))
             return Receipt(ticket)
 
@@ -446,7 +428,7 @@ class Desk:
         if changed_ticket.complaint.contact != old.contact:
             before, now = old.contact.masked(), changed_ticket.complaint.contact.masked()
             changed |= {"contact_before": before.phone, "contact_now": now.phone}
-        tickets.append(connection, stored, _event("supplemented", stored, SYSTEM, at, changed))
+        tickets.append(connection, stored, deeds.event("supplemented", stored, SYSTEM, at, changed))
         self._tell_units("supplemented", connection, current, stored, {}, at)
         # Only who sent it knows what it added: a merged ticket's source is not told of another's.
         own = leaving.for_source(Word.SUPPLEMENTED, leaving.addressee(stored), stored, {})
@@ -470,21 +452,11 @@ class Desk:
             for n, code in enumerate(dict.fromkeys(assist))
             if code != unit
         )
-        content = {"unit": unit, "assist": [ref.unit for ref in helping], "reason": reason}
-        return await self._perform(
-            order,
-            Act.DISPATCH,
-            content,
-            lambda t, _: acts.dispatch(
-                t, lead, helping, self._coordinator(t), order.at, self._times
-            ),
-        )
+        return await self._perform(order, self._deeds.dispatch(order.at, lead, helping, reason))
 
     async def sign(self, order: Order) -> Ticket:
         """签收: the lead takes the ticket on, or an assisting unit its part."""
-        return await self._perform(
-            order, Act.SIGN, {}, lambda t, unit: acts.sign(t, unit, order.at, self._times)
-        )
+        return await self._perform(order, self._deeds.sign(order.at))
 
     async def send_back(
         self, order: Order, *, reason: str, basis: str, suggested_unit: str = ""
@@ -495,13 +467,10 @@ class Desk:
         """
         if suggested_unit:
             self._unit("/suggested_unit", suggested_unit)
-        content = {"reason": reason, "basis": basis, "suggested_unit": suggested_unit}
-        return await self._perform(
-            order,
-            Act.SEND_BACK,
-            content,
-            lambda t, _: acts.send_back(t, self._coordinator(t), order.by, order.at, self._times),
+        deed = self._deeds.send_back(
+            order.at, order.by, reason=reason, basis=basis, suggested_unit=suggested_unit
         )
+        return await self._perform(order, deed)
 
     async def rule(self, order: Order, *, unit: str, reason: str, document: str) -> Ticket:
         """裁定: decide which unit a ticket belongs to that was sent back; a precedent from now on."""
@@ -512,141 +481,68 @@ class Desk:
             tickets.keep_ruling(connection, after, words, document, reason, order.by.name, order.at)
             return {"words": list(words)}
 
-        return await self._perform(
-            order,
-            Act.RULE,
-            {"unit": unit, "reason": reason, "document": document},
-            lambda t, _: acts.rule(t, lead, self._coordinator(t), order.at, self._times),
-            kept,
-        )
+        deed = self._deeds.rule(order.at, lead, reason=reason, document=document)
+        return await self._perform(order, deed, kept)
 
     async def contact(self, order: Order, *, text: str) -> Ticket:
         """首次联系: the lead has spoken to the citizen."""
-        return await self._perform(
-            order, Act.CONTACT, {"text": text}, lambda t, _: acts.contact(t, order.at)
-        )
+        return await self._perform(order, self._deeds.contact(order.at, text))
 
     async def request_extension(self, order: Order, *, amount: str, reason: str) -> Ticket:
         """申请延期: ask for more time, before the time is over. Raises LimitError or RuleForbids."""
-        asked = parse_limit(amount)
-        return await self._perform(
-            order,
-            Act.REQUEST_EXTENSION,
-            {"amount": str(asked), "reason": reason},
-            lambda t, _: acts.request_extension(t, asked, reason, order.by, order.at, self._times),
-        )
+        deed = self._deeds.request_extension(order.at, order.by, amount=amount, reason=reason)
+        return await self._perform(order, deed)
 
     async def decide_extension(self, order: Order, *, granted: bool, reason: str) -> Ticket:
         """审批延期: grant what was asked for or refuse it; never one's own. The citizen is told."""
-
-        def tell(connection: sa.Connection, before: Ticket, after: Ticket) -> dict[str, Any]:
-            asked = after.extensions[-1]
-            said: dict[str, Any] = {"amount": asked.amount}
-            if granted:
-                # The sender's limit is nothing that anybody granted the citizen.
-                owed = after.owed(MilestoneKind.RESOLVE)
-                ends = _plain(next(m.due_at for m in owed if m.clock is Clock.OWN))
-                said["due_at"] = ends
-                word = Delivery(Word.EXTENDED, Recipient.CITIZEN, "", {"due_at": ends})
-                self._deliver(connection, after, order.at, word)
-            return said
-
-        return await self._perform(
-            order,
-            Act.DECIDE_EXTENSION,
-            {"granted": granted, "reason": reason},
-            lambda t, _: acts.decide_extension(t, order.by, order.at, self._times, granted=granted),
-            tell,
-        )
+        deed = self._deeds.decide_extension(order.at, order.by, granted=granted, reason=reason)
+        return await self._perform(order, deed)
 
     async def pause(self, order: Order, *, reason: str) -> Ticket:
         """挂起: let the clocks stand still, for one of the reasons that the policy allows; it ends by
         itself after the longest time that the policy allows."""
-
-        def tell(_connection: sa.Connection, _before: Ticket, after: Ticket) -> dict[str, Any]:
-            label = acts.policy_of(after, self._times).pauses.reasons[reason]
-            return {"reason": label, "until": _plain(after.pauses[-1].until)}
-
-        return await self._perform(
-            order,
-            Act.PAUSE,
-            {"code": reason},
-            lambda t, _: acts.pause(t, reason, order.at, self._times),
-            tell,
-        )
+        return await self._perform(order, self._deeds.pause(order.at, reason))
 
     async def resume(self, order: Order) -> Ticket:
         """恢复办理: let the clocks run on, the time that they stood still given back."""
-        return await self._perform(
-            order, Act.RESUME, {}, lambda t, _: acts.resume(t, order.at, self._times)
-        )
+        return await self._perform(order, self._deeds.resume(order.at))
 
     async def resolve(
         self, order: Order, *, public_reply: str, internal_finding: str, solved: bool
     ) -> Ticket:
         """办结: the lead answers; the public reply is for the citizen, the finding stays inside. An
         assisting unit's answer (反馈) is for the lead."""
-        content = {
-            "public_reply": public_reply,
-            "internal_finding": internal_finding,
-            "solved": solved,
-        }
-
-        def resolved(ticket: Ticket, assisting: str) -> Ticket:
-            if assisting:
-                return acts.feed_back(ticket, assisting, order.at)
-            return acts.resolve(ticket, self._coordinator(ticket), order.at, self._times)
-
-        def told(_connection: sa.Connection, before: Ticket, after: Ticket) -> dict[str, Any]:
-            if after.state is not State.RESOLVED:
-                return {}
-            return {"working_s": acts.worked_s(before, order.at, self._times)}
-
-        return await self._perform(order, Act.RESOLVE, content, resolved, told)
+        deed = self._deeds.resolve(
+            order.at, public_reply=public_reply, internal_finding=internal_finding, solved=solved
+        )
+        return await self._perform(order, deed)
 
     async def call_back(
         self, order: Order, *, reached: bool, solved: bool | None, grade: int | None, text: str
     ) -> Ticket:
         """回访: ask the citizen whether it is solved and how good it was, 1 to 5."""
-        content = {"reached": reached, "solved": solved, "grade": grade, "text": text}
-        return await self._perform(
-            order, Act.CALL_BACK, content, lambda t, _: acts.call_back(t, order.at)
+        deed = self._deeds.call_back(
+            order.at, reached=reached, solved=solved, grade=grade, text=text
         )
+        return await self._perform(order, deed)
 
     async def close(self, order: Order) -> Ticket:
         """结案. Raises CallBackOwed while a citizen who left a number has not been called back."""
-
-        def closed(ticket: Ticket, _assisting: str) -> Ticket:
-            if not acts.may_close(ticket):
-                raise CallBackOwed
-            return ticket
-
-        return await self._perform(order, Act.CLOSE, {}, closed)
+        return await self._perform(order, self._deeds.close())
 
     async def reopen(self, order: Order, *, reason: str) -> Ticket:
         """重办: the same unit does it again; it counts against the unit that answered first."""
-        return await self._perform(
-            order,
-            Act.REOPEN,
-            {"reason": reason},
-            lambda t, _: acts.reopen(t, self._coordinator(t), order.at, self._times),
-            lambda _connection, before, _after: {"counts_against": acts.first_handler(before)},
-        )
+        return await self._perform(order, self._deeds.reopen(order.at, reason))
 
     async def merge(self, order: Order, *, into: str, reason: str) -> Ticket:
         """并单: make a ticket part of another one. Raises UnknownTicket for one not to be seen."""
         other: list[Ticket] = []
 
-        def joined(ticket: Ticket, _assisting: str) -> Ticket:
-            return acts.merge(ticket, other[0], order.at)
-
         def tell(connection: sa.Connection, before: Ticket, after: Ticket) -> dict[str, Any]:
             stands = other[0]
-            if (carried := acts.wish_carried(stands, before)) != stands:
-                carried = replace(carried, version=stands.version + 1)
+            if (carried := deeds.carried(stands, before)) is not stands:
                 stands = tickets.save(connection, stands, carried, order.at)
-            content = {"from": before.no, "reason": reason}
-            event = _event("merged_here", stands, order.by, order.at, content)
+            event = deeds.joined(stands, before, order.by, order.at, reason)
             tickets.append(connection, stands, event)
             self._tell_sources(Word.MERGED, connection, after, {}, order.at, stands=stands)
             return {}
@@ -655,57 +551,27 @@ class Desk:
             tickets.lock(connection, order.no, into)
             other[:] = [_visible(connection, into, order.by)]
 
-        return await self._perform(
-            order, Act.MERGE, {"into": into, "reason": reason}, joined, tell, first=both
-        )
+        deed = self._deeds.merge(order.at, lambda: other[0], no=into, reason=reason)
+        return await self._perform(order, deed, tell, first=both)
 
     async def supervise(self, order: Order, *, level: Level, text: str) -> Ticket:
         """督办: press the unit for its answer, with a card or without."""
-
-        def tell(connection: sa.Connection, _before: Ticket, after: Ticket) -> dict[str, Any]:
-            unit = after.lead.unit if after.lead else self._coordinator(after)
-            word = Delivery(Word.SUPERVISION, Recipient.UNIT, unit, {"level": level, "text": text})
-            self._deliver(connection, after, order.at, word)
-            return {}
-
-        return await self._perform(
-            order,
-            Act.SUPERVISE,
-            {"level": level, "text": text},
-            lambda t, _: acts.supervise(t, level, text, order.by, order.at),
-            tell,
-        )
+        return await self._perform(order, self._deeds.supervise(order.at, order.by, level, text))
 
     async def reclassify(
         self, order: Order, *, kind: Kind | None, urgency: Urgency | None, reason: str
     ) -> Ticket:
         """更正分类: put right what sort of demand it is, or how urgent; None leaves it."""
-
-        def told(_connection: sa.Connection, before: Ticket, after: Ticket) -> dict[str, Any]:
-            return {"kind": after.complaint.kind, "urgency": after.complaint.urgency} | {
-                f"{name}_before": getattr(before.complaint, name) for name in ("kind", "urgency")
-            }
-
-        return await self._perform(
-            order,
-            Act.RECLASSIFY,
-            {"reason": reason},
-            lambda t, _: acts.reclassify(
-                t, kind or t.complaint.kind, urgency or t.complaint.urgency
-            ),
-            told,
-        )
+        return await self._perform(order, self._deeds.reclassify(kind, urgency, reason))
 
     async def note(self, order: Order, *, text: str) -> Ticket:
         """备注: write something into the history."""
-        return await self._perform(order, Act.NOTE, {"text": text}, lambda t, _: t)
+        return await self._perform(order, self._deeds.note(text))
 
     async def _perform(
         self,
         order: Order,
-        act: Act,
-        content: dict[str, Any],
-        change: Change,
+        deed: Deed,
         also: Also | None = None,
         first: Callable[[sa.Connection], None] | None = None,
     ) -> Ticket:
@@ -730,24 +596,18 @@ class Desk:
                 raise UnknownTicket(order.no)
             if replay:
                 return ticket
-            _check_may(order.by, act, ticket)
+            check_may(order.by, deed.act, ticket)
             if ticket.version != order.version:
                 raise Stale(ticket.version)
             current = self._caught_up(connection, ticket, order.at)
-            assisting = _assisting(order.by, act, current)
-            state = move(current.state, act, assisting=bool(assisting))
-            after = replace(change(current, assisting), state=state, version=current.version + 1)
-            stored = tickets.save(connection, ticket, after, order.at)
-            more = also(connection, current, stored) if also else {}
-            # Whom the act concerns: the unit that had the ticket when it happened.
-            had = current.lead or stored.lead
-            unit = assisting or (had.unit if had else "")
-            told = content | more
-            event = _event(act, stored, order.by, order.at, told, unit=unit)
+            done = deeds.do(deed, current, order.by)
+            stored = tickets.save(connection, ticket, done.after, order.at)
+            event = done.event(order.at, stored, also(connection, current, stored) if also else {})
             tickets.append(connection, stored, event)
-            if word := leaving.source_word(act, stored, told):
+            self._deliver(connection, stored, order.at, *deed.words(stored))
+            if word := leaving.source_word(deed.act, stored, event.content):
                 self._tell_sources(word[0], connection, stored, word[1], order.at)
-            self._tell_units(act, connection, current, stored, told, order.at)
+            self._tell_units(deed.act, connection, current, stored, event.content, order.at)
             if order.key:
                 tickets.keep_key(
                     connection, order.by.id, order.key, order.request, stored, order.at
@@ -820,10 +680,10 @@ class Desk:
 
         def work(connection: sa.Connection) -> Contact:
             ticket = _visible(connection, no, by)
-            _check_may(by, _calling(by), ticket)
+            check_may(by, _calling(by), ticket)
             if not may_read_contact(by, ticket):
                 raise Forbidden(by.role, "read_contact")
-            event = _event("read_contact", ticket, by, at, {"reason": reason})
+            event = deeds.event("read_contact", ticket, by, at, {"reason": reason})
             tickets.append(connection, ticket, event)
             return ticket.complaint.contact
 
@@ -1056,40 +916,20 @@ _FITS: dict[Act, Callable[[Ticket], bool]] = {
     Act.REQUEST_EXTENSION: lambda t: t.pending is None,
     Act.DECIDE_EXTENSION: lambda t: t.pending is not None,
 }
-_MET_BY = {Act.SIGN: MilestoneKind.SIGN, Act.RESOLVE: MilestoneKind.RESOLVE}
-
-
-def _assisting(by: Actor, act: Act, ticket: Ticket) -> str:
-    """Return the assisting unit for which a handler does an act, "" where it is the lead's to do.
-
-    Who works for both signs as the lead first and answers as the lead last.
-    """
-    if by.role is not Role.HANDLER or act not in _MET_BY:
-        return ""
-    helping = [ref.unit for ref in ticket.assist if ref.unit in by.units]
-    owing = [unit for unit in helping if ticket.owed(_MET_BY[act], by=unit)]
-    if _leads(by, ticket):
-        first = act is Act.SIGN and ticket.owed(MilestoneKind.SIGN)
-        return owing[0] if owing and not first else ""
-    return (owing or helping or [""])[0]
-
-
-def _leads(by: Actor, ticket: Ticket) -> bool:
-    return ticket.lead is not None and ticket.lead.unit in by.units
 
 
 def _allows(act: Act, ticket: Ticket, by: Actor) -> bool:
     """Whether the ticket as it stands lets the caller do the act."""
-    assisting = _assisting(by, act, ticket)
-    if assisting:
-        return (ticket.state, act) in ASSISTS and bool(ticket.owed(_MET_BY[act], by=assisting))
+    helping = deeds.assisting(by, act, ticket)
+    if helping:
+        return (ticket.state, act) in ASSISTS and bool(ticket.owed(MET_BY[act], by=helping))
     fits = _FITS.get(act)
     return (ticket.state, act) in MOVES and (fits is None or fits(ticket))
 
 
 def _may(by: Actor, act: Act, ticket: Ticket) -> bool:
     try:
-        _check_may(by, act, ticket)
+        check_may(by, act, ticket)
     except Forbidden:
         return False
     return True
@@ -1171,27 +1011,6 @@ def _event_shown(by: Actor, ticket: Ticket, event: Event) -> Event:
         if not (kept and name in _OF_THE_CITIZEN)
     }
     return replace(event, content=content)
-
-
-def _check_may(by: Actor, act: Act, ticket: Ticket) -> None:
-    """Raise Forbidden where the role may not act, or the unit is only assisting."""
-    check_act(by, act)
-    if by.role is Role.HANDLER and not _leads(by, ticket) and act not in ASSIST_ACTS:
-        raise Forbidden(by.role, act)
-
-
-def _event(
-    act: str,
-    ticket: Ticket,
-    by: Actor,
-    at: datetime,
-    content: dict[str, Any],
-    *,
-    unit: str | None = None,
-) -> Event:
-    if unit is None:
-        unit = ticket.lead.unit if ticket.lead else ""
-    return Event(str(act), at, by.name, by.role, content, ticket.version, unit)
 
 
 def _fate(

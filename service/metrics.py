@@ -1,7 +1,7 @@
 """Every Prometheus series by name. Figures about tickets come from the store, so that a restart or
 a second replica never skews them; only requests are counted in the process."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -38,15 +38,27 @@ class Metrics:
         known = method if method in _METHODS else "other"
         self._http.labels(route, known, str(status)).observe(seconds)
 
-    def render(self, figures: Figures, at: datetime, calendar_days_left: int) -> bytes:
-        """Return the text that Prometheus reads, figures as of `at`."""
+    def render(
+        self,
+        figures: Figures,
+        at: datetime,
+        calendar_days_left: int,
+        called: Callable[[str], str] = str,
+    ) -> bytes:
+        """Return the text that Prometheus reads, figures as of `at`; `called` gives a unit's name."""
         set_back = _counter(
             "banjie_clock_set_back",
             "How often the clock of this machine was set back",
             [],
             [((), self._set_back)],
         )
-        families = (*_families(figures, at, calendar_days_left), set_back)
+        named = _gauge(
+            "banjie_unit_info",
+            "What a unit is called (单位名称): 1 for each that the figures tell of",
+            ["region", "unit", "name"],
+            [((*each, called(each[1])), 1) for each in sorted(figures.units())],
+        )
+        families = (*_families(figures, at, calendar_days_left), named, set_back)
         text = "".join(line for family in families for line in self._written(family))
         return text.encode() + generate_latest(self._registry)
 

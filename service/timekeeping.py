@@ -12,11 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.domain import acts
+from service.domain import acts, deeds
 from service.domain.access import SYSTEM, Actor
 from service.domain.calendar import SHANGHAI
 from service.domain.clock import Came, advance
-from service.domain.lifecycle import Act
 from service.domain.limits import Timetable
 from service.domain.ports import Router
 from service.domain.ticket import (
@@ -24,9 +23,7 @@ from service.domain.ticket import (
     Event,
     Milestone,
     MilestoneKind,
-    Recipient,
     Ticket,
-    Word,
 )
 from service.store import tickets
 from service.store.deliveries import Receivers, deliver_all
@@ -49,7 +46,7 @@ def wake(connection: sa.Connection, at: datetime, times: Timetable, which: Which
         woken = acts.catch_up(ticket, at, times).woken
         assert woken is not None
         tickets.save(connection, ticket, woken, at)
-        tickets.append(connection, woken, _resumed(woken))
+        tickets.append(connection, woken, deeds.resumed(woken))
     return len(asleep)
 
 
@@ -85,20 +82,11 @@ def caught_up(
     """Return the ticket with what time has brought it by `at`, told of and not yet saved."""
     found = acts.catch_up(ticket, at, times)
     if found.woken:
-        tickets.append(connection, found.woken, _resumed(found.woken))
+        tickets.append(connection, found.woken, deeds.resumed(found.woken))
     named = ticket.complaint.coordinator
     told = [(ticket.id, ticket.no, ticket.region, named, each) for each in found.came]
     _tell(connection, told, at, router, receivers)
     return found.ticket
-
-
-def _resumed(woken: Ticket) -> Event:
-    ended_at = woken.pauses[-1].ended_at
-    assert ended_at is not None
-    unit = woken.lead.unit if woken.lead else ""
-    return Event(
-        Act.RESUME, ended_at, SYSTEM.name, SYSTEM.role, {"auto": True}, woken.version, unit
-    )
 
 
 def _tell(
@@ -114,30 +102,12 @@ def _tell(
     events: list[Told] = []
     leaving: list[tuple[int, str, str, Delivery]] = []
     coordinators: dict[tuple[str, str], str] = {}
-    noticed = at.astimezone(SHANGHAI).isoformat()
     for ticket_id, no, region, named, each in in_order:
-        m, step = each.milestone, each.step
         if (region, named) not in coordinators:
             coordinators[region, named] = router.coordinator(region, named).code
-        content = {
-            "milestone": m.kind,
-            "clock": m.clock,
-            "stage": m.stage,
-            "measure": step.measure,
-            "due_at": m.due_at.astimezone(SHANGHAI).isoformat(),
-            "noticed_at": noticed,
-        }
-        event = Event("stage", step.at, SYSTEM.name, SYSTEM.role, content, unit=m.unit)
-        events.append((ticket_id, no, region, event))
-        if step.measure is None:
-            continue
-        payload = {**content, "at": step.at.astimezone(SHANGHAI).isoformat(), "unit": m.unit}
-        del payload["noticed_at"]
-        for recipient, unit in (
-            (Recipient.UNIT, m.unit),
-            (Recipient.SUPERVISOR, coordinators[region, named]),
-        ):
-            leaving.append((ticket_id, no, region, Delivery(Word.STAGE, recipient, unit, payload)))
+        events.append((ticket_id, no, region, deeds.stage(each, at)))
+        words = deeds.stage_words(each, coordinators[region, named])
+        leaving += [(ticket_id, no, region, word) for word in words]
     tickets.append_all(connection, events)
     deliver_all(connection, leaving, at, receivers)
 

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -88,22 +89,61 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/banjie.db"
         return
-    server: str = request.getfixturevalue("postgres_server")
+    with _database(request.getfixturevalue("postgres_server")) as url:
+        yield url
+
+
+@contextmanager
+def _database(server: str, template: str = "template1") -> Iterator[str]:
     name = f"t{uuid4().hex}"
-    _administer(server, f'CREATE DATABASE "{name}"')
+    _administer(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
     _administer(server, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+async def _migrate(url: str) -> None:
+    store = open_store(url)
+    await store.migrate()
+    await store.close()
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a migrated SQLite database, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "banjie.db"
+    asyncio.run(_migrate(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: str) -> Iterator[str]:
+    """Return the name of a migrated PostgreSQL database, to be copied."""
+    with _database(postgres_server) as url:
+        asyncio.run(_migrate(url))
+        yield str(sa.make_url(url).database)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return the address of a migrated database without a ticket, of each sort in turn: a copy, for
+    to migrate each takes longer than most tests."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "banjie.db")
+        yield f"sqlite:///{tmp_path}/banjie.db"
+        return
+    server = request.getfixturevalue("postgres_server")
+    with _database(server, request.getfixturevalue("migrated_template")) as url:
+        yield url
+
+
 @pytest.fixture
-def in_store(database_url: str) -> Callable[[Callable[[Store], Any]], Any]:
+def in_store(migrated_url: str) -> Callable[[Callable[[Store], Any]], Any]:
     """Return a runner: it gives a coroutine function a migrated store and returns its result."""
 
     def run(scenario: Callable[[Store], Any]) -> Any:
         async def whole() -> Any:
-            store = open_store(database_url)
+            store = open_store(migrated_url)
             try:
-                await store.migrate()
                 return await scenario(store)
             finally:
                 await store.close()

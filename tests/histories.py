@@ -6,10 +6,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from service.desk import CallBackOwed, Desk, Order, UnknownTicket, offered
+from service.desk import Desk, Order, UnknownTicket, offered
 from service.domain.access import Forbidden, Role
 from service.domain.acts import RuleForbids
 from service.domain.complaint import Complaint, Contact, Decision, Kind, Review, Urgency
+from service.domain.deeds import CallBackOwed
 from service.domain.history import History, Past, Standing
 from service.domain.lifecycle import Act, IllegalMove
 from service.domain.limits import Timetable

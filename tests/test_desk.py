@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from routing_rules.clocks import load_timetable
-from service.desk import CallBackOwed, Desk, KeyReused, Order, UnknownTicket, UnknownUnit
+from service.desk import Desk, KeyReused, Order, UnknownTicket, UnknownUnit
 from service.domain.access import Actor, Forbidden, Role
 from service.domain.complaint import Contact, Decision, Kind, Review, UnitRef, Urgency
+from service.domain.deeds import CallBackOwed
 from service.domain.lifecycle import IllegalMove, State
 from service.domain.ticket import Clock, Milestone, MilestoneKind, Outcome, Stage, Ticket
 from service.orders import checked_no

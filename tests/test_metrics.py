@@ -75,6 +75,7 @@ def test_the_series_say_what_happened(in_store: Run) -> None:
             f'banjie_resolve_working_seconds_count{{channel="hotline-12345",{region}}}': 1,
             "banjie_calendar_days_left": 35,
             "banjie_scheduler_lag_seconds": 0,
+            f'banjie_unit_info{{name="{MARKET.code}",{region},{unit}}}': 1,
         }
         assert {name: shown.get(name) for name in expected} == expected
 

@@ -25,10 +25,11 @@ from hypothesis.stateful import (
 )
 
 from routing_rules.clocks import load_timetable
-from service.desk import CallBackOwed, Desk, Order
+from service.desk import Desk, Order
 from service.domain.access import Actor, Role
 from service.domain.acts import RuleForbids
 from service.domain.deadline import CountFrom, parse_limit
+from service.domain.deeds import CallBackOwed
 from service.domain.lifecycle import IllegalMove
 from service.domain.limits import LimitRule, Limits, Starts, Timetable
 from service.domain.policy import (

@@ -62,6 +62,10 @@ async def metrics(app: Parts) -> Response:
     """Return every series; the figures about tickets are some seconds old at most."""
     counted_at, figures = await app.figures.at(app.now())
     days_left = app.times.calendar.days_left(counted_at.astimezone(SHANGHAI).date())
-    return Response(
-        app.metrics.render(figures, counted_at, days_left), media_type=CONTENT_TYPE_LATEST
-    )
+
+    def called(code: str) -> str:
+        unit = app.router.unit(code)
+        return unit.name if unit else code
+
+    text = app.metrics.render(figures, counted_at, days_left, called)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

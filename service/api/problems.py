@@ -12,10 +12,11 @@ from starlette.exceptions import HTTPException
 from adapters.payload import Undecodable, WrongMedia
 from adapters.signature import NotSigned
 from routing_rules.faults import QUOTED_CHARS
-from service.desk import CallBackOwed, KeyReused, UnknownTicket, UnknownUnit
+from service.desk import KeyReused, UnknownTicket, UnknownUnit
 from service.domain.access import Forbidden
 from service.domain.acts import RuleForbids
 from service.domain.deadline import LimitError
+from service.domain.deeds import CallBackOwed
 from service.domain.lifecycle import IllegalMove
 from service.domain.ports import FieldProblem, PayloadRejected
 from service.findings import field_problem

@@ -658,7 +658,8 @@ def made(
     """Return a new clock of ours for the unit that leads, or the one that runs the hotline."""
     clauses = _clauses(ticket.route, unit)
     found = times.milestone(kind, unit, ticket.complaint, start, clauses=clauses, redo=ticket.redo)
-    found = replace(found, governing=governing)
+    if not governing:
+        found = replace(found, governing=False)
     escalation = times.policy(ticket.complaint, clauses).escalation
     return planned(found, escalation, times.calendar_of(ticket.region))
 
@@ -720,9 +721,10 @@ def _resolve_clocks(
     start = _start(ticket, MilestoneKind.RESOLVE, times, dispatched_at)
     own = made(ticket, MilestoneKind.RESOLVE, unit, start, times)
     sender = times.sender_milestone(unit, complaint, received)
+    if sender is None:
+        return (own,)
     escalation, calendar = policy_of(ticket, times).escalation, times.calendar_of(ticket.region)
-    both = governed((own, sender) if sender else (own,))
-    return tuple(planned(m, escalation, calendar) for m in both)
+    return tuple(planned(m, escalation, calendar) for m in governed((own, sender)))
 
 
 # A limit that counts from here begins only when a unit has the ticket.

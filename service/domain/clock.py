@@ -44,14 +44,19 @@ def planned(milestone: Milestone, escalation: Escalation, calendar: Calendar) ->
             steps.append(Step(measure, max(at, steps[-1].at) if steps else at))
     if not steps or steps[0].at > milestone.due_at:
         steps.insert(0, Step(None, milestone.due_at))
-    return waiting(replace(milestone, steps=tuple(steps)))
+    following = tuple(steps)
+    course = (Step(Measures.REMIND, milestone.warn_at), *following)
+    return replace(milestone, steps=following, next_at=_next_at(milestone, course))
 
 
 def waiting(milestone: Milestone) -> Milestone:
     """Return the milestone with the time of its next step."""
-    course = milestone.course
+    return replace(milestone, next_at=_next_at(milestone, milestone.course))
+
+
+def _next_at(milestone: Milestone, course: tuple[Step, ...]) -> datetime | None:
     ahead = milestone.is_open and milestone.done < len(course)
-    return replace(milestone, next_at=course[milestone.done].at if ahead else None)
+    return course[milestone.done].at if ahead else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +158,10 @@ def governed(milestones: Iterable[Milestone]) -> tuple[Milestone, ...]:
     kept = tuple(milestones)
     rivals = [m for m in kept if _rivals(m)]
     first = min(rivals, key=lambda m: (m.due_at, m.clock is Clock.SENDER), default=None)
-    return tuple(replace(m, governing=m is first) if _rivals(m) else m for m in kept)
+    return tuple(
+        replace(m, governing=m is first) if _rivals(m) and m.governing is not (m is first) else m
+        for m in kept
+    )
 
 
 def _rivals(milestone: Milestone) -> bool:

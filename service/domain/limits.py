@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 
 from service.domain.calendar import Calendar
 from service.domain.complaint import Complaint
@@ -18,7 +19,7 @@ from service.domain.deadline import (
 )
 from service.domain.policy import Policies, Policy
 from service.domain.region import parents
-from service.domain.scope import Origin, Scope, fitting
+from service.domain.scope import Kept, Origin, Scope, fitting
 from service.domain.ticket import Clock, Milestone, MilestoneKind
 
 
@@ -91,6 +92,12 @@ class Limits:
 
     rules: tuple[LimitRule, ...]
     digest: str
+    _found: Mapping[MilestoneKind, Kept[Choice]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Keep what was found: every clock asks, and tickets of one sort find the same row."""
+        found = {kind: Kept(partial(self._choose, kind)) for kind in MilestoneKind}
+        object.__setattr__(self, "_found", found)
 
     def rule(
         self,
@@ -108,6 +115,14 @@ class Limits:
         clauses: Collection[tuple[str, str]] = (),
     ) -> Choice:
         """Return the most specific row and what it prevails over. Raises NoLimit."""
+        return self._found[milestone](complaint, clauses)
+
+    def _choose(
+        self,
+        milestone: MilestoneKind,
+        complaint: Complaint,
+        clauses: Collection[tuple[str, str]],
+    ) -> Choice:
         rows = (r for r in self.rules if r.milestone is milestone)
         found = fitting(rows, complaint, clauses)
         if not found:

@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 from service.domain.access import Role
 from service.domain.complaint import Complaint
 from service.domain.deadline import CountFrom, Limit
-from service.domain.scope import Origin, fitting
+from service.domain.scope import Kept, Origin, fitting
 
 
 class Bears(StrEnum):
@@ -150,9 +150,11 @@ class Policies:
     _by_section: Mapping[type[Section], tuple[Section, ...]] = field(
         init=False, repr=False, compare=False
     )
+    _found: Kept[Policy] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Keep the rows of each section together: every act asks for them."""
+        object.__setattr__(self, "_found", Kept(self._policy))
         found = {
             section: tuple(row for row in self.rows if isinstance(row, section))
             for section in SECTIONS.values()
@@ -162,6 +164,9 @@ class Policies:
     def policy(self, complaint: Complaint, clauses: Collection[tuple[str, str]] = ()) -> Policy:
         """Return what holds for a complaint routed by these clauses: for each section the most
         specific row. Raises NoPolicy."""
+        return self._found(complaint, clauses)
+
+    def _policy(self, complaint: Complaint, clauses: Collection[tuple[str, str]]) -> Policy:
         return Policy(
             extensions=self._one(Extensions, complaint, clauses),
             pauses=self._one(Pauses, complaint, clauses),

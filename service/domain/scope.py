@@ -1,9 +1,9 @@
 """For which tickets a row of the rules holds, and how surely the row is known."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from service.domain.complaint import Complaint
 from service.domain.region import covers, prefix
@@ -111,3 +111,31 @@ def fitting(
     specific ones the later."""
     found = [row for row in rows if row.origin.scope.holds(complaint, clauses)]
     return sorted(found, key=lambda row: row.origin.scope.rank)[::-1]
+
+
+Found = TypeVar("Found")
+_KEPT_MOST = 4_096
+
+
+class Kept(Generic[Found]):
+    """What was found for each sort of complaint, by all that a scope looks at. Rows never change."""
+
+    def __init__(self, find: Callable[[Complaint, Collection[tuple[str, str]]], Found]) -> None:
+        self._find = find
+        self._kept: dict[object, Found] = {}
+
+    def __call__(self, complaint: Complaint, clauses: Collection[tuple[str, str]]) -> Found:
+        """Return what is found for a complaint that was routed by these clauses."""
+        key = (
+            complaint.channel,
+            complaint.kind,
+            complaint.urgency,
+            complaint.region,
+            frozenset(clauses),
+        )
+        found = self._kept.get(key)
+        if found is None:
+            if len(self._kept) >= _KEPT_MOST:
+                self._kept.clear()
+            found = self._kept[key] = self._find(complaint, clauses)
+        return found

@@ -73,6 +73,11 @@ class Figures:
         """Return a total by its labels."""
         return self.totals.get(name, {})
 
+    def units(self) -> set[tuple[str, str]]:
+        """Return region and unit of all that have or had something to do."""
+        labels = (*self.total("dispatches"), *self.total("tickets_open"), *self.milestones_open)
+        return {(each[0], each[1]) for each in labels if each[1]}
+
 
 def figures(connection: sa.Connection, at: datetime) -> Figures:
     """Return what /metrics shows of the tickets as of `at`."""

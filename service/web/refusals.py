@@ -12,9 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from service.desk import CallBackOwed, KeyReused, UnknownTicket, UnknownUnit
+from service.desk import KeyReused, UnknownTicket, UnknownUnit
 from service.domain.access import Forbidden
 from service.domain.acts import RuleForbids
+from service.domain.deeds import CallBackOwed
 from service.domain.lifecycle import IllegalMove
 from service.domain.ports import FieldProblem
 from service.findings import field_problem

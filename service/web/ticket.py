@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from service.desk import (
-    CallBackOwed,
     KeyReused,
     UnknownUnit,
     is_withheld,
@@ -22,6 +21,7 @@ from service.domain.access import MAY_ACT, Forbidden, sees
 from service.domain.acts import RuleForbids, policy_of
 from service.domain.complaint import Contact
 from service.domain.deadline import LimitError
+from service.domain.deeds import CallBackOwed
 from service.domain.lifecycle import Act, IllegalMove, State
 from service.domain.ports import Unit
 from service.domain.ticket import MilestoneKind, Ticket
