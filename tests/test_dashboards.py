@@ -32,9 +32,6 @@ DEPLOY = ROOT / "deploy"
 GRAFANA = DEPLOY / "grafana"
 RULES = ("names.yml", "rates.yml", "objectives.yml", "alerts.yml")
 
-# Half a minute is the demo's own; a busy machine takes three.
-pytestmark = pytest.mark.timeout(300)
-
 Json = dict[str, Any]
 
 BOARDS: dict[str, Json] = {
@@ -441,11 +438,9 @@ def ways_in(printed: str) -> tuple[str, dict[str, str]]:
     return link, {w[1]: w[2] for w in words if w[2].startswith("bj_")}
 
 
-@pytest.fixture(scope="module")
-def living(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
-    """Return a demo and the Prometheus that watched it through a day's work."""
-    tool("prometheus")
-    folder = tmp_path_factory.mktemp("dashboards")
+@contextmanager
+def living(folder: Path) -> Iterator[Living]:
+    """Run a demo and a Prometheus that watches it through a day's work."""
     env = environment(sqlite(folder), BANJIE_FIGURES_SECONDS="1")
     with serving(env, folder, "--demo") as server:
         printed = (folder / "server.log").read_text("utf-8")
@@ -496,8 +491,7 @@ def figures(living: Living, target: Json, **values: str) -> list[float]:
     return [float(value) for _, value in samples if not math.isnan(float(value))]
 
 
-@each_panel
-def test_every_query_of_a_panel_gives_figures(living: Living, board: str, panel: Json) -> None:
+def every_query_gives_figures(living: Living, panel: Json) -> None:
     for target in panel["targets"]:
         for window in ("30d", "1d"):
             for region in (".+", REGION):
@@ -507,7 +501,7 @@ def test_every_query_of_a_panel_gives_figures(living: Living, board: str, panel:
                     assert panel["type"] == "table" or all(0 <= value <= 1 for value in found)
 
 
-def test_bars_add_up_to_what_happened(living: Living) -> None:
+def bars_add_up_to_what_happened(living: Living) -> None:
     """The clerk took five calls; more came by themselves."""
     (panel,) = (
         p for name, p in PANELS if name == "channel" and p["title"].startswith("受理量（按诉求")
@@ -518,9 +512,7 @@ def test_bars_add_up_to_what_happened(living: Living) -> None:
     assert 5 <= sum(bars) < 40
 
 
-@pytest.mark.parametrize("board", ["region", "unit"])
-def test_the_tables_of_rates_have_every_rate_that_is_recorded(living: Living, board: str) -> None:
-    level = {"region": "region", "unit": "region_unit"}[board]
+def the_tables_have_every_rate_that_is_recorded(living: Living, board: str, level: str) -> None:
     expected = set(make_dashboards.known(level, RATES))
     if board == "unit":
         expected.remove("called_back")  # counts for the office that calls
@@ -534,7 +526,7 @@ def test_the_tables_of_rates_have_every_rate_that_is_recorded(living: Living, bo
         assert shown == expected
 
 
-def test_a_rate_of_too_few_cases_is_not_shown(living: Living) -> None:
+def a_rate_of_too_few_cases_is_not_shown(living: Living) -> None:
     for name, panel in PANELS:
         if name == "region" and panel["title"].startswith("指标（"):
             cases, ratio = panel["targets"]
@@ -542,8 +534,7 @@ def test_a_rate_of_too_few_cases_is_not_shown(living: Living) -> None:
             assert not figures(living, ratio, floor="1000")
 
 
-@pytest.mark.parametrize("name", BOARDS)
-def test_the_variables_have_values(living: Living, name: str) -> None:
+def the_variables_have_values(living: Living, name: str) -> None:
     chosen = {
         "region": REGION,
         "unit": UNIT,
@@ -573,7 +564,7 @@ def test_the_variables_have_values(living: Living, name: str) -> None:
         assert len(found) == len(set(found))
 
 
-def test_the_links_to_the_desk_lead_somewhere(living: Living) -> None:
+def the_links_to_the_desk_lead_somewhere(living: Living) -> None:
     paths = set()
     for board in BOARDS.values():
         for text in texts([board["panels"], board["links"]]):
@@ -588,7 +579,7 @@ def test_the_links_to_the_desk_lead_somewhere(living: Living) -> None:
         assert living.desk.get(path).url.path != "/desk/sign-in"
 
 
-def test_prometheus_sees_the_service_and_can_work_out_every_rule(living: Living) -> None:
+def prometheus_sees_the_service_and_can_work_out_every_rule(living: Living) -> None:
     targets = living.ask("targets")["activeTargets"]
     assert [(target["health"], target["lastError"]) for target in targets] == [("up", "")]
     groups = living.ask("rules")["groups"]
@@ -602,7 +593,7 @@ def test_prometheus_sees_the_service_and_can_work_out_every_rule(living: Living)
     assert not wrong
 
 
-def test_the_series_have_the_labels_that_are_counted_by(living: Living) -> None:
+def the_series_have_the_labels_that_are_counted_by(living: Living) -> None:
     of_the_scrape = {"__name__", "instance", "job"}
     for name, labels in make_dashboards.SERIES.items():
         # A label that is empty is none.
@@ -614,3 +605,31 @@ def test_the_series_have_the_labels_that_are_counted_by(living: Living) -> None:
         "banjie_source_rejected_rows",
         "banjie_source_failures",
     }
+
+
+# Half a minute is the demo's own start; a busy machine takes three.
+@pytest.mark.timeout(400)
+def test_a_prometheus_that_watches_a_demo_fills_the_dashboards(
+    tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    """One start for all: whatever runs the tests, on however many cores."""
+    tool("prometheus")
+    with living(tmp_path) as running:
+        for board, panel in PANELS:
+            with subtests.test(f"{board}: {panel['title']}"):
+                every_query_gives_figures(running, panel)
+        for board, level in (("region", "region"), ("unit", "region_unit")):
+            with subtests.test(f"rates of {board}"):
+                the_tables_have_every_rate_that_is_recorded(running, board, level)
+        for name in BOARDS:
+            with subtests.test(f"variables of {name}"):
+                the_variables_have_values(running, name)
+        for check in (
+            bars_add_up_to_what_happened,
+            a_rate_of_too_few_cases_is_not_shown,
+            the_links_to_the_desk_lead_somewhere,
+            prometheus_sees_the_service_and_can_work_out_every_rule,
+            the_series_have_the_labels_that_are_counted_by,
+        ):
+            with subtests.test(check.__name__):
+                check(running)

@@ -8,6 +8,7 @@ import make_rules
 import yaml
 
 from service.domain.kpi import RATES
+from tests.test_docs import rows
 
 PROMETHEUS = Path(__file__).parents[1] / "deploy" / "prometheus"
 
@@ -46,3 +47,18 @@ def test_a_replica_is_never_added_to_another() -> None:
         for series in re.finditer(r"\bbanjie_\w+(?=\{)", expression):
             before = expression[: series.start()]
             assert re.search(r"max by \([\w, ]+\) \($", before), f"{name}: {series[0]}"
+
+
+def test_where_a_rate_differs_from_what_is_published_is_told() -> None:
+    assert [row[0] for row in rows("docs/monitoring.md", "## Watched and published")] == [
+        f"`{rate}`" for rate in RATES
+    ]
+
+
+def test_every_alert_is_listed_with_its_severity() -> None:
+    groups = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text("utf-8"))["groups"]
+    assert [tuple(row[:2]) for row in rows("docs/monitoring.md", "## Alerts")] == [
+        (f"[{rule['alert']}](runbooks/{rule['alert']}.md)", rule["labels"]["severity"])
+        for group in groups
+        for rule in group["rules"]
+    ]

@@ -166,8 +166,9 @@ _HEAD = """\
 # again at 0. That is why
 # - replicas are no sum: `max by (labels of the series)` takes one of them, whatever labels a scrape
 #   adds, and one that is down is not missed;
-# - what happened in a window is `total - total offset window` on that one value. It is exact, needs two
-#   samples where `increase(…[30d])` reads the 172,800 of every series, and does not extrapolate.
+# - what happened in a window is `total - total offset window` on that one value. It is exact, does not
+#   extrapolate, and reads an hour of samples a minute apart where `increase(…[30d])` reads the 172,800
+#   that a series has in thirty days.
 #
 # What lay before the window is, first of these that there is:
 # 1. the total that was recorded when the window began. If nothing was recorded just then, for the
