@@ -83,9 +83,9 @@ def _requests(status: str, values: str) -> dict[str, str]:
     return both("banjie_http_request_seconds_count", labels, values)
 
 
-def _pushes(quick: str, all_: str) -> dict[str, str]:
+def _pushes(quick: str, all_: str, batch: str = "") -> dict[str, str]:
     """Return pushes, those within a second and all, each within two and a half."""
-    of = f'{_BOTH[0]},route="/v1/intake/{{source}}",method="POST",status="201"'
+    of = f'{_BOTH[0]},route="/v1/intake/{{source}}{batch}",method="POST",status="201"'
     name = "banjie_http_request_seconds"
     return {
         f'{name}_bucket{{{of},le="1.0"}}': quick,
@@ -188,6 +188,12 @@ TRIES = [
         "30m",
         {"job": "banjie"},
         "工单推送有 1% 超过 2.47s",
+    ),
+    Try(
+        "BanjieIntakeSlow",
+        "batches",
+        _pushes("0+100x40", "0+100x40") | _pushes("0+0x40", "0+100x40", "/batch"),
+        "30m",
     ),
     Try("BanjieIntakeSlow", "all within a second", _pushes("0+100x40", "0+100x40"), "30m"),
     Try("BanjieIntakeSlow", "too few to tell", _pushes("0+0x40", "0+1x40"), "30m"),

@@ -1,6 +1,7 @@
 """The rules of Prometheus are what the table says, cover every rate, and name series that exist."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,4 +62,16 @@ def test_every_alert_is_listed_with_its_severity() -> None:
         (f"[{rule['alert']}](runbooks/{rule['alert']}.md)", rule["labels"]["severity"])
         for group in groups
         for rule in group["rules"]
+    ]
+
+
+def test_what_it_costs_is_told() -> None:
+    counted = Counter(
+        (name.partition(":")[0], often)
+        for (_, often), rules in make_rules.groups().items()
+        for name, _ in rules
+    )
+    levels = ("region_unit", "region", "channel")
+    assert [row[1:] for row in rows("docs/monitoring.md", "## What it costs")] == [
+        [f"{counted[level, often]} series" for often in ("1m", "4m")] for level in levels
     ]

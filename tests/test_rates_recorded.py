@@ -440,3 +440,18 @@ def test_a_replica_or_all_of_them_may_be_away_for_five_minutes(tmp_path: Path) -
         history.gives(_over("5m", a=(8, 8)), 38 * minute),
     ]
     hold(tmp_path, tests, minute)
+
+
+def test_no_rule_is_without_a_test() -> None:
+    """Totals and bases are what windows are made of; objectives are held in test_alerts."""
+    windowed = set().union(*(_recorded_over(window) for window in WINDOW_S))
+    others = {name for name, _ in recorded()} - windowed
+    made = {name for name in others if name.endswith(("_total", "_base"))}
+    assert others - made == {
+        "channel:banjie_on_time:objective",
+        "banjie_on_time:cases_floor",
+        "banjie_source:unread_seconds",
+        "banjie:office_hours",
+    }
+    used = " ".join(expr for _, expr in recorded())
+    assert all(name in used for name in made)
