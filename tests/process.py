@@ -59,7 +59,8 @@ class Server:
         self._wait()
 
     def _wait(self) -> None:
-        for _ in range(600):
+        # A demo is half a minute's work; on a machine with much else to do, some minutes'.
+        for _ in range(2400):
             if self._process.poll() is not None:
                 raise AssertionError(self._log.read_text("utf-8")[-4000:])
             try:

@@ -46,6 +46,31 @@ def test_a_service_of_the_composition_mounts_what_is_there(name: str) -> None:
             assert source in COMPOSE["volumes"], source
 
 
+def test_what_is_waited_for_tells_when_it_is_well() -> None:
+    told = {name for name, service in COMPOSE["services"].items() if "healthcheck" in service}
+    if "HEALTHCHECK" in (ROOT / "Dockerfile").read_text("utf-8"):
+        told |= {name for name, service in COMPOSE["services"].items() if "build" in service}
+    for service in COMPOSE["services"].values():
+        waited = service.get("depends_on", {})
+        assert set(waited) <= set(COMPOSE["services"])
+        if isinstance(waited, dict):
+            assert {
+                name for name, how in waited.items() if how["condition"] != "service_started"
+            } <= told
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_an_image_is_of_a_version(name: str) -> None:
+    assert re.search(r":v?\d", COMPOSE["services"][name]["image"])
+
+
+def test_prometheus_is_given_every_file_of_rules() -> None:
+    configured = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text("utf-8"))
+    mounted = {Path(mount.split(":")[1]) for mount in COMPOSE["services"]["prometheus"]["volumes"]}
+    folder = Path("/etc/prometheus")
+    assert {folder / name for name in configured["rule_files"]} <= mounted
+
+
 def test_no_secret_is_written_down() -> None:
     for path in FILES:
         for name, value in re.findall(
