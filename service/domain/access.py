@@ -64,6 +64,7 @@ MAY_ASK: dict[str, frozenset[Role]] = {
     "redeliver": _OVER,
     "sources": _DESK | {Role.AUDITOR},
     "kpis": _DESK | {Role.AUDITOR, Role.HANDLER},  # a handler those of its units
+    "bulletins": _DESK | {Role.AUDITOR},  # of every unit, before it is published
 }
 
 # What a handler of an assisting unit (协办) may do for it.
