@@ -324,10 +324,11 @@ class _County:
         self._count = 0
 
     async def until(self, when: str) -> None:
-        """Let time pass, and what it brings: each step has its own time, whenever it is looked for."""
-        self.now = max(self.now, at(when))
-        while await self.desk.enforce(self.now):
-            pass
+        """Let time pass, and what it brings, looked for twice a day."""
+        while self.now < at(when):
+            self.now = min(self.now + timedelta(hours=12), at(when))
+            while await self.desk.enforce(self.now):
+                pass
 
     async def come(self, when: str, title: str = "短斤少两", **changes: Any) -> Ticket:
         """Receive a complaint."""
