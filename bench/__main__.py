@@ -13,7 +13,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import enforce, feed, holdout, imports, kpi, matching, outbox, routing, working_days
+from bench import (
+    bulletin,
+    enforce,
+    feed,
+    holdout,
+    imports,
+    kpi,
+    matching,
+    outbox,
+    routing,
+    working_days,
+)
 
 WRITTEN = Path(__file__).parent.parent / "artefacts" / "bench.json"
 
@@ -49,6 +60,7 @@ def main() -> int:
         "outbox": outbox.run,
         "kpi": kpi.run,
         "feed": feed.run,
+        "bulletin": bulletin.run,
     }
     results: dict[str, dict[str, Any]] = {}
     for name, measure in measurements.items():

@@ -45,21 +45,31 @@ def kpi(
             region,
             read_day("/as_of", as_of) if as_of else None,
         )
-        report = _with_parts(lambda parts: _report(parts, asked))
+        report = with_parts(lambda parts: _report(parts, asked))
     except BadPeriod as error:
-        told = (f"--{p.pointer[1:].replace('_', '-')}：{p.detail}" for p in error.problems)
-        raise Refused("；".join(told), 2) from None
+        raise asked_wrongly(error) from None
     if as_json:
         print_document(KpisOut.of(report).model_dump(mode="json", by_alias=True))
     else:
         _print(report)
 
 
-async def _report(parts: Wiring, asked: Asked) -> Report:
+def asked_wrongly(error: BadPeriod) -> Refused:
+    """Return the refusal that names the options at fault."""
+    told = (f"--{p.pointer[1:].replace('_', '-')}：{p.detail}" for p in error.problems)
+    return Refused("；".join(told), 2)
+
+
+async def counted(parts: Wiring) -> None:
+    """Bring the schema and the tallies up to date."""
     await parts.store.migrate()
     await parts.reports.begin(now())
     while await parts.reports.fold():
         pass
+
+
+async def _report(parts: Wiring, asked: Asked) -> Report:
+    await counted(parts)
     return await parts.reports.kpis(asked, SYSTEM, now())
 
 
@@ -104,10 +114,11 @@ def recount(
         if wrong and not apply:
             raise typer.Exit(1)
 
-    _with_parts(work)
+    with_parts(work)
 
 
-def _with_parts(work: Callable[[Wiring], Awaitable[T]]) -> T:
+def with_parts(work: Callable[[Wiring], Awaitable[T]]) -> T:
+    """Return the result of work on the parts of a service, the store closed after it."""
     parts = wire(settings())
 
     async def run() -> T:

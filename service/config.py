@@ -74,6 +74,45 @@ class Settings(BaseSettings):
         0.9, ge=0, le=1, description="What a 基本满意 counts of a 满意 in it."
     )
 
+    bulletin_praise_on_time: float = Field(
+        0.98, ge=0, le=1, description="按时办结率 from which on the bulletin praises a unit."
+    )
+    bulletin_praise_satisfied: float = Field(
+        0.95, ge=0, le=1, description="满意率 that it needs as well."
+    )
+    bulletin_praise_cases: int = Field(
+        10, ge=1, le=1_000_000, description="How many cases each of these two must rest on."
+    )
+    bulletin_criticise_on_time: float = Field(
+        0.85,
+        ge=0,
+        le=1,
+        description="按时办结率 below which the bulletin criticises a unit; 0 for never.",
+    )
+    bulletin_criticise_cases: int = Field(
+        10, ge=1, le=1_000_000, description="How many cases that must rest on."
+    )
+    bulletin_criticise_red: int = Field(
+        1,
+        ge=1,
+        le=1_000_000,
+        description="How many red cards of the month put a unit on the list of criticised ones.",
+    )
+    bulletin_criticise_back_refused: int = Field(
+        3,
+        ge=1,
+        le=1_000_000,
+        description="How many send-backs of the month that came back to the unit do so.",
+    )
+
+    @field_validator("bulletin_criticise_on_time")
+    @classmethod
+    def _criticise_below_praise(cls, share: float, others: ValidationInfo) -> float:
+        if share > others.data.get("bulletin_praise_on_time", 1):
+            msg = "批评线不能高于表扬线 BULLETIN_PRAISE_ON_TIME，否则同一单位既该表扬又该批评"
+            raise ValueError(msg)
+        return share
+
     @field_validator("score_solved")
     @classmethod
     def _weights_make_one(cls, solved: float, others: ValidationInfo) -> float:

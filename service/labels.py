@@ -78,6 +78,7 @@ ACTS: dict[str, str] = {
     "tickets": "查看工单",
     "deliveries": "查看投递",
     "redeliver": "重新投递",
+    "bulletins": "查看通报",
 }
 ROLES: dict[str, str] = {
     Role.SOURCE: "来源系统",

@@ -15,11 +15,13 @@ from adapters.sources import ADAPTERS, read_sources
 from routing_rules.clocks import load_timetable
 from routing_rules.likeness import load_likeness
 from routing_rules.receivers import load_receivers
-from routing_rules.rulebook import Rulebook, load
+from routing_rules.rulebook import TERRITORY_LINE, Rulebook, load
 from service import api, web
 from service.api.edge import Edge
+from service.bulletin import Bulletins
 from service.config import Settings
 from service.desk import Desk
+from service.domain.bulletin import Rules
 from service.domain.kpi import Weights
 from service.domain.limits import Timetable
 from service.feed import Feed
@@ -69,6 +71,18 @@ def wire(
     outbox = Outbox(store, receivers, post, clock)
     desk = Desk(store, rulebook, times, receivers, outbox.wake)
     adapters = {name: adapter(rulebook.gazetteer) for name, adapter in ADAPTERS.items()}
+    reports = Reports(
+        store,
+        lambda: desk.router,
+        rulebook.gazetteer,
+        Weights(
+            settings.score_response,
+            settings.score_satisfied,
+            settings.score_solved,
+            settings.score_basically,
+        ),
+        settings.rank_floor,
+    )
     return Wiring(
         desk=desk,
         outbox=outbox,
@@ -85,17 +99,24 @@ def wire(
         inflow=Inflow(settings.intake_in_flight),
         intake=Intake(desk, metrics.intake_batch),
         refresh=Freshness(store, desk, rulebook, settings.rules).look,
-        reports=Reports(
+        reports=reports,
+        bulletins=Bulletins(
             store,
+            reports,
             lambda: desk.router,
             rulebook.gazetteer,
-            Weights(
-                settings.score_response,
-                settings.score_satisfied,
-                settings.score_solved,
-                settings.score_basically,
+            sources,
+            {line.code: line.name for line in rulebook.table.lines} | {TERRITORY_LINE: "属地"},
+            Rules(
+                settings.bulletin_praise_on_time,
+                settings.bulletin_praise_satisfied,
+                settings.bulletin_praise_cases,
+                settings.bulletin_criticise_on_time,
+                settings.bulletin_criticise_cases,
+                settings.bulletin_criticise_red,
+                settings.bulletin_criticise_back_refused,
             ),
-            settings.rank_floor,
+            VERSION,
         ),
         feed=Feed(store, settings.tick_seconds, settings.feed_streams),
         now=clock,

@@ -124,6 +124,11 @@ class Reports:
 
         Raises Forbidden for a source and for a region that is not the caller's, and BadPeriod.
         """
+        return await self._store.read(lambda connection: self.told(connection, asked, by, at))
+
+    def told(self, connection: sa.Connection, asked: Asked, by: Actor, at: datetime) -> Report:
+        """Return the figures from a snapshot, for whoever tells more than one thing of it; raises as
+        `kpis`."""
         check_asked(by, "kpis")
         asked = replace(asked, region=asked.region or by.region)
         if not covers(by.region, asked.region):
@@ -144,17 +149,13 @@ class Reports:
             asked.as_of,
         )
 
-        def work(connection: sa.Connection) -> tuple[Found, dict[str, list[tuple[str, date]]]]:
-            known = tallies.known_since(connection) if asked.as_of else None
-            if known and asked.as_of and asked.as_of < known:
-                raise BadPeriod(
-                    FieldProblem("/as_of", f"统计自 {known} 起逐日留存，此前各日当时的数无法再现")
-                )
-            found = tallies.read(connection, wanted)
-            named = tallies.names(connection, found.keys()) if asked.by is By.UNIT else {}
-            return found, named
-
-        found, named = await self._store.read(work)
+        known = tallies.known_since(connection) if asked.as_of else None
+        if known and asked.as_of and asked.as_of < known:
+            raise BadPeriod(
+                FieldProblem("/as_of", f"统计自 {known} 起逐日留存，此前各日当时的数无法再现")
+            )
+        found = tallies.read(connection, wanted)
+        named = tallies.names(connection, found.keys()) if asked.by is By.UNIT else {}
         rows = self._units(asked, found, named) if asked.by is By.UNIT else _keyed(asked.by, found)
         total: Counter[str] = Counter()
         for measures in found.values():
@@ -201,6 +202,7 @@ class Reports:
         merged: dict[str, Counter[str]] = {}
         current: dict[str, str] = {}
         called: dict[str, list[str]] = {}
+        codes: dict[str, list[str]] = {}
         for code, measures in found.items():
             before = [each for each in named.get(code, ()) if each[1] <= asked.until]
             unit = router.unit(code)
@@ -214,12 +216,14 @@ class Reports:
             last = before[-1][0] if before else code
             current[key] = unit.name if unit else (last if code else _NO_UNIT)
             called.setdefault(key, []).extend(name for name, _ in before)
+            codes.setdefault(key, []).append(code)
         return [
             (
                 Row(
                     key,
                     current[key],
                     tuple(dict.fromkeys(n for n in called[key] if n != current[key])),
+                    codes=tuple(codes[key]),
                 ),
                 measures,
             )

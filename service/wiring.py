@@ -12,6 +12,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
+from service.bulletin import Bulletins
 from service.desk import Desk
 from service.domain.access import Actor
 from service.domain.flow import Bucket, Rate, take
@@ -166,6 +167,7 @@ class Wiring:
     refresh: Refresh
     reports: Reports
     feed: Feed
+    bulletins: Bulletins
     now: Callable[[], datetime]
 
     @property

@@ -39,7 +39,7 @@ from tests.worlds import at, complaint
 Run = Callable[[Callable[[Store], Any]], Any]
 NOW = at("2026-11-18 09:30")
 _TICKETS = metadata.tables["tickets"]
-only_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+only_postgresql = pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
 
 
 async def tickets_in(store: Store, count: int) -> list[str]:
@@ -150,13 +150,13 @@ class Writers:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_every_committed_event_comes_once_while_others_write(
-    in_store: Run, database_url: str, seed: int
+    in_store: Run, migrated_url: str, seed: int
 ) -> None:
     chance = random.Random(seed)
 
     async def scenario(store: Store) -> None:
         numbers = await tickets_in(store, 6)
-        writers = Writers(database_url, store, numbers[:5], chance)
+        writers = Writers(migrated_url, store, numbers[:5], chance)
         writing = True
         followed: list[Happened] = []
 
@@ -200,13 +200,13 @@ def test_every_committed_event_comes_once_while_others_write(
 
 @only_postgresql
 def test_a_commit_that_overtakes_is_not_waited_for_and_nothing_is_passed_over(
-    in_store: Run, database_url: str
+    in_store: Run, migrated_url: str
 ) -> None:
     async def scenario(store: Store) -> None:
         numbers = await tickets_in(store, 4)
         await ordered(store)
         before = len(await read_all(store))
-        engine = open_engine(database_url)
+        engine = open_engine(migrated_url)
         async with engine.connect() as slow, engine.connect() as failing:
             late, never = await slow.begin(), await failing.begin()
             await slow.run_sync(lambda c: write(c, numbers[0]))
@@ -236,13 +236,13 @@ def test_a_commit_that_overtakes_is_not_waited_for_and_nothing_is_passed_over(
 
 @only_postgresql
 def test_a_transaction_that_took_its_number_early_comes_where_it_committed(
-    in_store: Run, database_url: str
+    in_store: Run, migrated_url: str
 ) -> None:
     """By (transaction, id) its event would stand before one of the same ticket that came first."""
 
     async def scenario(store: Store) -> None:
         [no] = await tickets_in(store, 1)
-        engine = open_engine(database_url)
+        engine = open_engine(migrated_url)
         async with engine.connect() as early:
             begun = await early.begin()
             await early.execute(sa.text("SELECT pg_current_xact_id()"))
@@ -275,17 +275,17 @@ asyncio.run(main())
 
 @only_postgresql
 def test_a_sequencer_that_is_killed_leaves_no_gap_and_no_repeat(
-    in_store: Run, database_url: str
+    in_store: Run, migrated_url: str
 ) -> None:
     chance = random.Random(3)
 
     async def scenario(store: Store) -> None:
         numbers = await tickets_in(store, 4)
-        writers = Writers(database_url, store, numbers, chance)
+        writers = Writers(migrated_url, store, numbers, chance)
 
         def start() -> subprocess.Popen[bytes]:
             return subprocess.Popen(
-                [sys.executable, "-c", _SEQUENCER, database_url], stdout=subprocess.PIPE
+                [sys.executable, "-c", _SEQUENCER, migrated_url], stdout=subprocess.PIPE
             )
 
         def up(process: subprocess.Popen[bytes]) -> None:
@@ -310,12 +310,12 @@ def test_a_sequencer_that_is_killed_leaves_no_gap_and_no_repeat(
 
 
 @only_postgresql
-def test_what_was_there_before_keeps_its_order(database_url: str) -> None:
+def test_what_was_there_before_keeps_its_order(migrated_url: str) -> None:
     """A database of the version before, with events: their places are their ids, the next come
     after them, also those of a transaction that had begun before."""
 
     async def scenario() -> None:
-        store = open_store(database_url)
+        store = open_store(migrated_url)
         await store.migrate()
         numbers = await tickets_in(store, 3)
         for _ in range(4):
@@ -324,7 +324,7 @@ def test_what_was_there_before_keeps_its_order(database_url: str) -> None:
         rows = await store.run(
             lambda c: c.execute(sa.text("SELECT id FROM events ORDER BY id")).scalars().all()
         )
-        engine = open_engine(database_url)
+        engine = open_engine(migrated_url)
         async with engine.connect() as early:
             begun = await early.begin()
             await early.execute(sa.text("SELECT pg_current_xact_id()"))

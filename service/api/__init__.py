@@ -4,7 +4,18 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from service.api import deliveries, events, explain, intake, kpis, ops, problems, sources, tickets
+from service.api import (
+    bulletins,
+    deliveries,
+    events,
+    explain,
+    intake,
+    kpis,
+    ops,
+    problems,
+    sources,
+    tickets,
+)
 from service.api.schemas import ProblemOut
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -19,7 +30,7 @@ def install(app: FastAPI) -> None:
     """Add every route and refusal to an application."""
     problems.install(app)
     routes = APIRouter(responses=_REFUSALS)
-    for module in (intake, tickets, events, sources, explain, deliveries, kpis):
+    for module in (intake, tickets, events, sources, explain, deliveries, kpis, bulletins):
         routes.include_router(module.router)
     app.include_router(routes)
     app.include_router(ops.router)

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, PlainSerializer, StringConstraints
 
+from service.bulletin import Bulletin, HotMatter
+from service.domain.bulletin import Ground, Why
 from service.domain.calendar import SHANGHAI
 from service.domain.complaint import (
     Attachment,
@@ -663,4 +665,219 @@ class KpisOut(BaseModel):
             ],
             total=KpiRow.of(report.total),
             items=[KpiRow.of(row) for row in report.items],
+        )
+
+
+# Bulletins
+
+
+class BulletinFigure(BaseModel):
+    """A count of the month, of the month before and of the same month a year before; null where there
+    are no data of that whole month. `group`: total, state, channel, kind, decision."""
+
+    group: str
+    key: str
+    name: str
+    now: int | None
+    before: int | None
+    year_before: int | None
+
+
+class CardOut(BaseModel):
+    """A yellow or red card."""
+
+    level: Level
+    at: Moment
+    unit: str
+
+
+class LateOut(BaseModel):
+    """Something that was overdue at the end (`why` overdue), or a ticket that was carded in the month
+    and overdue no longer (carded). `stage` is the worst by then."""
+
+    no: str
+    title: str
+    kind: str
+    unit: str
+    unit_name: str
+    owed: MilestoneKind
+    assisting: bool
+    why: Why
+    due_at: Moment | None
+    stage: Stage
+    cards: list[CardOut]
+
+
+class ReasonOut(BaseModel):
+    """Why a unit is on a list: the rule as it is set, and the figures, in Chinese."""
+
+    ground: Ground
+    rule: str
+    figures: str
+
+
+class NamedOut(BaseModel):
+    """A unit that is praised or criticised."""
+
+    unit: str
+    name: str
+    names: Annotated[list[str], Field(serialization_alias="former_names")]
+    reasons: list[ReasonOut]
+
+
+class HotOut(BaseModel):
+    """A matter. `sort` is line (a topic), spot or town; `expected`, `ratio` and `score` are null where
+    there is too little to compare with."""
+
+    sort: str
+    name: str
+    count: int
+    before: int | None
+    expected: float | None
+    ratio: float | None
+    score: float | None
+    about: str
+    words: list[str]
+    examples: list[str]
+
+    @classmethod
+    def of(cls, matter: HotMatter) -> "HotOut":
+        """Return it as it crosses the wire."""
+        grew = matter.growth
+        return cls(
+            sort=matter.sort,
+            name=matter.name,
+            count=matter.count,
+            before=matter.before,
+            expected=round(grew.expected, 3) if grew else None,
+            ratio=round(grew.ratio, 3) if grew and grew.ratio else None,
+            score=round(grew.score, 3) if grew else None,
+            about=matter.about,
+            words=list(matter.words),
+            examples=list(matter.examples),
+        )
+
+
+class CrowdOut(BaseModel):
+    """A group matter (群体性诉求) that grew in the month, as it had become by its end."""
+
+    topic: str
+    place: str
+    people: int
+    tickets: int
+    new: int
+    first_at: Moment
+    no: str
+
+
+class BulletinRulesOut(BaseModel):
+    """By which figures units are praised and criticised."""
+
+    praise_on_time: float
+    praise_satisfied: float
+    praise_cases: int
+    criticise_on_time: float
+    criticise_cases: int
+    criticise_red: int
+    criticise_back_refused: int
+
+
+class DayCount(BaseModel):
+    """How many tickets a day received."""
+
+    day: str
+    received: int
+
+
+class MonthCount(BaseModel):
+    """How many tickets a month received, and its rate of punctual resolving."""
+
+    month: str
+    received: int
+    on_time: RateOut
+
+
+class BulletinOut(BaseModel):
+    """The bulletin (通报) of a month. `units`, `channels` and `kinds` are what `/v1/kpis` answers for the
+    month, `units_before` for the month before, null without data. `until` is the end of what it tells
+    of, `rulebook` the digest of the rules at the time of making."""
+
+    month: str
+    region: str
+    region_name: str
+    as_of: str | None
+    made_at: Moment
+    until: Moment
+    provisional: str | None
+    empty: bool
+    data_since: str | None
+    version: str
+    rulebook: str
+    rules: BulletinRulesOut
+    figures: list[BulletinFigure]
+    units: KpisOut
+    units_before: KpisOut | None
+    channels: KpisOut
+    kinds: KpisOut
+    by_day: list[DayCount]
+    by_month: list[MonthCount]
+    late_count: int
+    late: list[LateOut]
+    praised: list[NamedOut]
+    criticised: list[NamedOut]
+    compared_months: int
+    hot: list[HotOut]
+    frequent: list[HotOut]
+    groups: list[CrowdOut]
+
+    @classmethod
+    def of(cls, made: Bulletin) -> "BulletinOut":
+        """Return it as it crosses the wire."""
+        wish = made.wish
+        return cls(
+            month=str(wish.month),
+            region=wish.region,
+            region_name=made.region_name,
+            as_of=wish.as_of.isoformat() if wish.as_of else None,
+            made_at=made.made_at,
+            until=made.until,
+            provisional=made.provisional or None,
+            empty=made.empty,
+            data_since=made.begun.isoformat() if made.begun else None,
+            version=made.version,
+            rulebook=made.rulebook,
+            rules=BulletinRulesOut.model_validate(made.rules, from_attributes=True),
+            figures=[
+                BulletinFigure.model_validate(each, from_attributes=True) for each in made.figures
+            ],
+            units=KpisOut.of(made.units),
+            units_before=KpisOut.of(made.units_before) if made.units_before else None,
+            channels=KpisOut.of(made.channels),
+            kinds=KpisOut.of(made.kinds),
+            by_day=[DayCount(day=day.isoformat(), received=n) for day, n in made.by_day],
+            by_month=[
+                MonthCount(month=str(month), received=n, on_time=RateOut.of(row.rates["on_time"]))
+                for month, n, row in made.by_month
+            ],
+            late_count=made.late_count,
+            late=[LateOut.model_validate(each, from_attributes=True) for each in made.late],
+            praised=[NamedOut.model_validate(each, from_attributes=True) for each in made.praised],
+            criticised=[
+                NamedOut.model_validate(each, from_attributes=True) for each in made.criticised
+            ],
+            compared_months=made.compared,
+            hot=[HotOut.of(each) for each in made.hot],
+            frequent=[HotOut.of(each) for each in made.frequent],
+            groups=[
+                CrowdOut(
+                    topic=each.topic,
+                    place=each.place,
+                    people=each.crowd.people,
+                    tickets=each.crowd.tickets,
+                    new=each.crowd.new,
+                    first_at=each.crowd.first_at,
+                    no=each.crowd.no,
+                )
+                for each in made.crowds
+            ],
         )

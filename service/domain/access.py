@@ -65,6 +65,7 @@ MAY_ASK: dict[str, frozenset[Role]] = {
     "sources": _DESK | {Role.AUDITOR},
     "events": frozenset(Role) - {Role.SOURCE},  # findings stay inside
     "kpis": _DESK | {Role.AUDITOR, Role.HANDLER},  # a handler those of its units
+    "bulletins": _DESK | {Role.AUDITOR},  # of every unit, before it is published
 }
 
 # What a handler of an assisting unit (协办) may do for it.

@@ -826,7 +826,8 @@ MEASURES = frozenset(
 @dataclass(frozen=True, slots=True)
 class Row:
     """The figures of one unit, channel, kind, day or month, or of all. `key` is its code, `names`
-    what it was called besides `name` in the period or before it was merged."""
+    what it was called besides `name` in the period or before it was merged, `codes` what is counted
+    in it."""
 
     key: str
     name: str
@@ -835,6 +836,7 @@ class Row:
     worked: Worked = Worked(0)
     score: float | None = None
     score_rank: int | None = None
+    codes: tuple[str, ...] = ()
 
 
 assert all(a < b for a, b in pairwise(BOUNDS_S))

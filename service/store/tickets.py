@@ -870,15 +870,21 @@ def _one(connection: sa.Connection, where: sa.ColumnElement[bool], *, lock: bool
     return found[0] if found else None
 
 
-def _whole(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Ticket]:
-    """Return the tickets of these rows, with their milestones by one more query."""
-    by_ticket: dict[int, list[Milestone]] = {row.id: [] for row in rows}
+def milestones_of(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[Milestone]]:
+    """Return the milestones of these tickets in the order of their making, by ticket id."""
+    by_ticket: dict[int, list[Milestone]] = {each: [] for each in ids}
     if by_ticket:
         m = _milestones.c
         for row in connection.execute(
             sa.select(_milestones).where(m.ticket_id.in_(by_ticket)).order_by(m.id)
         ):
             by_ticket[row.ticket_id].append(_milestone(row))
+    return by_ticket
+
+
+def _whole(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Ticket]:
+    """Return the tickets of these rows, with their milestones by one more query."""
+    by_ticket = milestones_of(connection, [row.id for row in rows])
     return [_ticket(row, by_ticket[row.id]) for row in rows]
 
 

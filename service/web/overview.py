@@ -5,6 +5,7 @@ from datetime import datetime, time, timedelta
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from service.domain.bulletin import Month
 from service.domain.calendar import SHANGHAI
 from service.web.sessions import Signed
 
@@ -29,6 +30,7 @@ async def overview(visit: Signed) -> Response:
         days=DAYS,
         region=app.gazetteer.name(visit.by.region) if visit.by.region else "全省",
         now=now,
+        months=(Month.of(today), Month.of(today).back(1)),
         total={
             name: sum(getattr(load, name) for load in loads)
             for name in ("open", "warn", "overdue", "due_today", "resolved", "on_time")

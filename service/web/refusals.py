@@ -21,6 +21,7 @@ from service.domain.ports import FieldProblem
 from service.findings import field_problem
 from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
+from service.reports import BadPeriod
 from service.store import StoreUnavailable
 from service.store.tickets import Stale
 from service.web.sessions import ForeignForm
@@ -91,6 +92,7 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
         "没有配置接收方",
         lambda _: "请联系管理员配置接收系统的地址，之后再重新投递。",
     ),
+    BadPeriod: (422, "没有这个月的通报", lambda e: f"{e}。"),
     StoreUnavailable: (503, "系统暂时不可用", lambda _: "没有保存任何内容，请稍后重试。"),
     RequestValidationError: (
         400,

@@ -11,8 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.desk import UnknownTicket
 from service.domain.access import Forbidden
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
+from service.reports import BadPeriod
 from service.store import StoreUnavailable
 from service.web import (
+    bulletin,
     deliveries,
     groups,
     overview,
@@ -76,7 +78,7 @@ class Guarded:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)  # a bulletin names its own style
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
@@ -98,6 +100,7 @@ def site() -> FastAPI:
             UnknownDelivery: _refused,
             NotGivenUp: _refused,
             NoReceiver: _refused,
+            BadPeriod: _refused,
             RequestValidationError: _refused,
             HTTPException: _refused,
             Exception: _refused,
@@ -111,6 +114,7 @@ def site() -> FastAPI:
         sorting,
         search,
         overview,
+        bulletin,
         groups,
         deliveries,
     ):

@@ -1,0 +1,113 @@
+"""Charts as SVG, drawn on the server: no script, no style attribute, readable in grey."""
+
+from collections.abc import Sequence
+from math import ceil, floor, log10
+from xml.sax.saxutils import escape
+
+from service.paper.tables import Chart, Format, Look, Table
+
+_WIDE, _HIGH = 720, 240
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 22, 30
+_BAR_HIGH = 20
+_NAMES_WIDE = 230
+_MOST_LABELS = 16
+
+Point = tuple[str, float | None]
+
+
+def drawing(chart: Chart, table: Table, number: int) -> str:
+    """Return a chart as an SVG element, "" where there is nothing to draw. `number` tells apart the
+    names of several on a page."""
+    points = [_point(row[0], row[chart.values]) for row in table.rows]
+    if not any(value is not None for _, value in points):
+        return ""
+    share = table.columns[chart.values].format is Format.PERCENT
+    if chart.look is Look.BARS:
+        high, drawn = _bars(points, share=share)
+    else:
+        high, drawn = _HIGH, _upright(points, chart.look, share=share)
+    told = "；".join(f"{name} {_said(value, share=share)}" for name, value in points)
+    names = f"chart-{number}-title", f"chart-{number}-told"
+    return (
+        f'<svg class="chart" viewBox="0 0 {_WIDE} {high}" role="img" aria-labelledby="{" ".join(names)}">'
+        f'<title id="{names[0]}">{escape(chart.title)}</title>'
+        f'<desc id="{names[1]}">{escape(told)}</desc>{drawn}</svg>'
+    )
+
+
+def _point(name: object, value: object) -> Point:
+    return str(name), float(value) if isinstance(value, int | float) else None
+
+
+def _said(value: float | None, *, share: bool) -> str:
+    if value is None:
+        return "—"
+    return f"{value * 100:.1f}%" if share else f"{value:,.0f}"
+
+
+def _top(values: Sequence[float], *, share: bool) -> float:
+    """Return where a scale ends: a round number above all values."""
+    if share:
+        return 1.0
+    highest = max(*values, 1.0)
+    step = 10.0 ** floor(log10(highest))
+    return next(m * step for m in (1, 2, 4, 5, 10) if m * step >= highest)
+
+
+def _upright(points: Sequence[Point], look: Look, *, share: bool) -> str:
+    """Return bars or a line over the names of their points."""
+    top = _top([value for _, value in points if value is not None], share=share)
+    wide, high = _WIDE - _LEFT - _RIGHT, _HIGH - _TOP - _BOTTOM
+    step = wide / len(points)
+    base = _TOP + high
+    parts = []
+    for n in range(5):
+        y = base - high * n / 4
+        said = _said(top * n / 4, share=share) if share or top >= 4 or n in {0, 4} else ""
+        parts.append(
+            f'<line class="rule" x1="{_LEFT}" x2="{_WIDE - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        )
+        parts.append(f'<text class="end" x="{_LEFT - 6}" y="{y + 4:.1f}">{said}</text>')
+    every = ceil(len(points) / _MOST_LABELS)
+    path = ""
+    for n, (name, value) in enumerate(points):
+        x = _LEFT + step * (n + 0.5)
+        if n % every == 0:
+            parts.append(f'<text class="mid" x="{x:.1f}" y="{base + 18}">{escape(name)}</text>')
+        if value is None:
+            path += " "  # a line has a gap where nothing was counted
+            continue
+        y = base - high * min(value / top, 1)
+        if look is Look.COLUMNS:
+            parts.append(
+                f'<rect class="bar" x="{x - step * 0.32:.1f}" y="{y:.1f}" width="{step * 0.64:.1f}"'
+                f' height="{base - y:.1f}"/>'
+            )
+        else:
+            path += f"{'L' if path.strip() and not path.endswith(' ') else 'M'}{x:.1f},{y:.1f}"
+            parts.append(f'<circle class="bar" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
+        if len(points) <= 31 and (value or share):
+            parts.append(
+                f'<text class="mid value" x="{x:.1f}" y="{y - 5:.1f}">{_said(value, share=share)}</text>'
+            )
+    line = f'<path class="line" d="{path.strip()}"/>' if path.strip() else ""
+    return line + "".join(parts)
+
+
+def _bars(points: Sequence[Point], *, share: bool) -> tuple[int, str]:
+    """Return lying bars beside their names, and how high they are together."""
+    top = _top([value for _, value in points if value is not None], share=share)
+    wide = _WIDE - _NAMES_WIDE - 70
+    parts = []
+    for n, (name, value) in enumerate(points):
+        y = n * _BAR_HIGH + 4
+        told = name if len(name) <= 18 else f"{name[:17]}…"
+        long = wide * min((value or 0) / top, 1)
+        parts.append(f'<text class="end" x="{_NAMES_WIDE - 8}" y="{y + 12}">{escape(told)}</text>')
+        parts.append(
+            f'<rect class="bar" x="{_NAMES_WIDE}" y="{y}" width="{long:.1f}" height="{_BAR_HIGH - 6}"/>'
+        )
+        parts.append(
+            f'<text x="{_NAMES_WIDE + long + 6:.1f}" y="{y + 12}">{_said(value, share=share)}</text>'
+        )
+    return len(points) * _BAR_HIGH + 8, "".join(parts)
