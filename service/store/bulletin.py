@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import reduce
+from operator import add
 from typing import Any
 
 import sqlalchemy as sa
@@ -63,21 +65,20 @@ IN_HAND = tuple(
 
 def first_day(connection: sa.Connection, region: str) -> date | None:
     """Return the first day on which a ticket of a region was received, None if there is none."""
-    found = [
-        day
-        for measure in RECEIVED
-        for day in connection.execute(
-            sa.select(_tallies.day)
-            .where(_tallies.measure == measure, *_in(region, _tallies.region))
-            .order_by(_tallies.day)
-            .limit(1)
-        ).scalars()
-    ]
+    # A ticket counts as it stands on the day of its receipt, whatever becomes of it.
+    rows = connection.execute(
+        sa.select(_sums.since, _sums.counts)
+        .where(_sums.view == "day-class-stand", *_in(region, _sums.region))
+        .order_by(_sums.since)
+    )
+    found = [next((row.since for row in rows if row.counts), None)]
+    rows.close()
     for entry in connection.execute(
         sa.select(_entries.counts).where(*_in(region, _entries.region))
     ):
-        found += [day for day, _, measure, _ in entry.counts if measure in RECEIVED]
-    return date.fromisoformat(min(found)) if found else None
+        found += [day for day, _, measure, _ in entry.counts if measure.startswith("stand_")]
+    days = [day for day in found if day]
+    return date.fromisoformat(min(days)) if days else None
 
 
 def in_hand(connection: sa.Connection, region: str, on: date) -> int | None:
@@ -91,18 +92,22 @@ def in_hand(connection: sa.Connection, region: str, on: date) -> int | None:
     if since and on < since:
         return None
     day = on.isoformat()
-    here = _in(region, _sums.region)
+
+    def waiting(counts: Any) -> sa.ColumnElement[int]:
+        parts = (sa.func.coalesce(counts[state].as_integer(), 0) for state in IN_HAND)
+        return sa.func.coalesce(sa.func.sum(reduce(add, parts)), 0)
+
     now = connection.execute(
-        sa.select(sa.func.sum(_sums.n)).where(
-            _sums.view == "ever-unit", _sums.measure.in_(IN_HAND), *here
+        sa.select(waiting(_sums.counts)).where(
+            _sums.view == "ever-unit", *_in(region, _sums.region)
         )
-    ).scalar()
+    ).scalar_one()
     learnt = connection.execute(
-        sa.select(sa.func.sum(_tallies.n)).where(
-            _tallies.known_on > day, _tallies.measure.in_(IN_HAND), *_in(region, _tallies.region)
+        sa.select(waiting(_tallies.counts)).where(
+            _tallies.known_on > day, *_in(region, _tallies.region)
         )
-    ).scalar()
-    found = int(now or 0) - int(learnt or 0)
+    ).scalar_one()
+    found = int(now) - int(learnt)
     for entry in connection.execute(
         sa.select(_entries.counts).where(_entries.known_on <= day, *_in(region, _entries.region))
     ):
