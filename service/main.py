@@ -85,15 +85,20 @@ def wire(
             store,
             lambda: desk.router,
             rulebook.gazetteer,
-            Weights(
-                settings.score_response,
-                settings.score_satisfied,
-                settings.score_solved,
-                settings.score_basically,
-            ),
+            weights(settings),
             settings.rank_floor,
         ),
         now=clock,
+    )
+
+
+def weights(settings: Settings) -> Weights:
+    """Return by how much each part of the 三率 score counts."""
+    return Weights(
+        settings.score_response,
+        settings.score_satisfied,
+        settings.score_solved,
+        settings.score_basically,
     )
 
 

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import orjson
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -96,6 +97,10 @@ def is_migrated(connection: sa.Connection) -> bool:
     return MigrationContext.configure(connection).get_current_revision() == _head()
 
 
+def _document(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
 # SQLSTATE classes that say "not now": connection gone, out of resources, operator's shutdown, lost a
 # deadlock, read-only standby (25006), no such database. Everything else is a fault of ours.
 _NOT_NOW = ("08", "53", "57", "40", "25006", "3D", "28")
@@ -141,6 +146,8 @@ class SqliteStore:
             max_overflow=0,
             hide_parameters=True,  # they would end up in logs, and are people's
             connect_args={"check_same_thread": False, "timeout": 10},
+            json_serializer=_document,
+            json_deserializer=orjson.loads,
         )
 
         @sa.event.listens_for(engine, "connect")

@@ -118,6 +118,28 @@ def note_events(
     _note(connection, at, noted)
 
 
+def note_past(
+    connection: sa.Connection, told: Iterable[tuple[Ticket, Mapping[date, Counts]]]
+) -> None:
+    """Count at once all that was learnt of tickets, each with what was learnt of it on which day,
+    straight into the tallies: for whoever writes whole histories, and alone has their regions."""
+    exact: Counter[tuple[str, _Key]] = Counter()
+    named: dict[tuple[str, str], str] = {}
+    for ticket, learnt in told:
+        where = (ticket.complaint.channel, ticket.received_kind or ticket.complaint.kind)
+        for day, counts in learnt.items():
+            on = day.isoformat()
+            for cell, n in counts.items():
+                key = _Key(cell.day.isoformat(), ticket.region, cell.unit, *where, cell.measure)
+                exact[on, key] += n
+        if ticket.lead and learnt:
+            name, since = (ticket.lead.unit, ticket.lead.name), min(learnt).isoformat()
+            named[name] = min(since, named.get(name, since))
+    _add(connection, exact)
+    rows = [{"unit": unit, "name": name, "since": on} for (unit, name), on in sorted(named.items())]
+    add_rows(connection, _names, rows)
+
+
 # Deliveries are counted as they stand and belong to no day, region or unit.
 _NO_DAY = "2001-01-01"
 _DELIVERY = "delivery_"

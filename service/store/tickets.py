@@ -164,11 +164,25 @@ def insert_all(
 
     Raises Raced if a source number is there by now.
     """
+    ids = insert_uncounted(connection, [(*row, at) for row in rows], decision)
+    tallies.note_new(connection, [(ticket, _decision(ticket, decision)) for ticket, _ in rows], at)
+    return ids
+
+
+def insert_uncounted(
+    connection: sa.Connection, rows: Sequence[tuple[Ticket, str, datetime]], decision: str = ""
+) -> dict[str, int]:
+    """Write many new tickets, each with its first body's fingerprint and when it came; return their
+    ids by number. Nothing counts them. Without a `decision` each has its own route's.
+
+    Raises Raced if a source number is there by now.
+    """
+    values = [_new_values(t, decision or t.route.decision, at) for t, _, at in rows]
     try:
-        insert_rows(connection, _tickets, [_new_values(ticket, decision, at) for ticket, _ in rows])
+        insert_rows(connection, _tickets, values)
     except sa.exc.IntegrityError:
         raise Raced from None
-    numbers = [ticket.no for ticket, _ in rows]
+    numbers = [ticket.no for ticket, _, _ in rows]
     found = connection.execute(
         sa.select(_tickets.c.no, _tickets.c.id).where(_tickets.c.no.in_(numbers))
     )
@@ -178,7 +192,7 @@ def insert_all(
         _bodies,
         [
             {"ticket_id": ids[ticket.no], "fingerprint": fingerprint, "received_at": at}
-            for ticket, fingerprint in rows
+            for ticket, fingerprint, at in rows
         ],
     )
     insert_rows(
@@ -186,7 +200,7 @@ def insert_all(
         _assists,
         [
             {"ticket_id": ids[ticket.no], "unit": unit}
-            for ticket, _ in rows
+            for ticket, _, _ in rows
             for unit in dict.fromkeys(ref.unit for ref in ticket.assist)
         ],
     )
@@ -195,11 +209,10 @@ def insert_all(
         _milestones,
         [
             _milestone_values(ids[ticket.no], ticket.region, m)
-            for ticket, _ in rows
+            for ticket, _, _ in rows
             for m in ticket.milestones
         ],
     )
-    tallies.note_new(connection, [(ticket, _decision(ticket, decision)) for ticket, _ in rows], at)
     return ids
 
 
