@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from operator import attrgetter
 
 from service.domain import acts, deeds
 from service.domain.access import Actor, Role
@@ -110,7 +111,7 @@ class Life:
         if on != self._changed_on:
             self.settle()
             self._changed_on = on
-        self.ticket = ticket
+        self.ticket = _numbered(ticket)
 
     def settle(self) -> None:
         """Count what the ticket is at the end of the day on which it last changed."""
@@ -136,6 +137,17 @@ class Life:
         known = self.counts.setdefault(on, Counter())
         for cell, n in counts.items():
             known[cell] += n
+
+
+def _numbered(ticket: Ticket) -> Ticket:
+    """Return the ticket as a store gives it back: its clocks in the order in which they came."""
+    new = [m for m in ticket.milestones if not m.id]
+    if not new:
+        return ticket
+    old = [m for m in ticket.milestones if m.id]
+    last = max((m.id for m in old), default=0)
+    numbered = [replace(m, id=last + n) for n, m in enumerate(new, 1)]
+    return replace(ticket, milestones=(*sorted(old, key=attrgetter("id")), *numbered))
 
 
 _Plan = Callable[[Life, datetime], None]
@@ -220,7 +232,7 @@ class Lives:
         self._order += 1
         # As the store would give it: one ticket is not another.
         ticket = replace(made, id=self._order, received_kind=complaint.kind)
-        life = Life(ticket, at, coming.again)
+        life = Life(_numbered(ticket), at, coming.again)
         life.receive("counted" if ticket.is_counted_only else route.decision, at)
         for event in deeds.arrived(ticket, at):
             life.tell(event)
