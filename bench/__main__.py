@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import enforce, holdout, imports, kpi, matching, outbox, routing, working_days
+from bench import enforce, holdout, imports, kpi, matching, outbox, routing, simulate, working_days
 
 WRITTEN = Path(__file__).parent.parent / "artefacts" / "bench.json"
 
@@ -48,6 +48,7 @@ def main() -> int:
         "enforce": lambda: enforce.run(asked.open),
         "outbox": outbox.run,
         "kpi": kpi.run,
+        "simulate": simulate.run,
     }
     results: dict[str, dict[str, Any]] = {}
     for name, measure in measurements.items():
