@@ -83,6 +83,7 @@ def test_every_rate_of_a_simulated_month_equals_plain_sql_over_events(in_store: 
     in_store(scenario)
 
 
+@pytest.mark.timeout(7_200)
 @pytest.mark.skipif(not _LONG, reason="a prefecture's year takes minutes")
 def test_every_rate_of_a_prefectures_year_equals_plain_sql_over_events(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
@@ -183,6 +184,7 @@ async def _tables(store: Store) -> dict[str, set[Any]]:
     return await store.read(read)
 
 
+@pytest.mark.timeout(600)  # a thousand acts, each in a transaction of its own
 def test_what_was_simulated_is_what_the_desk_makes_of_the_same_acts(
     in_store: Run, tmp_path: Path
 ) -> None:
@@ -224,15 +226,8 @@ def test_the_same_seed_tells_the_same_story() -> None:
 def test_units_that_can_answer_few_a_day_leave_more_undone() -> None:
     plan = replace(MONTH, days=15, per_day=40, behaviour=Behaviour())
     few = replace(plan, behaviour=Behaviour(per_day=1))
-    resolved = [
-        sum(event.act == Act.RESOLVE and "working_s" in event.content for event in life.events)
-        for walked in (_walk(plan), _walk(few))
-        for life in [*walked]
-    ]
-    usual = _walk(plan)
-    slow = _walk(few)
-    assert resolved
-    assert sum(life.is_over for life in slow) < 0.8 * sum(life.is_over for life in usual)
+    over, left = (sum(life.is_over for life in _walk(each)) for each in (plan, few))
+    assert left < 0.8 * over
 
 
 def test_nobody_in_it_is_real() -> None:
@@ -297,7 +292,6 @@ def test_the_command_keeps_its_tickets_where_it_is_told_and_adds_to_no_others(
     told_json = json.loads(done.stdout)
     assert told_json["kept"] is True
     assert "推算" in told_json["provisional"], "nobody has published that year"
-    assert told_json["tickets"] == told_json["kpis"]["total"]["rates"][0]["denominator"] or True
     assert 50 < told_json["tickets"] < 100
     assert {"open", "overdue", "wall_s", "tickets_per_s", "units"} <= told_json.keys()
     again = banjie(*wishes, "--database", database_url)
