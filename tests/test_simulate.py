@@ -169,16 +169,15 @@ async def _all_of(store: Store, numbers: list[str]) -> list[Any]:
     return await store.read(read)
 
 
-async def _tables(store: Store) -> dict[str, set[Any]]:
-    names = ("tallies", "tally_sums", "counters", "assists")
+async def _tables(store: Store) -> dict[str, list[str]]:
+    """Return what is counted, numbered and assisted, without rows that hold nothing."""
 
-    def read(connection: sa.Connection) -> dict[str, set[Any]]:
-        found = {
-            n: {tuple(r) for r in connection.execute(sa.select(metadata.tables[n]))} for n in names
-        }
-        found["tallies"] = {row for row in found["tallies"] if row[-1]}
-        found["tally_sums"] = {row for row in found["tally_sums"] if row[-1]}
-        found["assists"] = {unit for _, unit in found["assists"]}
+    def read(connection: sa.Connection) -> dict[str, list[str]]:
+        found = {}
+        for name in ("tallies", "tally_sums", "counters", "assists"):
+            rows = [list(row) for row in connection.execute(sa.select(metadata.tables[name]))]
+            told = (row[1:] if name == "assists" else row for row in rows if row[-1])
+            found[name] = sorted(json.dumps(row, sort_keys=True) for row in told)
         return found
 
     return await store.read(read)

@@ -338,15 +338,10 @@ def _add(connection: sa.Connection, exact: Mapping[tuple[str, _Key], int]) -> No
         {**key._asdict(), "known_on": on, "n": n} for (on, key), n in sorted(exact.items()) if n
     ]
     add_rows(connection, _tallies, rows)
-    # Most of what comes within days goes again: what is left is a third, and views are many.
-    net: Counter[_Key] = Counter()
-    for (_, key), n in exact.items():
-        net[key] += n
     sums: Counter[_Sum] = Counter()
-    for key, n in net.items():
-        if n:
-            for viewed in _viewed(key):
-                sums[viewed] += n
+    for (_, key), n in exact.items():
+        for viewed in _viewed(key):
+            sums[viewed] += n
     add_rows(connection, _sums, [{**key._asdict(), "n": n} for key, n in sorted(sums.items()) if n])
 
 
