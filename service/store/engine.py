@@ -145,9 +145,9 @@ class SqliteStore:
             pool_size=threads,
             max_overflow=0,
             hide_parameters=True,  # they would end up in logs, and are people's
+            json_deserializer=orjson.loads,
             connect_args={"check_same_thread": False, "timeout": 10},
             json_serializer=_document,
-            json_deserializer=orjson.loads,
         )
 
         @sa.event.listens_for(engine, "connect")
