@@ -167,11 +167,7 @@ def _told(said: list[Event]) -> list[Event]:
         return event.at if event.act == "stage" else number
 
     runs = groupby(enumerate(plain), which)
-    return [
-        event
-        for _, run in runs
-        for event in sorted((e for _, e in run), key=lambda e: _in_order(e))
-    ]
+    return [event for _, run in runs for event in sorted((e for _, e in run), key=_in_order)]
 
 
 def _in_order(value: Any) -> str:
