@@ -23,6 +23,7 @@ from bench import (
     matching,
     outbox,
     routing,
+    simulate,
     working_days,
 )
 
@@ -61,6 +62,7 @@ def main() -> int:
         "kpi": kpi.run,
         "feed": feed.run,
         "bulletin": bulletin.run,
+        "simulate": simulate.run,
     }
     results: dict[str, dict[str, Any]] = {}
     for name, measure in measurements.items():

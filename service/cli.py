@@ -21,7 +21,15 @@ from adapters.sources import SourceFileError
 from routing_rules.clocks import ClockFileError, load_timetable, load_year
 from routing_rules.rulebook import load
 from routing_rules.yamlfile import RuleFileError
-from service import cli_bulletin, cli_import, cli_kpi, cli_learn, cli_rules, cli_sources
+from service import (
+    cli_bulletin,
+    cli_import,
+    cli_kpi,
+    cli_learn,
+    cli_rules,
+    cli_simulate,
+    cli_sources,
+)
 from service.connection import Connection, Server
 from service.demo import living, prepare
 from service.domain.access import SYSTEM, Actor, Role
@@ -51,6 +59,7 @@ app.add_typer(cli_kpi.app, name="kpi")
 app.add_typer(calendar_app, name="calendar")
 app.command("import")(cli_import.import_history)
 app.command()(cli_bulletin.bulletin)
+app.command("simulate")(cli_simulate.run)
 
 
 @app.command()

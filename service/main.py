@@ -75,12 +75,7 @@ def wire(
         store,
         lambda: desk.router,
         rulebook.gazetteer,
-        Weights(
-            settings.score_response,
-            settings.score_satisfied,
-            settings.score_solved,
-            settings.score_basically,
-        ),
+        weights(settings),
         settings.rank_floor,
     )
     return Wiring(
@@ -120,6 +115,16 @@ def wire(
         ),
         feed=Feed(store, settings.tick_seconds, settings.feed_streams),
         now=clock,
+    )
+
+
+def weights(settings: Settings) -> Weights:
+    """Return by how much each part of the 三率 score counts."""
+    return Weights(
+        settings.score_response,
+        settings.score_satisfied,
+        settings.score_solved,
+        settings.score_basically,
     )
 
 

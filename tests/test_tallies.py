@@ -24,10 +24,11 @@ from service.domain.calendar import SHANGHAI
 from service.domain.kpi import RATES, Row, Weights
 from service.domain.ports import Unit
 from service.domain.ticket import Ticket
-from service.reports import Asked, BadPeriod, By, Report, Reports
+from service.reports import Asked, BadPeriod, By, Reports
 from service.store import Store, engine, open_store, tallies
 from service.store.tables import metadata
 from service.store.tallies import Recounted, fold, recount
+from tests.by_hand import BY_HAND, by_hand, told
 from tests.histories import Histories
 from tests.served import rules
 from tests.test_desk import order
@@ -160,130 +161,6 @@ def test_what_is_folded_at_once_by_many_is_counted_once(in_store: Run) -> None:
 # A count of its own
 
 
-def _sql(dialect: str, text: str) -> sa.TextClause:
-    """Return SQL with DAY(x) written as the database has it: the local day of a time."""
-    day = "date({}, '+8 hours')"
-    if dialect == "postgresql":
-        day = "to_char({} AT TIME ZONE 'Asia/Shanghai', 'YYYY-MM-DD')"
-    for column in ("t.received_at", "m.due_at", "at"):
-        text = text.replace(f"DAY({column})", day.format(column))
-    return sa.text(text)
-
-
-_GIVEN = """
-    WITH moves AS (
-        SELECT id, ticket_id, act, DAY(at) AS day, content->>'unit' AS given,
-            lead(act) OVER (PARTITION BY ticket_id ORDER BY id) AS next
-        FROM events WHERE act = 'send_back'
-            OR (act IN ('dispatch', 'rule') AND coalesce(content->>'unit', '') <> '')
-    ), given AS (SELECT * FROM moves WHERE act <> 'send_back')
-"""
-_ROUNDS = """
-    WITH steps AS (
-        SELECT id, ticket_id, act, unit, DAY(at) AS day, content,
-            CASE WHEN act = 'resolve' AND (content->>'working_s' IS NOT NULL
-                OR content->>'unit_written' IS NOT NULL) THEN 1 ELSE 0 END AS ends
-        FROM events
-    ), rounds AS (
-        SELECT steps.*, coalesce(sum(ends) OVER (PARTITION BY ticket_id ORDER BY id
-            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS round
-        FROM steps
-    ), ended AS (SELECT * FROM rounds WHERE ends = 1)
-"""
-_ANSWERS = (
-    _ROUNDS
-    + """
-    , calls AS (
-        SELECT unit, day, CAST(content->>'solved' AS text) AS solved, content->>'grade' AS grade,
-            CASE WHEN CAST(content->>'reached' AS text) IN ('false', '0') THEN 0 ELSE 1 END AS reached,
-            row_number() OVER (PARTITION BY ticket_id, round ORDER BY
-                CASE WHEN CAST(content->>'reached' AS text) IN ('false', '0') THEN 1 ELSE 0 END,
-                id DESC) AS nth
-        FROM rounds WHERE act = 'call_back'
-    ), answers AS (SELECT * FROM calls WHERE nth = 1 AND reached = 1)
-"""
-)
-_IN = "day BETWEEN :a AND :b"
-_RATING = "CAST(t.complaint->'review'->>'rating' AS integer)"
-_SAID = """t.complaint->'review'->>'rating' IS NOT NULL
-    AND CAST(t.complaint->'review'->>'system_default' AS text) NOT IN ('true', '1')"""
-_WORKED = f"(t.complaint->'review'->>'rating' IS NULL OR ({_SAID} AND {_RATING} <= 2))"
-_RECEIVED = "DAY(t.received_at) BETWEEN :a AND :b"
-
-
-def _owed(kind: str, counts: str, more: str = "") -> str:
-    return f"""
-        SELECT coalesce(nullif(m.answers, ''), m.unit) AS unit,
-            sum(CASE WHEN m.outcome IN ({counts}) THEN 1 ELSE 0 END),
-            sum(CASE WHEN m.outcome IN ('on_time', 'late', 'missed') OR (m.outcome IS NULL
-                AND NOT (m.next_at IS NULL AND m.done <= 1) AND DAY(m.due_at) <= :elapsed)
-                THEN 1 ELSE 0 END)
-        FROM milestones m JOIN tickets t ON t.id = m.ticket_id
-        WHERE m.governing AND NOT m.assisting AND m.kind = '{kind}'
-            AND DAY(m.due_at) BETWEEN :a AND :b {more} GROUP BY 1"""
-
-
-# Of each rate, by unit: what counts, and of how many. Written apart from service/domain/kpi.py.
-_BY_HAND = {
-    "completion": f"""
-        SELECT lead_unit,
-            sum(CASE WHEN state IN ('resolved', 'closed', 'not_accepted') THEN 1 ELSE 0 END), count(*)
-        FROM tickets t WHERE state NOT IN ('merged', 'referred') AND {_RECEIVED} AND {_WORKED}
-        GROUP BY 1""",
-    "repeated": f"""
-        SELECT lead_unit, sum(CASE WHEN state = 'merged' THEN 1 ELSE 0 END), count(*)
-        FROM tickets t WHERE state NOT IN ('not_accepted', 'referred') AND {_RECEIVED} AND {_WORKED}
-        GROUP BY 1""",
-    "on_time": _owed("resolve", "'on_time'"),
-    "sign": _owed("sign", "'on_time'"),
-    "contact": _owed("contact", "'on_time'"),
-    "called_back": _owed("call_back", "'on_time', 'late'"),
-    "rectified": _owed("resolve", "'on_time', 'late'", f"AND {_SAID} AND {_RATING} <= 2"),
-    "solved": f"""{_ANSWERS} SELECT unit, sum(CASE WHEN solved IN ('true', '1') THEN 1 ELSE 0 END),
-        count(*) FROM answers WHERE solved IS NOT NULL AND {_IN} GROUP BY 1""",
-    "satisfied": f"""{_ANSWERS}, rated AS (
-            SELECT unit, day, CAST(grade AS integer) AS grade FROM answers WHERE grade IS NOT NULL
-            UNION ALL SELECT t.lead_unit, DAY(t.received_at), {_RATING}
-            FROM tickets t WHERE state <> 'not_accepted' AND {_SAID})
-        SELECT unit, sum(CASE WHEN grade >= 3 THEN 1 ELSE 0 END), count(*) FROM rated
-        WHERE {_IN} GROUP BY 1""",
-    "sent_back": f"""{_GIVEN} SELECT given, sum(CASE WHEN next = 'send_back' THEN 1 ELSE 0 END),
-        count(*) FROM given WHERE {_IN} GROUP BY 1""",
-    "first_right": f"""{_GIVEN} SELECT given, sum(CASE WHEN EXISTS (SELECT 1 FROM given later
-            WHERE later.ticket_id = g.ticket_id AND later.id > g.id AND later.given <> g.given)
-            THEN 0 ELSE 1 END), count(*)
-        FROM given g WHERE {_IN} AND NOT EXISTS (SELECT 1 FROM given earlier
-            WHERE earlier.ticket_id = g.ticket_id AND earlier.id < g.id) GROUP BY 1""",
-    "redispatched": f"""{_ROUNDS} SELECT unit, sum(CASE WHEN (SELECT count(DISTINCT who) FROM (
-            SELECT r.unit AS who FROM rounds r WHERE r.ticket_id = ended.ticket_id
-                AND r.round = ended.round AND r.act IN ('dispatch', 'rule', 'send_back')
-            UNION SELECT r.content->>'unit' FROM rounds r WHERE r.ticket_id = ended.ticket_id
-                AND r.round = ended.round AND r.act IN ('dispatch', 'rule')
-            ) had WHERE who <> '') > 1 THEN 1 ELSE 0 END), count(*)
-        FROM ended WHERE {_IN} GROUP BY 1""",
-    "extended": f"""{_ROUNDS} SELECT unit, sum(CASE WHEN EXISTS (SELECT 1 FROM rounds r
-            WHERE r.ticket_id = ended.ticket_id AND r.round = ended.round
-                AND r.act = 'decide_extension' AND CAST(r.content->>'granted' AS text) IN ('true', '1'))
-            THEN 1 ELSE 0 END), count(*) FROM ended WHERE {_IN} GROUP BY 1""",
-    "redone": f"""{_ROUNDS}, undone AS (
-            SELECT r.content->>'counts_against' AS unit, ended.day FROM rounds r JOIN ended
-                ON ended.ticket_id = r.ticket_id AND ended.round = r.round - 1
-            WHERE r.act = 'reopen')
-        SELECT unit, sum(redone), sum(done) FROM (
-            SELECT unit, 1 AS redone, 0 AS done, day FROM undone
-            UNION ALL SELECT unit, 0, 1, day FROM ended) each_one WHERE {_IN} GROUP BY 1""",
-}
-
-
-def _by_hand(connection: sa.Connection, days: dict[str, str]) -> dict[str, dict[str, Any]]:
-    found = {}
-    for rate, text in _BY_HAND.items():
-        used = {name: day for name, day in days.items() if f":{name}" in text}
-        rows = connection.execute(_sql(connection.dialect.name, text), used).all()
-        found[rate] = {unit: (int(n), int(of)) for unit, n, of in rows if n or of}
-    return found
-
-
 def _reports(store: Store, known: tuple[Unit, ...] = (MARKET, HOUSING), floor: int = 1) -> Reports:
     class Known(ToldRouter):
         def unit(self, code: str) -> Unit | None:
@@ -295,12 +172,6 @@ def _reports(store: Store, known: tuple[Unit, ...] = (MARKET, HOUSING), floor: i
     return Reports(store, Known, rules(None)[0].gazetteer, Weights(), floor)
 
 
-def _told(report: Report, rate: str) -> dict[str, tuple[int, int]]:
-    rows = ((row.key, row.rates[rate]) for row in report.items)
-    found = {key: (each.numerator, each.denominator) for key, each in rows}
-    return {key: pair for key, pair in found.items() if pair != (0, 0)}
-
-
 def test_every_rate_equals_plain_sql_over_events(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         lives = Histories(store, RULES, START, random.Random(7))
@@ -309,7 +180,7 @@ def test_every_rate_equals_plain_sql_over_events(in_store: Run) -> None:
             if n % 50 == 0:
                 await store.run(fold)
         today = lives.now.date()
-        assert set(_BY_HAND) == set(RATES)
+        assert set(BY_HAND) == set(RATES)
         for first, last in (
             (date(2024, 6, 1), today),
             (date(2026, 2, 11), date(2026, 3, 17)),
@@ -319,8 +190,8 @@ def test_every_rate_equals_plain_sql_over_events(in_store: Run) -> None:
             # Of today nobody can say yet what will be late.
             days = {"a": first, "b": last, "elapsed": today - timedelta(1)}
             texts = {name: day.isoformat() for name, day in days.items()}
-            for rate, expected in (await store.read(lambda c: _by_hand(c, texts))).items():  # noqa: B023
-                assert _told(report, rate) == expected, (rate, first)
+            for rate, expected in (await store.read(lambda c: by_hand(c, texts))).items():  # noqa: B023
+                assert told(report, rate) == expected, (rate, first)
                 assert expected or first.year == 2026, f"the history has nothing for {rate}"
             ways = [By.CHANNEL, By.KIND, By.MONTH]
             for by in (*ways, By.DAY) if (last - first).days < 100 else ways:

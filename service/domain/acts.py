@@ -7,7 +7,7 @@ next, the next one takes over what is left of it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from service.domain.access import Actor
@@ -56,6 +56,7 @@ from service.domain.ticket import (
     Supervision,
     Ticket,
 )
+from service.domain.values import replace
 
 _RECEIVED_AS: dict[Decision, State] = {
     Decision.AUTO: State.DISPATCHED,

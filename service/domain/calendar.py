@@ -73,8 +73,12 @@ class OfficeHours:
 
     def elapsed(self, at: time) -> int:
         """Return the working seconds of a day that have gone by at a time of day."""
-        now = _seconds(at)
-        return sum(max(0, min(now, end) - start) for start, end in self._marks)
+        now, found = _seconds(at), 0
+        for start, end in self._marks:
+            if now <= start:
+                break
+            found += (min(end, now)) - start
+        return found
 
     def at(self, elapsed: int) -> time:
         """Return the earliest time of day at which that many working seconds have gone by."""
@@ -250,8 +254,11 @@ class Calendar:
         return self._worked_by[offset]
 
     def _worked_until(self, at: datetime) -> int:
-        local = at.astimezone(SHANGHAI)
+        # Written out, like nth_working_day: every clock asks a dozen times.
+        local = at if at.tzinfo is SHANGHAI else at.astimezone(SHANGHAI)
         until = self._count(local)
-        if not self.is_working(local):
+        offset = local.toordinal() - _FIRST
+        before = self._worked_by[offset - 1] if offset else 0
+        if until == before:
             return until * self.hours.seconds
-        return (until - 1) * self.hours.seconds + self.hours.elapsed(local.time())
+        return before * self.hours.seconds + self.hours.elapsed(local.time())

@@ -1,7 +1,7 @@
 """What becomes of one clock: the steps that time brings, its end, and how it is moved."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from service.domain.calendar import Calendar
@@ -9,6 +9,7 @@ from service.domain.deadline import Limit, due, parse_limit
 from service.domain.limits import lengthened
 from service.domain.policy import Escalation, Measures
 from service.domain.ticket import Clock, Milestone, MilestoneKind, Outcome, Stage, Step
+from service.domain.values import replace
 
 # What a step makes of a milestone's stage. A bulletin (通报) is a step and no stage: the card stays.
 STAGE: Mapping[Measures | None, Stage] = {

@@ -5,7 +5,7 @@ a clock of its own; a ticket changes in no other way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,7 @@ from service.domain.ticket import (
     Ticket,
     Word,
 )
+from service.domain.values import replace
 
 Said = dict[str, Any]
 

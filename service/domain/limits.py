@@ -2,7 +2,7 @@
 says so."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -21,6 +21,7 @@ from service.domain.policy import Policies, Policy
 from service.domain.region import parents
 from service.domain.scope import Kept, Origin, Scope, fitting
 from service.domain.ticket import Clock, Milestone, MilestoneKind
+from service.domain.values import replace
 
 
 class Starts(StrEnum):

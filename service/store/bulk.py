@@ -4,13 +4,17 @@ A statement a row costs a round trip each. Arrays by column (`unnest`) are slowe
 the driver looks at every element of every array in Python, a document is written and read in C.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+
+from service.store.tables import Instant
 
 Row = Mapping[str, Any]
 
@@ -25,15 +29,55 @@ def insert_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Row])
     """Insert rows that all name the same columns."""
     if not rows:
         return
-    if connection.dialect.name != "postgresql":
-        connection.execute(table.insert(), list(rows))
-        return
     names = list(rows[0])
+    if connection.dialect.name != "postgresql":
+        text, write = _sqlite_insert(table, tuple(names))
+        connection.exec_driver_sql(text, list(map(write, rows)))
+        return
     given = _given(table, names)
     connection.execute(
         table.insert().from_select(names, sa.select(*(given.c[name] for name in names))),
         {"rows": _document(rows)},
     )
+
+
+_Writing = Callable[[Row], tuple[Any, ...]]
+
+
+@cache
+def _sqlite_insert(table: sa.Table, names: tuple[str, ...]) -> tuple[str, _Writing]:
+    """Return an INSERT and what makes its values of a row, as SQLAlchemy would have written them: it
+    looks at every value of every row in Python, and a year has tens of millions."""
+    compiled = table.insert().compile(dialect=sqlite.dialect(), column_keys=names)
+    order = compiled.positiontup or []
+    read = itemgetter(*order)
+    kinds = ((place, table.c[name].type) for place, name in enumerate(order))
+    written = [
+        (place, _instant if isinstance(kind, Instant) else _json)
+        for place, kind in kinds
+        if isinstance(kind, Instant | sa.JSON)
+    ]
+
+    def write(row: Row) -> tuple[Any, ...]:
+        values = list(read(row))
+        for place, how in written:
+            values[place] = how(values[place])
+        return tuple(values)
+
+    return str(compiled), write
+
+
+def _instant(value: datetime | None) -> str | None:
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        msg = "a time without zone reached the store"
+        raise ValueError(msg)
+    return value.astimezone(UTC).isoformat(" ", "microseconds")[:26]
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def update_rows(

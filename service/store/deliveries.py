@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
 
 from service.domain.delivery import Addressee, Due, Verdict
+from service.domain.kpi import day_of
 from service.domain.ports import Receiver
 from service.domain.region import prefix
 from service.domain.ticket import Delivery, DeliveryState, Recipient, Ticket, Word
@@ -58,6 +59,19 @@ def deliver_all(
     new = [_new(row, at, receivers) for row in rows]
     insert_rows(connection, _deliveries, new)
     note_deliveries(connection, Counter(row["state"] for row in new), at)
+
+
+def unaddressed(
+    connection: sa.Connection, rows: Sequence[tuple[int, str, str, Delivery, datetime]]
+) -> None:
+    """Write what was told at a time where no system takes anything, in any order of days."""
+    new = [_new(row[:4], row[4], {}) for row in rows]
+    insert_rows(connection, _deliveries, new)
+    by_day: dict[date, list[datetime]] = {}
+    for row in rows:
+        by_day.setdefault(day_of(row[4]), []).append(row[4])
+    for times in by_day.values():
+        note_deliveries(connection, {DeliveryState.UNADDRESSED: len(times)}, times[0])
 
 
 def _new(row: tuple[int, str, str, Delivery], at: datetime, receivers: Receivers) -> dict[str, Any]:

@@ -97,6 +97,10 @@ def is_migrated(connection: sa.Connection) -> bool:
     return MigrationContext.configure(connection).get_current_revision() == _head()
 
 
+def _document(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
 # SQLSTATE classes that say "not now": connection gone, out of resources, operator's shutdown, lost a
 # deadlock, read-only standby (25006), no such database. Everything else is a fault of ours.
 _NOT_NOW = ("08", "53", "57", "40", "25006", "3D", "28")
@@ -143,6 +147,7 @@ class SqliteStore:
             hide_parameters=True,  # they would end up in logs, and are people's
             json_deserializer=orjson.loads,
             connect_args={"check_same_thread": False, "timeout": 10},
+            json_serializer=_document,
         )
 
         @sa.event.listens_for(engine, "connect")

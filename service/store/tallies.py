@@ -120,6 +120,27 @@ def note_events(
     _note(connection, at, noted)
 
 
+def note_past(
+    connection: sa.Connection, told: Iterable[tuple[Ticket, Mapping[date, Counts]]]
+) -> None:
+    """Count at once all that was learnt of tickets, each with what was learnt of it on which day,
+    straight into the tallies: for whoever writes whole histories, and alone has their regions."""
+    exact: _Held[_Known] = {}
+    named: dict[tuple[str, str], str] = {}
+    for ticket, learnt in told:
+        where = (ticket.complaint.channel, ticket.received_kind or ticket.complaint.kind)
+        for day, counts in learnt.items():
+            on = day.isoformat()
+            for cell, n in counts.items():
+                known = _Known(cell.day.isoformat(), ticket.region, cell.unit, *where, on)
+                _add(exact, known, {cell.measure: n})
+        if ticket.lead and learnt:
+            name, since = (ticket.lead.unit, ticket.lead.name), min(learnt).isoformat()
+            named[name] = min(since, named.get(name, since))
+    _write(connection, exact)
+    _name(connection, named)
+
+
 # Deliveries are counted as they stand and belong to no day, region or unit.
 _NO_DAY = "2001-01-01"
 _DELIVERY = "delivery_"

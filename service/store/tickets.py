@@ -161,45 +161,7 @@ def insert_all(
 
     Raises Raced if a source number is there by now.
     """
-    try:
-        insert_rows(
-            connection,
-            _tickets,
-            [_new_values(ticket, decision, at) for ticket, _, decision in rows],
-        )
-    except sa.exc.IntegrityError:
-        raise Raced from None
-    numbers = [ticket.no for ticket, _, _ in rows]
-    found = connection.execute(
-        sa.select(_tickets.c.no, _tickets.c.id).where(_tickets.c.no.in_(numbers))
-    )
-    ids: dict[str, int] = {row.no: row.id for row in found}
-    insert_rows(
-        connection,
-        _bodies,
-        [
-            {"ticket_id": ids[ticket.no], "fingerprint": fingerprint, "received_at": at}
-            for ticket, fingerprint, _ in rows
-        ],
-    )
-    insert_rows(
-        connection,
-        _assists,
-        [
-            {"ticket_id": ids[ticket.no], "unit": unit}
-            for ticket, _, _ in rows
-            for unit in dict.fromkeys(ref.unit for ref in ticket.assist)
-        ],
-    )
-    insert_rows(
-        connection,
-        _milestones,
-        [
-            _milestone_values(ids[ticket.no], ticket.region, m)
-            for ticket, _, _ in rows
-            for m in ticket.milestones
-        ],
-    )
+    ids = insert_uncounted(connection, [(*row, at) for row in rows])
     tallies.note_new(connection, [(t, _decision(t, decision)) for t, _, decision in rows], at)
     m = _milestones.c
     clocks: dict[int, list[int]] = {ticket_id: [] for ticket_id in ids.values()}
@@ -208,6 +170,49 @@ def insert_all(
     ):
         clocks[row.ticket_id].append(row.id)
     return [_as_stored(ticket, ids[ticket.no], clocks[ids[ticket.no]]) for ticket, _, _ in rows]
+
+
+def insert_uncounted(
+    connection: sa.Connection, rows: Sequence[tuple[Ticket, str, str, datetime]]
+) -> dict[str, int]:
+    """Write many new tickets as `insert_all` does, each with when it came besides; return their ids
+    by number. Nothing counts them.
+
+    Raises Raced if a source number is there by now.
+    """
+    values = [_new_values(ticket, decision, at) for ticket, _, decision, at in rows]
+    try:
+        insert_rows(connection, _tickets, values)
+    except sa.exc.IntegrityError:
+        raise Raced from None
+    made = [ticket for ticket, _, _, _ in rows]
+    found = connection.execute(
+        sa.select(_tickets.c.no, _tickets.c.id).where(_tickets.c.no.in_([t.no for t in made]))
+    )
+    ids: dict[str, int] = {row.no: row.id for row in found}
+    insert_rows(
+        connection,
+        _bodies,
+        [
+            {"ticket_id": ids[ticket.no], "fingerprint": fingerprint, "received_at": at}
+            for ticket, fingerprint, _, at in rows
+        ],
+    )
+    insert_rows(
+        connection,
+        _assists,
+        [
+            {"ticket_id": ids[ticket.no], "unit": unit}
+            for ticket in made
+            for unit in dict.fromkeys(ref.unit for ref in ticket.assist)
+        ],
+    )
+    insert_rows(
+        connection,
+        _milestones,
+        [_milestone_values(ids[t.no], t.region, m) for t in made for m in t.milestones],
+    )
+    return ids
 
 
 def _as_stored(ticket: Ticket, ticket_id: int, clocks: Sequence[int]) -> Ticket:

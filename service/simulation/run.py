@@ -1,0 +1,253 @@
+"""Walks the regions of a place and writes them, batch by batch, in as many processes as are free.
+
+Regions share nothing but the database: each has its own citizens, queues and numbers, so that the
+figures are the same however many processes walk them.
+"""
+
+import asyncio
+import gc
+import hashlib
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from itertools import islice
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from routing_rules.clocks import load_timetable
+from routing_rules.rulebook import Rulebook, load
+from service.domain.calendar import SHANGHAI
+from service.domain.limits import Timetable
+from service.domain.ticket import Ticket
+from service.simulation.lives import Behaviour, Life, Lives
+from service.simulation.place import Place, shares
+from service.store import Store, deliveries, open_store, tallies, tickets
+
+_AT_ONCE = 1_000
+_LOOK_EVERY_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is simulated: so many days of a region from `first` on, `per_day` tickets on the average
+    of them. `rules` is the folder that overlays the shipped rules."""
+
+    first: date
+    days: int
+    per_day: float
+    region: str
+    seed: int
+    behaviour: Behaviour
+    rules: Path | None = None
+
+    @property
+    def end(self) -> datetime:
+        """Return when it is over: the midnight after its last day."""
+        return datetime.combine(self.first + timedelta(self.days), time(), SHANGHAI)
+
+    @property
+    def last(self) -> date:
+        """Return its last day."""
+        return self.first + timedelta(self.days - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """How much was simulated; `not_over` is how many tickets were open at the end."""
+
+    tickets: int = 0
+    acts: int = 0
+    events: int = 0
+    not_over: int = 0
+
+    def __add__(self, other: "Simulated") -> "Simulated":
+        """Return both together."""
+        return Simulated(
+            self.tickets + other.tickets,
+            self.acts + other.acts,
+            self.events + other.events,
+            self.not_over + other.not_over,
+        )
+
+
+def lives(
+    plan: Plan, region: str, share: float, book: Rulebook, times: Timetable
+) -> Iterator[Life]:
+    """Return the lives of the tickets of one region of the plan, as they end."""
+    behaviour = plan.behaviour
+    place = Place(book, times.calendar_of(region), region, plan.seed)
+    arrivals = place.days(plan.first, plan.days, plan.per_day * share, behaviour.repeats)
+    return Lives(arrivals, book, times, behaviour, region, plan.end, plan.seed).walk()
+
+
+async def simulate(
+    plan: Plan,
+    url: str,
+    book: Rulebook,
+    times: Timetable,
+    passed: Callable[[int], None],
+    processes: int = 0,
+) -> Simulated:
+    """Walk the plan into a migrated and empty database, and fold what was counted; return how much it
+    was. `passed` is told now and then how many tickets are written."""
+    regions = shares(book, plan.region, plan.seed)
+    processes = min(processes or os.cpu_count() or 1, len(regions))
+    store = open_store(url)
+    try:
+        if processes == 1:
+            found = await _here(plan, regions, store, book, times, passed)
+        else:
+            found = await asyncio.to_thread(_elsewhere, plan, regions, url, passed, processes)
+        while await store.run(tallies.fold):
+            pass
+    finally:
+        await store.close()
+    return found
+
+
+async def _here(
+    plan: Plan,
+    regions: Sequence[tuple[str, float]],
+    store: Store,
+    book: Rulebook,
+    times: Timetable,
+    passed: Callable[[int], None],
+) -> Simulated:
+    found = Simulated()
+    for region, share in regions:
+        before = found.tickets
+        walked = lives(plan, region, share, book, times)
+        found += await write(store, walked, lambda n, before=before: passed(before + n))  # type: ignore[misc]
+    return found
+
+
+async def write(
+    store: Store, walked: Iterator[Life], passed: Callable[[int], None] = lambda _: None
+) -> Simulated:
+    """Write lives batch by batch, each in one transaction with all that counts of it."""
+    total = Simulated()
+    numbered: Counter[tuple[str, str]] = Counter()
+    with _seldom_collected():
+        while batch := list(islice(walked, _AT_ONCE)):
+            await store.run(lambda connection, batch=batch: _write(connection, batch))  # type: ignore[misc]
+            numbered.update(tuple(life.ticket.no.rsplit("-", 2)[:2]) for life in batch)  # type: ignore[misc]
+            total += Simulated(
+                len(batch),
+                sum(life.acts for life in batch),
+                sum(len(life.events) for life in batch),
+                sum(not life.is_over for life in batch),
+            )
+            passed(total.tickets)
+            gc.collect(1)
+    # So that whoever goes on with the database gives the next numbers.
+    await store.run(lambda c: tickets.take_nos(c, list(numbered.elements())))
+    return total
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Look for circles among what is alive once a batch: rules and open tickets hold none, and looking
+    at them all the time is a sixth of the work."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def _fingerprint(ticket: Ticket) -> str:
+    return hashlib.sha256(ticket.complaint.source_no.encode()).hexdigest()
+
+
+def _write(connection: sa.Connection, batch: Sequence[Life]) -> None:
+    ids = tickets.insert_uncounted(
+        connection,
+        [
+            (t, _fingerprint(t), t.route.decision, life.stored_at)
+            for life in batch
+            for t in (life.ticket,)
+        ],
+    )
+    events, words = [], []
+    for life in batch:
+        no, region = life.ticket.no, life.ticket.region
+        events += [(ids[no], no, region, event) for event in life.events]
+        words += [(ids[no], no, region, word, at) for at, word in life.words]
+    tickets.append_all(connection, events)
+    deliveries.unaddressed(connection, words)
+    tallies.note_past(connection, [(life.ticket, life.counts) for life in batch])
+
+
+# In processes of their own
+
+
+@dataclass
+class _Mine:
+    """What a process keeps between regions."""
+
+    written: Any = None
+    rules: tuple[Rulebook, Timetable] | None = field(default=None)
+
+
+_mine = _Mine()
+
+
+def _begin(written: "Synchronized[int]") -> None:
+    _mine.written = written
+
+
+def _region(plan: Plan, region: str, share: float, url: str) -> Simulated:
+    if _mine.rules is None:
+        _mine.rules = load(plan.rules), load_timetable(plan.rules)
+    told = 0
+
+    def passed(written: int) -> None:
+        nonlocal told
+        with _mine.written.get_lock():
+            _mine.written.value += written - told
+        told = written
+
+    async def whole() -> Simulated:
+        assert _mine.rules
+        store = open_store(url)
+        try:
+            return await write(store, lives(plan, region, share, *_mine.rules), passed)
+        finally:
+            await store.close()
+
+    return asyncio.run(whole())
+
+
+def _elsewhere(
+    plan: Plan,
+    regions: Sequence[tuple[str, float]],
+    url: str,
+    passed: Callable[[int], None],
+    processes: int,
+) -> Simulated:
+    context = multiprocessing.get_context("spawn")
+    written = context.Value("l", 0)
+    with ProcessPoolExecutor(processes, context, _begin, (written,)) as pool:
+        works = [pool.submit(_region, plan, region, share, url) for region, share in regions]
+        try:
+            left = set(works)
+            while left:
+                done, left = wait(left, _LOOK_EVERY_S)
+                for work in done:
+                    work.result()
+                passed(written.value)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        return sum((work.result() for work in works), Simulated())
