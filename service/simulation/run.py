@@ -31,7 +31,7 @@ from service.simulation.lives import Behaviour, Life, Lives
 from service.simulation.place import Place, shares
 from service.store import Store, deliveries, open_store, tallies, tickets
 
-_AT_ONCE = 1_000
+_AT_ONCE = 2_000
 _LOOK_EVERY_S = 0.2
 
 

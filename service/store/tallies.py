@@ -125,19 +125,22 @@ def note_past(
 ) -> None:
     """Count at once all that was learnt of tickets, each with what was learnt of it on which day,
     straight into the tallies: for whoever writes whole histories, and alone has their regions."""
-    exact: _Held[_Known] = {}
+    # Of days and plain tuples until all are added up: there are a hundred counts a ticket.
+    exact: dict[tuple[date, str, str, str, str, str], Counter[str]] = {}
     named: dict[tuple[str, str], str] = {}
     for ticket, learnt in told:
         where = (ticket.complaint.channel, ticket.received_kind or ticket.complaint.kind)
         for day, counts in learnt.items():
             on = day.isoformat()
-            for cell, n in counts.items():
-                known = _Known(cell.day.isoformat(), ticket.region, cell.unit, *where, on)
-                _add(exact, known, {cell.measure: n})
+            for (of, unit, measure), n in counts.items():
+                there = exact.get(known := (of, ticket.region, unit, *where, on))
+                if there is None:
+                    exact[known] = there = Counter()
+                there[measure] += n
         if ticket.lead and learnt:
             name, since = (ticket.lead.unit, ticket.lead.name), min(learnt).isoformat()
             named[name] = min(since, named.get(name, since))
-    _write(connection, exact)
+    _write(connection, {_Known(of.isoformat(), *rest): n for (of, *rest), n in exact.items()})
     _name(connection, named)
 
 
