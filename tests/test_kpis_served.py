@@ -1,6 +1,7 @@
 """The rates over HTTP and on the command line: scope, refusals, and the same figures."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from service.cli import app
+from service.domain.complaint import Decision, Kind
+from service.domain.lifecycle import State
+from service.domain.ticket import DeliveryState, MilestoneKind, Outcome, Stage
+from service.store.tallies import fold
 from service.terminal import Refused
 from tests.served import Served, served, sqlite
 
@@ -128,3 +133,83 @@ def test_the_command_line_tells_the_same_and_proves_it(
 
 # What does not depend on the day on which it is asked.
 _UNTIMED = ("completion", "first_right", "sent_back", "repeated")
+
+
+# What Prometheus is shown
+
+_SAMPLE = re.compile(r"^(\w+)(?:{(.*)})? \S+$")
+
+
+def _labels(text: str) -> dict[str, set[str]]:
+    """Return the values of each label of a text of metrics."""
+    found: dict[str, set[str]] = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            sample = _SAMPLE.match(line)
+            assert sample, line
+            for name, value in re.findall(r'(\w+)="([^"]*)"', sample[2] or ""):
+                found.setdefault(name, set()).add(value)
+    return found
+
+
+def test_no_caller_adds_a_value_to_a_label(running: Served) -> None:
+    odd = {
+        "workOrderNo": 'N{"}',
+        "orderType": "新诉求类型",
+        "areaCode": "999999",
+        "areaName": "某地",
+        "source": "随意",
+        "urgency": "十万火急",
+        "title": "标题",
+        "content": '内容"} 1\n',
+    }
+    for n in range(3):
+        running.post("/v1/intake/hotline-12345", odd | {"workOrderNo": f"ODD{n}"}, "hotline-12345")
+        running.post(f"/v1/intake/unknown{n}", odd, "hotline-12345")
+        running.get(f"/nowhere/{n}?token=secret{n}")
+        running.client.request(f"BREW{n}", f"/v1/tickets/360732-20261121-9999{n}")
+    book, found = running.parts.router, _labels(running.client.get("/metrics").text)
+    units = {unit.code: unit.name for unit in book.units()}
+    application: Any = running.client.app
+    asked_for = {*application.openapi()["paths"]}
+    known: dict[str, set[str]] = {
+        "region": {unit.region for unit in book.units()},
+        "unit": set(units),
+        "name": set(units.values()),
+        "channel": {source.channel for source in running.parts.sources.values()},
+        "source": set(running.parts.sources),
+        "kind": set(Kind),
+        "decision": {*Decision, "counted", "imported", "granted", "refused"},
+        "state": {*State, *DeliveryState},
+        "stage": set(Stage),
+        "milestone": set(MilestoneKind),
+        "outcome": {Outcome.ON_TIME, Outcome.LATE, Outcome.MISSED},
+        "solved": {"true", "false", ""},
+        "grade": {"", *"12345"},
+        "upheld": {"true", "false"},
+        "method": {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"},
+        "route": {"unmatched", "/desk", *asked_for},
+    }
+    assert {name: values - known[name] for name, values in found.items() if name in known} == {
+        name: set() for name in found if name in known
+    }
+    assert set(found) - set(known) == {"status", "le"}
+    assert all(re.fullmatch(r"[1-5]\d\d", status) for status in found["status"])
+
+
+def test_every_replica_shows_the_same_whoever_folded_what(migrated_url: str) -> None:
+    (first, *_) = json.loads(Path("tests/samples/hotline-12345.json").read_text("utf-8"))
+
+    def totals(text: str) -> set[str]:
+        of_a_process = ("#", "banjie_http_", "banjie_clock_set_back", "banjie_intake_batch")
+        return {line for line in text.splitlines() if not line.startswith(of_a_process)}
+
+    with served(migrated_url) as one, served(migrated_url) as other:
+        for n in range(4):
+            posted = first | {"workOrderNo": f"R{n}"}
+            assert one.post("/v1/intake/hotline-12345", posted, "hotline-12345").status_code == 201
+            texts = [each.client.get("/metrics").text for each in (one, other)]
+            assert totals(texts[0]) == totals(texts[1])
+            one.run(lambda parts: parts.store.run(lambda c: fold(c, 1)))
+            assert totals(other.client.get("/metrics").text) == totals(texts[0])
+        assert "banjie_tickets_received_total{" in texts[0]
