@@ -347,11 +347,10 @@ def _steps(steps: Sequence[Step]) -> list[list[str]]:
     return [[step.measure or "", step.at.astimezone(UTC).isoformat()] for step in steps]
 
 
-def append(connection: sa.Connection, ticket: Ticket, *events: Event) -> None:
-    """Add events to a ticket's history, which happened when they are written."""
-    for event in events:
-        tallies.note_events(connection, [(ticket, [event])], event.at, new=ticket.version == 1)
-    append_all(connection, [(ticket.id, ticket.no, ticket.region, event) for event in events])
+def append(connection: sa.Connection, ticket: Ticket, event: Event) -> None:
+    """Add an event to a ticket's history, which happened when it is written."""
+    tallies.note_events(connection, [(ticket, [event])], event.at)
+    append_all(connection, [(ticket.id, ticket.no, ticket.region, event)])
 
 
 def append_all(connection: sa.Connection, rows: Sequence[tuple[int, str, str, Event]]) -> None:
