@@ -685,14 +685,6 @@ def claim(connection: sa.Connection, ids: Collection[int], *, lock: bool = True)
     return _whole(connection, rows)
 
 
-def oldest_due(connection: sa.Connection) -> datetime | None:
-    """Return the earliest time at which some milestone changes its stage, or None."""
-    m = _milestones.c
-    return connection.execute(
-        sa.select(m.next_at).where(m.next_at.is_not(None)).order_by(m.next_at).limit(1)
-    ).scalar()
-
-
 def open_citing(
     connection: sa.Connection, documents: Collection[str], items: Collection[str]
 ) -> list[str]:
