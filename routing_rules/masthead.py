@@ -133,7 +133,6 @@ _PROMULGATED = re.compile(
 )
 _TITLE_END = re.compile(rf"(?:{_KIND})(?:[（(](?:试行|暂行|修订|征求意见稿)[）)])?$")
 _TITLE_START = re.compile(r"关于|《|年")
-_ADDRESSEE = re.compile(r"^.{2,200}[：:]$")
 
 
 def _title(head_text: str, head: list[tuple[int, str]]) -> str | None:

@@ -132,8 +132,9 @@ class Bulletin:
     time of making, whatever came first. `provisional` says in Chinese why it may change, "" if it
     does not; `empty` whether the region never had a ticket by then.
 
-    `units_before` is None where there are no data of a whole month; `begun` is the region's first day. `received` gives each day's and month's count.
-    `compared` is with how many months hot matters are compared, `unread` how many tickets nobody
+    `units_before` is None where there are no data of a whole month; `begun` is the region's first
+    day. `by_day` and `by_month` give each day's and month's count of what was received. `compared`
+    is with how many months hot matters are compared, `unread` how many tickets nobody
     has looked at yet.
     """
 

@@ -60,7 +60,6 @@ def run(
 ) -> None:
     """Simulate a place's days by the rules and limits in force, and tell what came of it."""
     configured = settings()
-    book, times = load(configured.rules), load_timetable(configured.rules)
     first = _first(start, days)
     behaviour = Behaviour(
         late=_share("--late-share", late_share),
@@ -75,12 +74,13 @@ def run(
         wrong.append(f"--per-day 应大于 0、不超过 {_MOST_PER_DAY}，此处为 {per_day:g}")
     if unit_per_day < 0:
         wrong.append(f"--unit-per-day 不能为负，此处为 {unit_per_day}")
-    found = book.gazetteer.find(region) if region else None
-    if found is None or len(found) != _COUNTY or found.endswith("0000"):
-        wrong.append(f"--region 应为本省市、县的代码或名称，没有“{region}”")
     if wrong:
         raise Refused("；".join(wrong), 2)
-    assert found is not None
+    # Rules take seconds to load: what is wrong without them is told first.
+    book, times = load(configured.rules), load_timetable(configured.rules)
+    found = book.gazetteer.find(region) if region else None
+    if found is None or len(found) != _COUNTY or found.endswith("0000"):
+        raise Refused(f"--region 应为本省市、县的代码或名称，没有“{region}”", 2)
     plan = Plan(first, days, per_day, found, seed, behaviour, configured.rules)
     with _database(database) as url:
         outcome = asyncio.run(_simulated(plan, configured, url, (book, times)))

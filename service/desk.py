@@ -321,8 +321,8 @@ class Desk:
                 well[n] = arrival
             else:
                 found[n] = arrival
-        tickets.lock_sent(connection, [each.sent for each in well.values()])
         if apart:
+            tickets.lock_sent(connection, [each.sent for each in well.values()])
             for n, each in well.items():
                 found[n] = _apart(connection, partial(self._page, {n: each}), n)
         else:

@@ -204,8 +204,12 @@ class Reports:
         called: dict[str, list[str]] = {}
         codes: dict[str, list[str]] = {}
         for code, measures in found.items():
-            before = [each for each in named.get(code, ()) if each[1] <= asked.until]
+            names = named.get(code, ())
+            before = [each for each in names if each[1] <= asked.until]
             unit = router.unit(code)
+            if unit is None and not before:
+                # What came in later, by an import say, has its name from the day on which it came.
+                before = list(names[:1])
             if unit is None and before:
                 name, on = before[-1]
                 region = code.partition("-")[0]

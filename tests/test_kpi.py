@@ -257,6 +257,17 @@ def test_a_first_dispatch_was_right_until_another_unit_gets_the_ticket() -> None
     }
 
 
+def test_a_ticket_that_came_with_its_unit_has_no_first_dispatch_however_often_it_moves() -> None:
+    moved = _give("B", had="A", when="2026-11-02 10:00")
+    again = _give("C", had="B", when="2026-11-03 10:00")
+    assert _counted(moved, again) == {
+        ("11-02", "B", "dispatched"): 1,
+        ("11-03", "C", "dispatched"): 1,
+        ("11-02", "A", "redispatched"): 1,
+        ("11-03", "B", "redispatched"): 1,
+    }
+
+
 def test_a_send_back_belongs_to_the_day_of_its_dispatch_and_is_decided_later() -> None:
     first = _give("A", when="2026-10-31 10:00")
     back = _Told(Act.SEND_BACK, at("2026-11-01 10:00"), "A")

@@ -402,6 +402,21 @@ def test_a_unit_that_was_merged_into_another_is_one_row_with_both_names(in_store
     in_store(scenario)
 
 
+def test_a_unit_whose_tickets_came_after_the_period_is_found_in_its_successor(
+    in_store: Run,
+) -> None:
+    async def scenario(store: Store) -> None:
+        desk = Desk(store, ToldRouter(assisted=False), RULES)
+        late = complaint(source_no="late", accepted_at=at("2026-02-27 17:00"))
+        await desk.receive(late, "f", at("2026-03-02 09:30"))
+        february = replace(_MARCH, since=date(2026, 2, 1), until=date(2026, 2, 28))
+        found = await _reports(store, known=(HOUSING,)).kpis(february, ADMIN, _APRIL)
+        (row,) = found.items
+        assert (row.key, row.name, row.names) == (HOUSING.code, HOUSING.name, (MARKET.name,))
+
+    in_store(scenario)
+
+
 def test_small_samples_are_shown_and_not_ranked(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         desk = Desk(store, ToldRouter(assisted=False), RULES)

@@ -241,8 +241,11 @@ def cards(
     events: Sequence[Event], lead: str, since: datetime, until: datetime, *, by_time: bool = True
 ) -> list[Card]:
     """Return the cards that a ticket was given from `since` on and before `until`, each once; those
-    of persons alone unless `by_time` ones too. One that was due while nobody looked was given later. `events` are its history in order; `lead` is who has it
-    today, which a person's card pressed unless it was moved since."""
+    of persons alone unless `by_time` ones too. One that was due while nobody looked was given later.
+
+    `events` are its history in order; `lead` is who has it today, which a person's card pressed
+    unless it was moved since.
+    """
     found: dict[Card, None] = {}
     for n, event in enumerate(events):
         if not since <= _noticed(event) < until:

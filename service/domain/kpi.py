@@ -193,10 +193,15 @@ def _given(event: Told, before: Sequence[Told]) -> Iterator[_One]:
         yield on, unit, "first_right", 1
     elif had != unit:
         yield on, had, "redispatched", 1
-        if earlier and all(e.content["unit"] == earlier[0].content["unit"] for e in earlier):
-            first = day_of(earlier[0].at), earlier[0].content["unit"]
-            yield *first, "first_right", -1
-            yield *first, "first_wrong", 1
+        first = earlier[0] if earlier else None
+        # What was not the first one here never counted as right.
+        if (
+            first
+            and (first.unit or had) == first.content["unit"]
+            and all(e.content["unit"] == first.content["unit"] for e in earlier)
+        ):
+            yield day_of(first.at), first.content["unit"], "first_right", -1
+            yield day_of(first.at), first.content["unit"], "first_wrong", 1
 
 
 def _sent_back(event: Told, before: Sequence[Told]) -> Iterator[_One]:

@@ -1,8 +1,8 @@
 """Values that are changed by making another one."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import cache
-from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 Value = TypeVar("Value")
@@ -10,31 +10,42 @@ Value = TypeVar("Value")
 
 def replace(value: Value, /, **changes: Any) -> Value:
     """Return a dataclass with slots with some fields changed, as `dataclasses.replace` does, in a
-    fifth of the time: every act of every ticket makes its clocks anew by it."""
+    third of the time: every act of every ticket makes its clocks anew by it.
+
+    Raises TypeError for a field that there is not, or that the class makes itself.
+    """
     kind: Any = type(value)
-    shape = _shape(kind)
+    slots = _slots(kind)
     made: Value = kind.__new__(kind)
-    for put, held in zip(shape.setters, shape.read(value), strict=True):
-        put(made, held)
+    for slot in slots.all:
+        slot.put(made, slot.get(value))
     for name, new in changes.items():
-        shape.by_name[name](made, new)
-    if shape.checks:
+        if name not in slots.given:
+            msg = f"{kind.__name__} takes no {name}"
+            raise TypeError(msg)
+        slots.given[name](made, new)
+    if slots.makes_more:
         made.__post_init__()  # type: ignore[attr-defined]
     return made
 
 
-class _Shape(NamedTuple):
-    read: Callable[[Any], Iterable[Any]]
-    setters: tuple[Callable[[Any, Any], None], ...]
-    by_name: Mapping[str, Callable[[Any, Any], None]]
-    checks: bool
+class _Slot(NamedTuple):
+    get: Callable[[Any], Any]
+    put: Callable[[Any, Any], None]
+
+
+class _Slots(NamedTuple):
+    all: tuple[_Slot, ...]
+    given: Mapping[str, Callable[[Any, Any], None]]
+    makes_more: bool
 
 
 @cache
-def _shape(kind: Any) -> _Shape:
-    names = tuple(kind.__dataclass_fields__)
-    assert len(names) > 1, "a value of one field is read otherwise"
-    # What a frozen class keeps its own constructor from, its slots allow.
-    setters = {name: getattr(kind, name).__set__ for name in names}
-    checks = hasattr(kind, "__post_init__")
-    return _Shape(attrgetter(*names), tuple(setters.values()), setters, checks)
+def _slots(kind: Any) -> _Slots:
+    # What a frozen class keeps from everybody, its slots still do.
+    every = {each.name: getattr(kind, each.name) for each in fields(kind)}
+    return _Slots(
+        tuple(_Slot(slot.__get__, slot.__set__) for slot in every.values()),
+        {each.name: every[each.name].__set__ for each in fields(kind) if each.init},
+        hasattr(kind, "__post_init__"),
+    )

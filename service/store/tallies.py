@@ -393,7 +393,8 @@ def _cells(entry: sa.Row[Any]) -> _Held[_Cell]:
 
 
 def _write(connection: sa.Connection, exact: _Held[_Known]) -> None:
-    """Add to the tallies and their sums. Whoever does so is the only one: it holds the lock."""
+    """Add to the tallies and their sums. Nobody else adds to the same rows meanwhile: whoever does so
+    holds the lock of those who fold, or alone has the regions."""
     tallied: _Held[_Cell] = {}
     for known, counts in exact.items():
         _add(tallied, _Cell(*known[:-1]), counts)

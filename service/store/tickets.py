@@ -347,11 +347,10 @@ def _steps(steps: Sequence[Step]) -> list[list[str]]:
     return [[step.measure or "", step.at.astimezone(UTC).isoformat()] for step in steps]
 
 
-def append(connection: sa.Connection, ticket: Ticket, *events: Event) -> None:
-    """Add events to a ticket's history, which happened when they are written."""
-    for event in events:
-        tallies.note_events(connection, [(ticket, [event])], event.at, new=ticket.version == 1)
-    append_all(connection, [(ticket.id, ticket.no, ticket.region, event) for event in events])
+def append(connection: sa.Connection, ticket: Ticket, event: Event) -> None:
+    """Add an event to a ticket's history, which happened when it is written."""
+    tallies.note_events(connection, [(ticket, [event])], event.at)
+    append_all(connection, [(ticket.id, ticket.no, ticket.region, event)])
 
 
 def append_all(connection: sa.Connection, rows: Sequence[tuple[int, str, str, Event]]) -> None:
@@ -684,14 +683,6 @@ def claim(connection: sa.Connection, ids: Collection[int], *, lock: bool = True)
     query = sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
     rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
     return _whole(connection, rows)
-
-
-def oldest_due(connection: sa.Connection) -> datetime | None:
-    """Return the earliest time at which some milestone changes its stage, or None."""
-    m = _milestones.c
-    return connection.execute(
-        sa.select(m.next_at).where(m.next_at.is_not(None)).order_by(m.next_at).limit(1)
-    ).scalar()
 
 
 def open_citing(
