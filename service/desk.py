@@ -361,8 +361,16 @@ class Desk:
         for n, ticket in zip(first.values(), new, strict=True):
             found[n] = Receipt(ticket)
             known[arrivals[n].sent] = ticket
-        if again:
-            found |= self._again(connection, {n: arrivals[n] for n in again}, known)
+        repeats: dict[int, Routed] = {}
+        for n in again:
+            # What came first among these has a region of its own too.
+            by = arrivals[n].arrival.by
+            if sees_ticket(by, known[arrivals[n].sent]):
+                repeats[n] = arrivals[n]
+            else:
+                found[n] = Forbidden(by.role, "intake")
+        if repeats:
+            found |= self._again(connection, repeats, known)
         return found
 
     def _new(

@@ -1,9 +1,11 @@
 """The event feed (事件流): what happened, page by page or as it comes, as each caller may see it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from math import ceil
 
 import sqlalchemy as sa
 import structlog
@@ -14,11 +16,15 @@ from service.mishaps import findable
 from service.store import Store, StoreUnavailable, feed, tickets
 from service.store.feed import BEGINNING, Happened, Lost, Place
 
+# Of all streams, what one token may hold.
+_SHARE = 0.75
+
 log = structlog.get_logger()
 
 
 class StreamsFull(Exception):
-    """As many streams are open as this replica keeps, or it is about to stop."""
+    """As many streams are open as this replica keeps, for all or for this caller, or it is about to
+    stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,10 @@ class Feed:
         self._store = store
         self._look_s = look_s
         self._most = most_streams
-        self._open = 0
+        self._open: Counter[str] = Counter()
+        # Those who catch up read one after another: however many they are, they leave the database
+        # and the loop to everybody else.
+        self.turn = asyncio.Lock()
         self._tail = 0
         self._ending = False
         self._stirred = asyncio.Event()
@@ -72,17 +81,23 @@ class Feed:
         return await self._store.read(feed.newest)
 
     @contextmanager
-    def stream(self) -> Iterator[None]:
-        """Hold one of the places for streams, or raise StreamsFull."""
-        if self._ending or self._open >= self._most:
+    def stream(self, by: Actor) -> Iterator[None]:
+        """Hold one of the places for streams, or raise StreamsFull. No token takes every place."""
+        held = self._open[by.id]
+        if (
+            self._ending
+            or self._open.total() >= self._most
+            or (by.id and held >= ceil(self._most * _SHARE))
+        ):
             raise StreamsFull
-        self._open += 1
+        self._open[by.id] += 1
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
         try:
             yield
         finally:
-            self._open -= 1
+            self._open[by.id] -= 1
+            self._open += Counter()  # who holds none is not kept
 
     @property
     def ending(self) -> bool:
@@ -113,7 +128,7 @@ class Feed:
         before.set()
 
     async def _look(self) -> None:
-        while self._open and not self._ending:
+        while self._open.total() and not self._ending:
             try:
                 tail = await self._store.read(feed.tail)
                 if tail != self._tail:

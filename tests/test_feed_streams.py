@@ -5,17 +5,21 @@ import json
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import sqlalchemy as sa
+from starlette.types import Message
 
+from service.api import events
 from service.domain.access import Actor, Role
-from service.store import open_store, tokens
+from service.feed import Feed, StreamsFull
+from service.store import Store, open_store, tokens
 from service.store.tokens import Use
 from tests.process import Server, environment, serving
 
@@ -165,6 +169,63 @@ def _is_full_and_has_room_again(client: httpx.Client) -> None:
                 return
         threading.Event().wait(0.05)
     raise AssertionError("who goes gives no place back")
+
+
+def test_no_token_takes_every_place(in_store: Callable[[Callable[[Store], Any]], Any]) -> None:
+    async def scenario(store: Store) -> None:
+        kept = Feed(store, 0.01, 4)
+        one, other = (Actor("平台", Role.ADMIN, id=id_) for id_ in "12")
+        with ExitStack() as held:
+            for _ in range(3):
+                held.enter_context(kept.stream(one))
+            with pytest.raises(StreamsFull), kept.stream(one):
+                pass
+            held.enter_context(kept.stream(other))
+            with pytest.raises(StreamsFull), kept.stream(other):
+                pass
+        for _ in range(3):
+            held.enter_context(kept.stream(other))
+        await asyncio.sleep(0)
+        held.close()
+        await kept.stop()
+
+    in_store(scenario)
+
+
+def test_who_reads_nothing_gives_its_place_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(events, "_TAKES_S", 0.05)
+    ended: list[str] = []
+
+    async def stuck(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.sleep(60)
+
+    async def stays() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def told() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield ": \n\n"
+        finally:
+            ended.append("ended")
+
+    async def run() -> None:
+        store = open_store(f"sqlite:///{tmp_path}/banjie.db")
+        await store.migrate()
+        kept, by = Feed(store, 0.01, 1), Actor("平台", Role.ADMIN, id="1")
+        scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
+        await events._Stream(kept, by, told())(scope, stays, stuck)
+        with kept.stream(by):
+            pass
+        await kept.stop()
+        await store.close()
+
+    asyncio.run(run())
+    assert ended == ["ended"]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from service.desk import Arrival, Receipt
 from service.domain import acts
-from service.domain.access import Forbidden
+from service.domain.access import Forbidden, Role
 from service.intake import Intake
 from service.store import Store
 from service.store.tallies import recount
@@ -114,5 +114,26 @@ def test_who_goes_away_before_the_batch_begins_is_not_stored(in_store: Run) -> N
         gone.cancel()
         await stays
         assert not (await intake.submit(_arrival("gone"))).duplicate
+
+    in_store(scenario)
+
+
+def test_a_number_that_another_region_has_is_refused_within_a_batch_too(in_store: Run) -> None:
+    """Two senders of one source, each bound to a region, use the same number at once."""
+
+    async def scenario(store: Store) -> None:
+        intake = Intake(desk(store), lambda _: None)
+        elsewhere = replace(ADMIN, role=Role.SOURCE, source="hotline-12345", region="360430")
+        sent = [
+            _arrival("A"),
+            Arrival(complaint(source_no="A", region="360430"), "g", NOW, elsewhere),
+            Arrival(complaint(source_no="A", region="360430"), "f", NOW, elsewhere),
+        ]
+        found = await asyncio.gather(*map(intake.submit, sent), return_exceptions=True)
+        assert [type(each) for each in found] == [Receipt, Forbidden, Forbidden]
+        first = await desk(store).ticket(found[0].ticket.no, ADMIN)  # type: ignore[union-attr]
+        assert first.version == 1
+        alone = await asyncio.gather(intake.submit(sent[1]), return_exceptions=True)
+        assert [type(each) for each in alone] == [Forbidden]
 
     in_store(scenario)

@@ -1,13 +1,13 @@
 """The event feed (事件流): everything that happened, by pages or as server-sent events."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from service.api.callers import Bearer, Caller
 from service.api.cursors import cursor_at, read_place
@@ -28,6 +28,10 @@ _BEAT_S = 15.0
 # A token that was revoked, and a database that has gone, end a stream no later than this.
 _LOOKS_S = 3.0
 _AT_ONCE = 200
+# Who takes nothing for so long holds a place that others wait for, and is sent away.
+_TAKES_S = 30.0
+# A page is sent in pieces of some such size: one a write would be as many calls as events.
+_PIECE_CHARS = 32 * 1024
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 log = structlog.get_logger()
@@ -75,7 +79,7 @@ async def events(
     # The first page of a stream too: what is refused is refused before it begins.
     page = await app.feed.page(by, place, limit, region)
     if streamed:
-        return _Stream(app.feed, _told(app, by, token, page, region))
+        return _Stream(app.feed, by, _told(app, by, token, page, region))
     response.headers["Cache-Control"] = _HEADERS["Cache-Control"]
     return FeedPage(
         items=[_item(each) for each in page.items], next=cursor_at(page.end), more=page.more
@@ -100,17 +104,46 @@ def _item(each: Happened) -> FeedEventOut:
     )
 
 
+class _Unread(Exception):
+    """The caller takes nothing of what is sent."""
+
+
 class _Stream(StreamingResponse):
     """An answer that goes on, in one of the places for streams."""
 
-    def __init__(self, feed: Feed, content: AsyncIterator[str]) -> None:
+    def __init__(self, feed: Feed, by: Actor, content: AsyncIterator[str]) -> None:
         super().__init__(content, headers=_HEADERS, media_type=_STREAM)
         self._feed = feed
+        self._by = by
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as long as the caller stays; raise StreamsFull before anything is sent."""
-        with self._feed.stream():
-            await super().__call__(scope, receive, send)
+        """Answer as long as the caller stays and reads; raise StreamsFull before anything is sent."""
+
+        async def taken(message: Message) -> None:
+            try:
+                async with asyncio.timeout(_TAKES_S):
+                    await send(message)
+            except TimeoutError:
+                raise _Unread from None
+
+        with self._feed.stream(self._by):
+            try:
+                await super().__call__(scope, receive, taken)
+            except _Unread:
+                log.warning("feed.unread")
+
+
+def _written(items: Iterable[Happened]) -> Iterator[str]:
+    """Give events as they are sent, some to a piece."""
+    piece, size = [], 0
+    for each in items:
+        piece.append(f"id: {cursor_at(each.place)}\ndata: {_item(each).model_dump_json()}\n\n")
+        size += len(piece[-1])
+        if size >= _PIECE_CHARS:
+            yield "".join(piece)
+            piece, size = [], 0
+    if piece:
+        yield "".join(piece)
 
 
 async def _told(app: Wiring, by: Actor, token: str, page: Page, region: str) -> AsyncIterator[str]:
@@ -121,9 +154,10 @@ async def _told(app: Wiring, by: Actor, token: str, page: Page, region: str) -> 
     named, spoke = page.end, clock()
     try:
         while True:
-            for each in page.items:
-                named, spoke = each.place, clock()
-                yield f"id: {cursor_at(each.place)}\ndata: {_item(each).model_dump_json()}\n\n"
+            for piece in _written(page.items):
+                yield piece
+            if page.items:
+                named, spoke = page.items[-1].place, clock()
             if app.feed.ending:
                 return
             if clock() - spoke >= _BEAT_S:
@@ -134,7 +168,8 @@ async def _told(app: Wiring, by: Actor, token: str, page: Page, region: str) -> 
             if not page.more:
                 await app.feed.grown(page.end.position, _LOOKS_S)
             await app.callers.find(token, app.now())
-            page = await app.feed.page(by, page.end, _AT_ONCE, region)
+            async with app.feed.turn:
+                page = await app.feed.page(by, page.end, _AT_ONCE, region)
     except Unauthenticated:
         return
     except Lost:
