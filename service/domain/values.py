@@ -1,8 +1,9 @@
 """Values that are changed by making another one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import cache
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 Value = TypeVar("Value")
@@ -17,8 +18,8 @@ def replace(value: Value, /, **changes: Any) -> Value:
     kind: Any = type(value)
     slots = _slots(kind)
     made: Value = kind.__new__(kind)
-    for slot in slots.all:
-        slot.put(made, slot.get(value))
+    for put, held in zip(slots.put, slots.read(value), strict=True):
+        put(made, held)
     for name, new in changes.items():
         if name not in slots.given:
             msg = f"{kind.__name__} takes no {name}"
@@ -29,23 +30,24 @@ def replace(value: Value, /, **changes: Any) -> Value:
     return made
 
 
-class _Slot(NamedTuple):
-    get: Callable[[Any], Any]
-    put: Callable[[Any, Any], None]
+_Put = Callable[[Any, Any], None]
 
 
 class _Slots(NamedTuple):
-    all: tuple[_Slot, ...]
-    given: Mapping[str, Callable[[Any, Any], None]]
+    read: Callable[[Any], Iterable[Any]]
+    put: tuple[_Put, ...]
+    given: Mapping[str, _Put]
     makes_more: bool
 
 
 @cache
 def _slots(kind: Any) -> _Slots:
     # What a frozen class keeps from everybody, its slots still do.
-    every = {each.name: getattr(kind, each.name) for each in fields(kind)}
+    every = {each.name: getattr(kind, each.name).__set__ for each in fields(kind)}
+    (first, *others) = every
     return _Slots(
-        tuple(_Slot(slot.__get__, slot.__set__) for slot in every.values()),
-        {each.name: every[each.name].__set__ for each in fields(kind) if each.init},
+        attrgetter(first, *others) if others else lambda value: (getattr(value, first),),
+        tuple(every.values()),
+        {each.name: every[each.name] for each in fields(kind) if each.init},
         hasattr(kind, "__post_init__"),
     )
