@@ -156,7 +156,7 @@ def _print_row(row: Row) -> None:
     took = row.worked
     if took.median and took.p90:
         typer.echo(
-            f"  办理用时（工作时间） 中位 {_hours(took.median)}  九成在 {_hours(took.p90)} 内"
+            f"  办理用时（工作时间） 中位 {_hours(took.median)}  九成在 {_hours(took.p90)}内"
             f"  共 {took.count} 次"
         )
     if row.score is not None:

@@ -41,7 +41,9 @@ def run(
     days: Annotated[int, typer.Option(help="How many days.")] = 30,
     per_day: Annotated[float, typer.Option(help="Tickets a day, on the average.")] = 118,
     seed: Annotated[int, typer.Option(help="The same seed tells the same story.")] = 1,
-    region: Annotated[str, typer.Option(help="GB/T 2260 code of a county or city.")] = "360732",
+    region: Annotated[
+        str, typer.Option(help="A county or city: GB/T 2260 code, or name.")
+    ] = "360732",
     start: Annotated[str, typer.Option(help="First day; else so that it ends yesterday.")] = "",
     late_share: Annotated[float, typer.Option(help="Of answers, given late.")] = _USUAL.late,
     send_back_share: Annotated[

@@ -103,6 +103,12 @@ def test_an_address_that_is_no_database_is_refused(url: str) -> None:
         open_store(url)
 
 
+def test_an_address_without_a_scheme_is_not_repeated() -> None:
+    with pytest.raises(BadDatabaseUrl) as refused:
+        open_store("postgresql:banjie:geheim@db/banjie")
+    assert "geheim" not in str(refused.value)
+
+
 def test_a_database_that_is_gone_is_unavailable_and_says_no_more(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = open_store("postgresql://user:secret@127.0.0.1:1/none")

@@ -132,10 +132,11 @@ class _Book:
         sheet.write_string(row + 1, 0, clean(f"{section.title}　{of.subtitle}"), self._note())
         row += 2
         if of.mark:
-            sheet.write_string(row, 0, f"【{of.mark}】{clean(of.lead[0])}", self._mark)
+            why = of.lead[0].removeprefix(f"{of.mark}：")
+            sheet.write_string(row, 0, f"【{of.mark}】{clean(why)}", self._mark)
             row += 1
         notes = [*section.notes] if section.notes else ([*of.lead] if first else [])
-        for note in notes:
+        for note in notes[1:] if of.mark and notes[:1] == [of.lead[0]] else notes:
             row = self._paragraph(sheet, row, note, widths)
         row += 1
         drawn = [(chart, self._book.add_chart(_CHARTS[chart.look])) for chart in section.charts]

@@ -162,12 +162,11 @@ def _lead(bulletin: Bulletin) -> list[str]:
     done = _figure(bulletin, "state", "resolved")
     parts = []
     if came:
-        parts.append(
-            f"共受理 {came.now} 件{_against(came.now, came.before, '上月')}"
-            f"{_against(came.now, came.year_before, '上年同月')}"
-            if came.now
-            else "没有收到工单"
-        )
+        against = ""
+        if came.now and not bulletin.provisional:  # some days say nothing against a whole month
+            against = _against(came.now, came.before, "上月")
+            against += _against(came.now, came.year_before, "上年同月")
+        parts.append(f"共受理 {came.now} 件{against}" if came.now else "没有收到工单")
     if done:
         parts.append(f"办结 {done.now} 件次")
     if hand and hand.now is not None:
@@ -176,8 +175,10 @@ def _lead(bulletin: Bulletin) -> list[str]:
     red = sum(card.level is Level.RED for each in bulletin.late for card in each.cards)
     yellow = sum(card.level is Level.YELLOW for each in bulletin.late for card in each.cards)
     more = "以上" if bulletin.late_count > len(bulletin.late) else ""
+    assisting = sum(each.assisting for each in overdue)
+    of_them = f"（其中协办 {assisting} 项{more}）" if assisting else ""
     parts.append(
-        f"期末超期事项 {len(overdue)} 项{more}，当月黄牌 {yellow} 次{more}、红牌 {red} 次{more}"
+        f"期末超期事项 {len(overdue)} 项{more}{of_them}，当月黄牌 {yellow} 次{more}、红牌 {red} 次{more}"
     )
     said.append(f"{label}，{name}{'；'.join(parts)}。")
     rates = bulletin.units.total.rates
@@ -239,6 +240,8 @@ def _overview(bulletin: Bulletin) -> Section:
         for f in bulletin.figures
     ]
     notes = _lead(bulletin)
+    if bulletin.provisional:
+        notes = [*notes, "本月尚未结束，与上月、上年同月的全月相比。"]
     if bulletin.begun and bulletin.begun > bulletin.wish.month.back(12).first:
         notes = [*notes, f"本地区的工单自 {bulletin.begun} 起，此前没有整月数据的不作比较，记“—”。"]
     return Section("概况", notes, [Table("受理和办理总数", columns, rows)])

@@ -64,7 +64,7 @@ def open_store(url: str) -> Store:
 
     Raises BadDatabaseUrl for any other.
     """
-    scheme = url.partition("://")[0]
+    scheme, marked, _ = url.partition("://")
     try:
         if scheme == "sqlite":
             return SqliteStore(url)
@@ -75,7 +75,8 @@ def open_store(url: str) -> Store:
         why = str(error) if isinstance(error, BadDatabaseUrl) else type(error).__name__
         msg = f"数据库地址无法使用：{why}"
         raise BadDatabaseUrl(msg) from None
-    msg = f"数据库地址应以 sqlite:/// 或 postgresql:// 开头，而不是“{scheme}://”"
+    told = f"，而不是“{scheme}://”" if marked else ""
+    msg = f"数据库地址应以 sqlite:/// 或 postgresql:// 开头{told}"
     raise BadDatabaseUrl(msg)
 
 
