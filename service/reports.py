@@ -161,6 +161,9 @@ class Reports:
         for measures in found.values():
             total.update(measures)
         items = [self._row(row, measures, definitions, asked) for row, measures in rows]
+        # Among its own units alone a handler would always be the first.
+        if asked.by is By.UNIT and wanted.units is None:
+            items = self._ranked(items, definitions)
         return Report(
             asked,
             self._gazetteer.name(asked.region) if asked.region else "",
@@ -168,7 +171,7 @@ class Reports:
             self._floor,
             self._weights,
             self._row(Row("", "合计"), total, definitions, asked),
-            self._ranked(items, definitions) if asked.by is By.UNIT else items,
+            items,
         )
 
     def _check(self, asked: Asked, today: date) -> None:

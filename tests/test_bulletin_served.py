@@ -96,6 +96,18 @@ def test_a_month_that_is_not_over_is_provisional_everywhere(running: Served) -> 
     assert _properties(book).count("暂定") >= 2
 
 
+def test_part_of_a_month_is_not_held_against_a_whole_one(running: Served) -> None:
+    made = _made(running)
+    came = next(each for each in made.figures if each.group == "total")
+    fewer = replace(came, now=10, before=12)
+    figures = [fewer if each is came else each for each in made.figures]
+    whole = paper(replace(made, figures=figures, provisional=""))
+    part = paper(replace(made, figures=figures, provisional="暂定"))
+    assert "共受理 10 件，比上月少 2 件" in "".join(whole.lead)
+    assert "共受理 10 件" in "".join(part.lead)
+    assert "比上月" not in "".join(part.lead)
+
+
 def test_each_form_comes_as_it_is_asked_for(running: Served) -> None:
     address = "/v1/bulletins/2026-11?region=360732"
 

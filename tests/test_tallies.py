@@ -440,6 +440,8 @@ def test_a_handler_gets_the_figures_of_its_units_alone(in_store: Run) -> None:
         assert [row.key for row in theirs.items] == [MARKET.code]
         everyones = await _reports(store).kpis(replace(whole, region="360732"), ADMIN, now)
         (same,) = [row for row in everyones.items if row.key == MARKET.code]
+        assert any(rate.rank for rate in same.rates.values())
+        assert not any(rate.rank for rate in theirs.items[0].rates.values()), "among all or not"
         assert _counts(theirs.items[0]) == _counts(same)
         for by in (By.CHANNEL, By.DAY, By.MONTH):
             other = await _reports(store).kpis(replace(whole, by=by), handler, now)

@@ -161,12 +161,12 @@ def _lead(bulletin: Bulletin) -> list[str]:
     came, hand = _figure(bulletin, "total", "received"), _figure(bulletin, "state", "in_hand")
     done = _figure(bulletin, "state", "resolved")
     parts = []
-    if came:
-        against = ""
-        if came.now and not bulletin.provisional:  # some days say nothing against a whole month
-            against = _against(came.now, came.before, "上月")
-            against += _against(came.now, came.year_before, "上年同月")
-        parts.append(f"共受理 {came.now} 件{against}" if came.now else "没有收到工单")
+    if came and came.now:
+        # Part of a month held against a whole one says nothing.
+        against = "" if bulletin.provisional else _against_others(came.now, came)
+        parts.append(f"共受理 {came.now} 件{against}")
+    elif came:
+        parts.append("没有收到工单")
     if done:
         parts.append(f"办结 {done.now} 件次")
     if hand and hand.now is not None:
@@ -195,6 +195,10 @@ def _lead(bulletin: Bulletin) -> list[str]:
 def _share(rate: Rate) -> str:
     value = rate.value
     return DASH if value is None else f"{value * 100:.2f}%（{rate.numerator}/{rate.denominator}）"
+
+
+def _against_others(now: int, figure: Figure) -> str:
+    return _against(now, figure.before, "上月") + _against(now, figure.year_before, "上年同月")
 
 
 def _against(now: int, then: int | None, called: str) -> str:
