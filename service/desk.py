@@ -47,6 +47,7 @@ from service.domain.ticket import (
 from service.mishaps import findable, outcome
 from service.store import Store, StoreUnavailable, deliveries, messages, tallies, tickets
 from service.store.deliveries import Receivers
+from service.store.engine import refused
 from service.store.figures import UnitLoad, unit_loads
 from service.store.leases import LeaseLost
 from service.store.messages import Message
@@ -1008,7 +1009,8 @@ def _apart(
         if isinstance(error, tickets.Raced | sa.exc.OperationalError | sa.exc.InterfaceError):
             raise  # all begin anew, or the connection itself is in trouble
         nested.rollback()
-        return error
+        # Who lost a deadlock is told to come again, as if it had been alone.
+        return refused(error) if isinstance(error, sa.exc.DBAPIError) else error
     nested.commit()
     return receipt
 

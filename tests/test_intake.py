@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from service.desk import Arrival, Receipt
 from service.domain import acts
 from service.domain.access import Forbidden, Role
 from service.intake import Intake
-from service.store import Store
+from service.store import Store, StoreUnavailable
 from service.store.tallies import recount
 from tests.test_desk import desk
 from tests.worlds import ADMIN, at, complaint
@@ -103,6 +104,32 @@ def test_one_that_fails_falls_out_alone(in_store: Run, monkeypatch: pytest.Monke
         stored = [each.ticket.no for each in found if isinstance(each, Receipt)]
         assert stored == ["360732-20261118-00001", "360732-20261118-00002"]
         assert (await store.read(recount)).agrees
+
+    in_store(scenario)
+
+
+def test_who_loses_a_deadlock_beside_one_that_fails_is_told_to_come_again(
+    in_store: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive = acts.receive
+
+    class Deadlock(Exception):
+        sqlstate = "40P01"
+
+    def fail(no: str, posted: Any, *rest: Any) -> Any:
+        if posted.source_no == "bad":
+            raise ZeroDivisionError
+        if posted.source_no == "late":
+            raise sa.exc.DBAPIError("", None, Deadlock())
+        return receive(no, posted, *rest)
+
+    monkeypatch.setattr(acts, "receive", fail)
+
+    async def scenario(store: Store) -> None:
+        intake = Intake(desk(store), lambda _: None)
+        sent = [_arrival("bad"), _arrival("late"), _arrival("A")]
+        found = await asyncio.gather(*map(intake.submit, sent), return_exceptions=True)
+        assert [type(each) for each in found] == [ZeroDivisionError, StoreUnavailable, Receipt]
 
     in_store(scenario)
 
