@@ -12,7 +12,7 @@ from service.desk import Arrival, Receipt
 from service.domain import acts
 from service.domain.access import Forbidden, Role
 from service.intake import Intake
-from service.store import Store, StoreUnavailable
+from service.store import Store, StoreUnavailable, tickets
 from service.store.tallies import recount
 from tests.test_desk import desk
 from tests.worlds import ADMIN, at, complaint
@@ -162,5 +162,31 @@ def test_a_number_that_another_region_has_is_refused_within_a_batch_too(in_store
         assert first.version == 1
         alone = await asyncio.gather(intake.submit(sent[1]), return_exceptions=True)
         assert [type(each) for each in alone] == [Forbidden]
+
+    in_store(scenario)
+
+
+def test_whose_number_another_replica_stores_again_and_again_harms_no_other(
+    in_store: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sender that tells two replicas everything is first now here, now there."""
+    insert = tickets.insert_uncounted
+    others = [1, 2, 3]
+
+    def overtaken(connection: sa.Connection, rows: Any) -> Any:
+        if others and any(t.complaint.source_no == "twice" for t, *_ in rows):
+            others.pop()
+            raise tickets.Raced
+        return insert(connection, rows)
+
+    monkeypatch.setattr(tickets, "insert_uncounted", overtaken)
+
+    async def scenario(store: Store) -> None:
+        intake = Intake(desk(store), lambda _: None)
+        sent = [_arrival("A"), _arrival("twice"), _arrival("B")]
+        receipts = await asyncio.gather(*map(intake.submit, sent))
+        assert [receipt.ticket.no[-5:] for receipt in receipts] == ["00001", "00002", "00003"]
+        assert not others
+        assert (await store.read(recount)).agrees
 
     in_store(scenario)
