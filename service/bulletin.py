@@ -4,10 +4,13 @@ The rates are those of `Reports`, never counted again; what they do not say is r
 `store.bulletin` and decided by `domain.bulletin`.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import sqlalchemy as sa
 
@@ -42,6 +45,8 @@ from service.store import Store, tallies
 from service.store import bulletin as read
 from service.store.bulletin import Crowd, Matter
 from service.store.tallies import Wanted
+
+T = TypeVar("T")
 
 MOST_LATE = 2_000
 MOST_HOT = 10
@@ -199,10 +204,24 @@ class Bulletins:
         self._lines = lines
         self._rules = rules
         self._version = version
+        # One at a time, and of each caller one in the queue: a bulletin is work for a second or more,
+        # and whoever asks for a hundred at once waits for them alone.
+        self._turn = asyncio.Lock()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # What people read; a source that is called as its channel says it best.
         self._channels = {s.channel: s.label for s in sources.values()} | {
             s.channel: s.label for s in sources.values() if s.name == s.channel
         }
+
+    async def written(
+        self, wish: Wish, by: Actor, at: datetime, write: Callable[[Bulletin], T]
+    ) -> T:
+        """Return what `write` makes of the bulletin, in a thread of its own; raise as `make` does."""
+        own = self._turns.setdefault(by.id, asyncio.Lock())
+        async with own, self._turn:
+            made = await self.make(wish, by, at)
+            # Beside the loop: a large region's takes a second to write.
+            return await asyncio.get_running_loop().run_in_executor(None, write, made)
 
     async def make(self, wish: Wish, by: Actor, at: datetime) -> Bulletin:
         """Return the bulletin, all of it from one snapshot.

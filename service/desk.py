@@ -47,6 +47,7 @@ from service.domain.ticket import (
 from service.mishaps import findable, outcome
 from service.store import Store, StoreUnavailable, deliveries, messages, tallies, tickets
 from service.store.deliveries import Receivers
+from service.store.engine import refused
 from service.store.figures import UnitLoad, unit_loads
 from service.store.leases import LeaseLost
 from service.store.messages import Message
@@ -291,11 +292,13 @@ class Desk:
             return found
 
         apart = False
-        for _ in range(_RACES):
+        for races in range(_RACES):
             try:
                 found = await self._store.run(partial(work, apart=apart))
             except tickets.Raced:
-                continue  # another was first with one of them: now it is there
+                # Another was first with one of them: now it is there. Where it goes on being first,
+                # as with a sender that tells two replicas everything, the others do not wait for it.
+                apart = apart or races > 0
             except (StoreUnavailable, LeaseLost):
                 raise
             except Exception as error:
@@ -323,7 +326,8 @@ class Desk:
                 found[n] = arrival
         if apart:
             tickets.lock_sent(connection, [each.sent for each in well.values()])
-            for n, each in well.items():
+            # In the order in which a page takes the counters: nobody waits in a circle.
+            for n, each in sorted(well.items(), key=lambda one: _counted_by(one[1].arrival)):
                 found[n] = _apart(connection, partial(self._page, {n: each}), n)
         else:
             found |= self._page(well, connection)
@@ -379,10 +383,7 @@ class Desk:
         """Write new tickets with all that belongs to them."""
         if not arrivals:
             return []
-        days = [
-            (a.complaint.region, f"{a.at.astimezone(SHANGHAI):%Y%m%d}")
-            for a in (each.arrival for each in arrivals)
-        ]
+        days = [_counted_by(each.arrival) for each in arrivals]
         made = [
             acts.receive(
                 no,
@@ -995,22 +996,33 @@ class Desk:
         return UnitRef(unit.code, unit.name)
 
 
+def _counted_by(arrival: Arrival) -> tuple[str, str]:
+    """Return the region and the day (`20261118`) whose counter numbers a new ticket."""
+    return arrival.complaint.region, f"{arrival.at.astimezone(SHANGHAI):%Y%m%d}"
+
+
 def _apart(
     connection: sa.Connection,
     work: Callable[[sa.Connection], dict[int, Receipt | Exception]],
     n: int,
 ) -> Receipt | Exception:
     """Return what became of one of several, which leaves the transaction whole if it fails."""
-    nested = connection.begin_nested()
-    try:
-        receipt = work(connection)[n]
-    except Exception as error:
-        if isinstance(error, tickets.Raced | sa.exc.OperationalError | sa.exc.InterfaceError):
-            raise  # all begin anew, or the connection itself is in trouble
-        nested.rollback()
-        return error
-    nested.commit()
-    return receipt
+    for _ in range(_RACES):
+        nested = connection.begin_nested()
+        try:
+            receipt = work(connection)[n]
+        except tickets.Raced:
+            nested.rollback()  # another was first with it: now it is there
+        except Exception as error:
+            if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
+                raise  # the connection itself is in trouble
+            nested.rollback()
+            # Who lost a deadlock is told to come again, as if it had been alone.
+            return refused(error) if isinstance(error, sa.exc.DBAPIError) else error
+        else:
+            nested.commit()
+            return receipt
+    return StoreUnavailable("raced")
 
 
 def offered(by: Actor, ticket: Ticket) -> tuple[Act, ...]:

@@ -491,9 +491,12 @@ def _digest(text: str) -> str:
 def _failures(
     source: Source, rows: Sequence[_Row], receipts: Sequence[Receipt | Exception]
 ) -> list[_Row]:
-    """Return the rows that failed in the desk, as rejected ones."""
+    """Return the rows that failed in the desk, as rejected ones; raise StoreUnavailable for one that
+    is to come again."""
     failed = []
     for row, receipt in zip(rows, receipts, strict=True):
+        if isinstance(receipt, StoreUnavailable):
+            raise receipt  # nothing is wrong with the row: the page is read again
         if isinstance(receipt, Exception):
             log.error("poll.row_failed", source=source.name, **findable(receipt))
             failed.append(replace(row, complaint=None, problems=(_UNFORESEEN,)))

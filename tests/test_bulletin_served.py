@@ -1,5 +1,6 @@
 """The bulletin as people get it: over HTTP, on the command line, as a workbook, printed by a browser."""
 
+import asyncio
 import io
 import json
 import os
@@ -65,6 +66,21 @@ def _made(
 
 
 # Over HTTP
+
+
+def test_who_asks_for_many_at_once_waits_for_them_alone(running: Served) -> None:
+    order: list[str] = []
+
+    async def work(parts: Wiring) -> None:
+        async def ask(who: str) -> None:
+            by = replace(CALLERS["supervisor"], id=who)
+            wish = Wish(Month(2026, 11))
+            await parts.bulletins.written(wish, by, running.clock.time, lambda _: order.append(who))
+
+        await asyncio.gather(*map(ask, ("many", "many", "many", "other")))
+
+    running.run(work)
+    assert order == ["many", "other", "many", "many"]
 
 
 def test_the_figures_are_those_of_the_rates_one_by_one(running: Served) -> None:

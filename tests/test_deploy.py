@@ -71,6 +71,20 @@ def test_prometheus_is_given_every_file_of_rules() -> None:
     assert {folder / name for name in configured["rule_files"]} <= mounted
 
 
+def test_grafana_asks_nobody_outside_and_lets_in_nobody_unnamed() -> None:
+    told = COMPOSE["services"]["grafana"]["environment"]
+    assert told["GF_SECURITY_DISABLE_GRAVATAR"] == "true", "or it asks for a picture of each user"
+    assert told["GF_SNAPSHOTS_EXTERNAL_ENABLED"] == "false", (
+        "or a click puts a page on the Internet"
+    )
+    assert not [name for name in told if name.startswith("GF_AUTH_ANONYMOUS")]
+
+
+def test_every_port_is_of_this_machine_alone() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
+
+
 def test_no_secret_is_written_down() -> None:
     for path in FILES:
         for name, value in re.findall(

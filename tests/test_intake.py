@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from service.desk import Arrival, Receipt
 from service.domain import acts
 from service.domain.access import Forbidden, Role
 from service.intake import Intake
-from service.store import Store
+from service.store import Store, StoreUnavailable, tickets
 from service.store.tallies import recount
 from tests.test_desk import desk
 from tests.worlds import ADMIN, at, complaint
@@ -107,6 +108,32 @@ def test_one_that_fails_falls_out_alone(in_store: Run, monkeypatch: pytest.Monke
     in_store(scenario)
 
 
+def test_who_loses_a_deadlock_beside_one_that_fails_is_told_to_come_again(
+    in_store: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive = acts.receive
+
+    class Deadlock(Exception):
+        sqlstate = "40P01"
+
+    def fail(no: str, posted: Any, *rest: Any) -> Any:
+        if posted.source_no == "bad":
+            raise ZeroDivisionError
+        if posted.source_no == "late":
+            raise sa.exc.DBAPIError("", None, Deadlock())
+        return receive(no, posted, *rest)
+
+    monkeypatch.setattr(acts, "receive", fail)
+
+    async def scenario(store: Store) -> None:
+        intake = Intake(desk(store), lambda _: None)
+        sent = [_arrival("bad"), _arrival("late"), _arrival("A")]
+        found = await asyncio.gather(*map(intake.submit, sent), return_exceptions=True)
+        assert [type(each) for each in found] == [ZeroDivisionError, StoreUnavailable, Receipt]
+
+    in_store(scenario)
+
+
 def test_who_goes_away_before_the_batch_begins_is_not_stored(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         intake = Intake(desk(store), lambda _: None)
@@ -135,5 +162,31 @@ def test_a_number_that_another_region_has_is_refused_within_a_batch_too(in_store
         assert first.version == 1
         alone = await asyncio.gather(intake.submit(sent[1]), return_exceptions=True)
         assert [type(each) for each in alone] == [Forbidden]
+
+    in_store(scenario)
+
+
+def test_whose_number_another_replica_stores_again_and_again_harms_no_other(
+    in_store: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sender that tells two replicas everything is first now here, now there."""
+    insert = tickets.insert_uncounted
+    others = [1, 2, 3]
+
+    def overtaken(connection: sa.Connection, rows: Any) -> Any:
+        if others and any(t.complaint.source_no == "twice" for t, *_ in rows):
+            others.pop()
+            raise tickets.Raced
+        return insert(connection, rows)
+
+    monkeypatch.setattr(tickets, "insert_uncounted", overtaken)
+
+    async def scenario(store: Store) -> None:
+        intake = Intake(desk(store), lambda _: None)
+        sent = [_arrival("A"), _arrival("twice"), _arrival("B")]
+        receipts = await asyncio.gather(*map(intake.submit, sent))
+        assert [receipt.ticket.no[-5:] for receipt in receipts] == ["00001", "00002", "00003"]
+        assert not others
+        assert (await store.read(recount)).agrees
 
     in_store(scenario)

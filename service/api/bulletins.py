@@ -1,6 +1,5 @@
 """The monthly bulletin, for whoever publishes it: as JSON, as a page to print, as a workbook."""
 
-import asyncio
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated
@@ -75,10 +74,8 @@ async def bulletin(
 ) -> Response:
     """Return totals, rates and ranks, late tickets, lists and hot matters of a region's month."""
     wish = Wish(read_month(month), region, read_day("/as_of", as_of) if as_of else None)
-    made = await app.bulletins.make(wish, caller, app.now())
     wanted = format or accepted(request.headers.get("accept", ""))
-    # Beside the loop: a large region's takes a second to write.
-    written = await asyncio.get_running_loop().run_in_executor(None, _WRITERS[wanted], made)
+    written = await app.bulletins.written(wish, caller, app.now(), _WRITERS[wanted])
     written.headers["Vary"] = "Accept"
     written.headers["Cache-Control"] = "no-store"
     return written

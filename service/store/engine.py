@@ -108,7 +108,7 @@ _NOT_NOW = ("08", "53", "57", "40", "25006", "3D", "28")
 _SQLITE_NOT_NOW = ("locked", "busy", "disk", "full", "readonly", "read-only", "unable to open")
 
 
-def _refused(error: Exception) -> Exception:
+def refused(error: Exception) -> Exception:
     """Return StoreUnavailable for what will pass or an operator must mend, else the error itself."""
     if not isinstance(error, sa.exc.DBAPIError):
         return StoreUnavailable(type(error).__name__)
@@ -184,7 +184,7 @@ class SqliteStore:
                 with engine.begin() as connection:
                     return work(connection)
             except sa.exc.DBAPIError as error:
-                raise _refused(error) from error
+                raise refused(error) from error
 
         return await asyncio.get_running_loop().run_in_executor(threads, transaction)
 
@@ -219,7 +219,7 @@ class PostgresStore:
             async with self._engine.begin() as connection:
                 return await connection.run_sync(work)
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
-            raise _refused(error) from error
+            raise refused(error) from error
 
     async def read(self, work: Work[T]) -> T:
         """See Store."""
@@ -231,7 +231,7 @@ class PostgresStore:
                 async with connection.begin():
                     return await connection.run_sync(work)
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
-            raise _refused(error) from error
+            raise refused(error) from error
 
     async def migrate(self) -> None:
         """See Store. An advisory lock makes others wait; they then find nothing left to do."""

@@ -647,7 +647,8 @@ def recount(connection: sa.Connection) -> Recount:
     done = connection.execute(sa.select(sa.func.max(_recounts.c.id))).scalar()
     return Recount(
         tickets,
-        sum(abs(n) for counts in true.values() for n in counts.values()),
+        # Seconds of work are no counts.
+        sum(abs(n) for counts in true.values() for m, n in counts.items() if m != WORKED_S),
         [(Count(*cell, m), is_, n) for cell, m, is_, n in _differing(tallied, true)],
         [(CountedSum(*each, m), is_, n) for each, m, is_, n in _differing(kept, summed)],
         (done or 0) + 1,

@@ -1,6 +1,5 @@
 """The monthly bulletin (通报) as the page that is printed of it."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -18,6 +17,5 @@ router = APIRouter()
 async def bulletin(visit: Signed, month: Annotated[str, Path(max_length=20)]) -> Response:
     """Show the bulletin of the caller's region, as it is known now. It brings its own style."""
     app = visit.app
-    made = await app.bulletins.make(Wish(read_month(month)), visit.by, app.now())
-    written = await asyncio.get_running_loop().run_in_executor(None, page, made)
+    written = await app.bulletins.written(Wish(read_month(month)), visit.by, app.now(), page)
     return HTMLResponse(written, headers={"Content-Security-Policy": POLICY})
