@@ -1,5 +1,6 @@
 """`banjie` as a process of its own, for what only a real process shows."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -11,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+
+from service.store import open_store
+from service.store.engine import T, Work
 
 BANJIE = [sys.executable, "-c", "from service.cli import main; main()"]
 
@@ -33,6 +37,19 @@ def banjie(
         timeout=timeout_s,
         check=False,
     )
+
+
+def in_database(database_url: str, work: Work[T]) -> T:
+    """Return what a database says to work that is done in it beside the processes."""
+
+    async def once() -> T:
+        store = open_store(database_url)
+        try:
+            return await store.run(work)
+        finally:
+            await store.close()
+
+    return asyncio.run(once())
 
 
 def free_port() -> int:

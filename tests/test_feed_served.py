@@ -62,7 +62,9 @@ def world(service: Served) -> dict[str, dict[str, Any]]:
     ours = service.act(ours, "handler", "sign")
     ours = service.act(ours, "handler", "note", text="已联系 13912345678")
     other = push(service, "E2", title="路灯不亮", content="街上的路灯坏了好几天没人修")
-    other = service.act(other, "admin", "dispatch", **(market | {"unit": "360732-housing"}))
+    other = service.act(
+        other, "admin", "dispatch", **(market | {"unit": "360732-housing_construction"})
+    )
     secret = push(service, "E3", isSecret="是")
     far = push(service, "E4", areaCode="360300", title="超市短斤少两")
     ordered(service)

@@ -556,54 +556,52 @@ def until(wanted: Callable[[], bool], seconds: float = 60) -> float:
 
 @pytest.mark.timeout(300)
 def test_a_reader_killed_mid_page_is_followed_without_loss_or_repetition(
-    database_url: str, tmp_path: Path
+    migrated_url: str, tmp_path: Path
 ) -> None:
     with fake_upstream(CHANNEL, rows=120, FAKE_TOKEN="t0ken") as address:
         httpx.post(f"{address}/faults", json={"duplicate": True})
         env = environment(
-            database_url,
+            migrated_url,
             BANJIE_SOURCES=str(sources_yaml(tmp_path, address)),
             LIST_TOKEN="t0ken",
         )
-        assert banjie("migrate", env=env).returncode == 0
         port = free_port()
         late = Upstream(CHANNEL, first=1_000)
         for part in (0.2, 0.5):
             server = Server(env, port, tmp_path / "server.log")
-            before = stored(database_url)[0]
-            until(lambda mark=part * 120, least=before: stored(database_url)[0] > max(mark, least))  # type: ignore[misc]
+            before = stored(migrated_url)[0]
+            until(lambda mark=part * 120, least=before: stored(migrated_url)[0] > max(mark, least))  # type: ignore[misc]
             server.kill()
-            assert stored(database_url)[0] < 120
+            assert stored(migrated_url)[0] < 120
             row = late.invent(datetime.now(SHANGHAI) - timedelta(minutes=20))
             httpx.post(f"{address}/rows", json=row)
         server = Server(env, port, tmp_path / "server.log")
         try:
-            until(lambda: stored(database_url)[0] == 122)
+            until(lambda: stored(migrated_url)[0] == 122)
             time.sleep(2)
         finally:
             server.kill()
-    assert stored(database_url) == (122, 122, 0)
+    assert stored(migrated_url) == (122, 122, 0)
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
 def test_of_two_replicas_one_reads_and_the_other_takes_over(
-    database_url: str, tmp_path: Path
+    migrated_url: str, tmp_path: Path
 ) -> None:
     upstream = Upstream(CHANNEL, "t0ken")
     recent(upstream, 30)
     with serving(upstream) as address:
         env = environment(
-            database_url,
+            migrated_url,
             BANJIE_SOURCES=str(sources_yaml(tmp_path, address)),
             LIST_TOKEN="t0ken",
         )
-        assert banjie("migrate", env=env).returncode == 0
         logs = [tmp_path / f"{n}.log" for n in range(2)]
         servers = [Server(env, free_port(), log) for log in logs]
         waits = []
         try:
-            until(lambda: stored(database_url)[0] == 30)
+            until(lambda: stored(migrated_url)[0] == 30)
             for _ in range(2):
                 (reader,) = [n for n in range(2) if leads(logs[n])]
                 servers[reader].kill()
@@ -611,7 +609,7 @@ def test_of_two_replicas_one_reads_and_the_other_takes_over(
                 recent(upstream, 30)
                 until(lambda: leads(logs[1 - reader]), 30)  # noqa: B023 used up within the turn
                 waits.append(time.monotonic() - killed)
-                until(lambda: stored(database_url)[0] == len(upstream.rows))
+                until(lambda: stored(migrated_url)[0] == len(upstream.rows))
                 logs[reader].unlink()
                 servers[reader] = Server(env, free_port(), logs[reader])
             # One that is asked to stop hands over at once.
@@ -621,7 +619,7 @@ def test_of_two_replicas_one_reads_and_the_other_takes_over(
         finally:
             for server in servers:
                 server.kill()
-    assert stored(database_url) == (90, 90, 0)
+    assert stored(migrated_url) == (90, 90, 0)
     print(f"taken over after {', '.join(f'{wait:.1f} s' for wait in waits)}")  # noqa: T201
 
 

@@ -1,11 +1,9 @@
 """Three real servers on one PostgreSQL, one of them killed every few seconds: each step comes once."""
 
-import asyncio
 import os
 import random
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -15,8 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from bench.enforce import fill
-from service.store import open_store
-from tests.process import Server, banjie, environment, free_port
+from tests.process import Server, environment, free_port, in_database
 
 LONG = os.environ.get("BANJIE_LONG") == "1"
 # They fall due in slices, so that there is something to enforce whenever a server is killed.
@@ -27,22 +24,11 @@ TAKEOVER_S = 5.0
 
 
 @pytest.mark.timeout(1800 if LONG else 600)
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
 def test_no_step_is_lost_or_doubled_when_servers_are_killed(
-    database_url: str, tmp_path: Path
+    migrated_url: str, tmp_path: Path
 ) -> None:
-    env = environment(database_url)
-    assert banjie("migrate", env=env).returncode == 0
-
-    def asked(work: Callable[[sa.Connection], Any]) -> Any:
-        async def once() -> Any:
-            store = open_store(database_url)
-            try:
-                return await store.run(work)
-            finally:
-                await store.close()
-
-        return asyncio.run(once())
+    env = environment(migrated_url)
 
     def start() -> Server:
         return Server(env, free_port(), tmp_path / "server.log")
@@ -64,20 +50,23 @@ def test_no_step_is_lost_or_doubled_when_servers_are_killed(
         for number in range(SLICES):
             when = datetime.now(UTC) - timedelta(seconds=1)
             first = number * SLICE + 1
-            asked(partial(fill, first=first, count=SLICE, at=when, per_ticket=1, due_every=1))
+            in_database(
+                migrated_url,
+                partial(fill, first=first, count=SLICE, at=when, per_ticket=1, due_every=1),
+            )
             time.sleep(rng.uniform(0, 0.3))
-            before = asked(told)
+            before = in_database(migrated_url, told)
             place = rng.choice(sorted(up))
             up.remove(place)
             servers[place].kill()
             killed = time.monotonic()
             restarts.append(threading.Thread(target=again, args=(place,)))
             restarts[-1].start()
-            while before < first + SLICE - 1 and asked(told) == before:
+            while before < first + SLICE - 1 and in_database(migrated_url, told) == before:
                 assert time.monotonic() - killed < TAKEOVER_S * 4, "nobody took over"
                 time.sleep(0.02)
             waits.append(time.monotonic() - killed)
-            while asked(told) < first + SLICE - 1 or len(up) < 2:
+            while in_database(migrated_url, told) < first + SLICE - 1 or len(up) < 2:
                 assert time.monotonic() - killed < 240, "it never ends"
                 time.sleep(0.1)
     finally:
@@ -98,7 +87,7 @@ def test_no_step_is_lost_or_doubled_when_servers_are_killed(
             )
         ).one()
 
-    assert tuple(asked(counts)) == (DUE, DUE, 2 * DUE, DUE, 0)
+    assert tuple(in_database(migrated_url, counts)) == (DUE, DUE, 2 * DUE, DUE, 0)
     assert waits, "nobody was killed"
     print(f"killed {len(waits)} times; the longest wait {max(waits):.2f} s")  # noqa: T201
     if LONG:  # how long it takes says nothing on a machine that does other things

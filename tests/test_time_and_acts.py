@@ -26,7 +26,7 @@ from service.jobs import Jobs
 from service.metrics import Metrics
 from service.store import Store, StoreUnavailable, open_store
 from service.store.deliveries import deliveries
-from tests.process import Server, banjie, environment, free_port
+from tests.process import Server, environment, free_port, in_database
 from tests.test_desk import NOW, TIMES, Run, desk, order
 from tests.test_jobs import Clocks
 from tests.worlds import (
@@ -321,32 +321,27 @@ async def _patiently(ask: Callable[[], Awaitable[Any]]) -> Any:
     raise AssertionError
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
 def test_a_server_that_is_told_to_stop_while_it_enforces_stops_and_loses_nothing(
-    database_url: str, tmp_path: Path
+    migrated_url: str, tmp_path: Path
 ) -> None:
-    env = environment(database_url)
-    assert banjie("migrate", env=env).returncode == 0
+    env = environment(migrated_url)
     due = 6_000
 
-    def asked(work: Asked) -> Any:
-        async def once() -> Any:
-            store = open_store(database_url)
-            try:
-                return await store.run(work)
-            finally:
-                await store.close()
-
-        return asyncio.run(once())
-
     def counted(*columns: str) -> Sequence[int]:
-        return tuple(asked(lambda c: c.execute(sa.text(f"SELECT {', '.join(columns)}")).one()))
+        return tuple(
+            in_database(
+                migrated_url, lambda c: c.execute(sa.text(f"SELECT {', '.join(columns)}")).one()
+            )
+        )
 
     told = ("(SELECT count(*) FROM events)", "(SELECT count(DISTINCT ticket_id) FROM events)")
     when = datetime.now(UTC) - timedelta(seconds=1)
     server = Server(env, free_port(), tmp_path / "first.log")
     try:
-        asked(partial(fill, first=1, count=due, at=when, per_ticket=1, due_every=1))
+        in_database(
+            migrated_url, partial(fill, first=1, count=due, at=when, per_ticket=1, due_every=1)
+        )
         until = time.monotonic() + 30
         while not counted(told[0])[0]:
             assert time.monotonic() < until, "it never began"
