@@ -155,6 +155,16 @@ def test_a_cursor_that_is_none_of_ours_is_refused_in_plain_words(
         assert answer.json()["errors"][0]["pointer"] == "/header/last-event-id"
 
 
+def test_who_follows_a_region_that_there_is_not_is_told_so(tmp_path: Path) -> None:
+    with served(sqlite(tmp_path)) as service:
+        for headers in ({}, {"Accept": "text/event-stream"}):
+            asked = service.headers("admin") | headers
+            answer = service.client.get("/v1/events?region=369999", headers=asked)
+            assert answer.status_code == 422
+            assert answer.json()["type"] == "urn:banjie:problem:unknown-region"
+            assert answer.json()["errors"][0]["pointer"] == "/query/region"
+
+
 def test_a_cursor_from_before_a_restore_is_told_so(database_url: str) -> None:
     with served(database_url) as service:
         push(service, "E1")

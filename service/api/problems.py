@@ -50,6 +50,10 @@ class BadCursor(Exception):
         self.pointer = pointer
 
 
+class UnknownRegion(Exception):
+    """There is no region of this code: whoever follows it would wait for nothing."""
+
+
 class UnknownQueue(Exception):
     """The unit table has no unit of this code, and so no queue."""
 
@@ -193,6 +197,13 @@ PROBLEMS: dict[type[Exception], Problem] = {
     ),
     UnknownQueue: Problem(
         404, "unknown-queue", "没有这个单位", lambda _: "请用 GET /v1/units 查询单位代码。"
+    ),
+    UnknownRegion: Problem(
+        422,
+        "unknown-region",
+        "没有这个地区",
+        lambda _: "地区应为区划代码，例如 360732。",
+        lambda _: (FieldProblem("/query/region", "没有这个地区，应为区划代码"),),
     ),
     UnknownDelivery: Problem(
         404, "unknown-delivery", "没有这条投递", lambda _: "请用 GET /v1/deliveries 查询。"
