@@ -6,9 +6,9 @@ the driver looks at every element of every array in Python, a document is writte
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -27,28 +27,56 @@ def upsert(connection: sa.Connection, table: sa.Table) -> Any:
 
 def insert_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
     """Insert rows that all name the same columns."""
+    insert_ready(connection, ready(connection.dialect.name, table, rows))
+
+
+class Ready(NamedTuple):
+    """Rows as a database takes them. Making them is most of the work, and needs no transaction."""
+
+    table: sa.Table
+    names: tuple[str, ...]
+    values: Any
+
+
+def ready(dialect: str, table: sa.Table, rows: Sequence[Row]) -> Ready:
+    """Return rows that all name the same columns, ready for `insert_ready`."""
     if not rows:
+        return Ready(table, (), ())
+    names = tuple(rows[0])
+    if dialect == "postgresql":
+        return Ready(table, names, _document(rows))
+    return Ready(table, names, list(map(_sqlite_values(table, names), rows)))
+
+
+def insert_ready(connection: sa.Connection, rows: Ready) -> None:
+    """Insert rows that are ready."""
+    table, names, values = rows
+    if not names:
         return
-    names = list(rows[0])
     if connection.dialect.name != "postgresql":
-        text, write = _sqlite_insert(table, tuple(names))
-        connection.exec_driver_sql(text, list(map(write, rows)))
+        connection.exec_driver_sql(_sqlite_insert(table, names), values)
         return
     given = _given(table, names)
     connection.execute(
         table.insert().from_select(names, sa.select(*(given.c[name] for name in names))),
-        {"rows": _document(rows)},
+        {"rows": values},
     )
 
 
-_Writing = Callable[[Row], tuple[Any, ...]]
+@cache
+def _sqlite_insert(table: sa.Table, names: tuple[str, ...]) -> str:
+    return str(_compiled(table.insert(), names))
+
+
+def _compiled(insert: Any, names: tuple[str, ...]) -> Any:
+    return insert.compile(dialect=sqlite.dialect(), column_keys=names)
 
 
 @cache
-def _sqlite_insert(table: sa.Table, names: tuple[str, ...]) -> tuple[str, _Writing]:
-    """Return an INSERT and what makes its values of a row, as SQLAlchemy would have written them: it
+def _sqlite_values(table: sa.Table, names: tuple[str, ...]) -> Callable[[Row], tuple[Any, ...]]:
+    """Return what makes the values of an INSERT of a row, as SQLAlchemy would have written them: it
     looks at every value of every row in Python, and a year has tens of millions."""
-    compiled = table.insert().compile(dialect=sqlite.dialect(), column_keys=names)
+    compiled = _compiled(table.insert(), names)
     order = compiled.positiontup or []
     read = itemgetter(*order)
     kinds = ((place, table.c[name].type) for place, name in enumerate(order))
@@ -64,9 +92,11 @@ def _sqlite_insert(table: sa.Table, names: tuple[str, ...]) -> tuple[str, _Writi
             values[place] = how(values[place])
         return tuple(values)
 
-    return str(compiled), write
+    return write
 
 
+# The same times come again: a clock's end is its first end, an act's time is a clock's too.
+@lru_cache(maxsize=65_536)
 def _instant(value: datetime | None) -> str | None:
     if value is None:
         return None
@@ -148,7 +178,8 @@ def put_rows(
     if connection.dialect.name == "postgresql":
         connection.execute(insert, {"rows": _document(rows)})
     else:
-        connection.execute(insert, list(rows))
+        _, given, values = ready("sqlite", table, rows)
+        connection.exec_driver_sql(str(_compiled(insert, given)), values)
 
 
 def find_rows(connection: sa.Connection, table: sa.Table, keys: Sequence[Row]) -> list[Any]:

@@ -1,7 +1,7 @@
 """What is to leave, and what has left: rows in, values out."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from service.domain.kpi import day_of
 from service.domain.ports import Receiver
 from service.domain.region import prefix
 from service.domain.ticket import Delivery, DeliveryState, Recipient, Ticket, Word
-from service.store.bulk import insert_rows
+from service.store.bulk import Row, insert_rows
 from service.store.tables import DeliveryRow, TicketRow, metadata
 from service.store.tallies import note_deliveries
 
@@ -61,17 +61,21 @@ def deliver_all(
     note_deliveries(connection, Counter(row["state"] for row in new), at)
 
 
-def unaddressed(
-    connection: sa.Connection, rows: Sequence[tuple[int, str, str, Delivery, datetime]]
-) -> None:
-    """Write what was told at a time where no system takes anything, in any order of days."""
-    new = [_new(row[:4], row[4], {}) for row in rows]
-    insert_rows(connection, _deliveries, new)
+Told = tuple[int, str, str, Delivery, datetime]
+
+
+def unaddressed_rows(rows: Sequence[Told]) -> tuple[sa.Table, list[Row]]:
+    """Return the rows of what was told at a time where no system takes anything."""
+    return _deliveries, [_new(row[:4], row[4], {}) for row in rows]
+
+
+def note_unaddressed(connection: sa.Connection, times: Iterable[datetime]) -> None:
+    """Count what was told at these times, in any order of days."""
     by_day: dict[date, list[datetime]] = {}
-    for row in rows:
-        by_day.setdefault(day_of(row[4]), []).append(row[4])
-    for times in by_day.values():
-        note_deliveries(connection, {DeliveryState.UNADDRESSED: len(times)}, times[0])
+    for at in times:
+        by_day.setdefault(day_of(at), []).append(at)
+    for all_of_it in by_day.values():
+        note_deliveries(connection, {DeliveryState.UNADDRESSED: len(all_of_it)}, all_of_it[0])
 
 
 def _new(row: tuple[int, str, str, Delivery], at: datetime, receivers: Receivers) -> dict[str, Any]:

@@ -120,11 +120,16 @@ def note_events(
     _note(connection, at, noted)
 
 
-def note_past(
-    connection: sa.Connection, told: Iterable[tuple[Ticket, Mapping[date, Counts]]]
-) -> None:
-    """Count at once all that was learnt of tickets, each with what was learnt of it on which day,
-    straight into the tallies: for whoever writes whole histories, and alone has their regions."""
+class Past(NamedTuple):
+    """What was learnt of tickets whose whole history is written at once: tallies, sums, names."""
+
+    exact: "_Held[_Known]"
+    sums: "_Held[_Sum]"
+    named: Mapping[tuple[str, str], str]
+
+
+def past(told: Iterable[tuple[Ticket, Mapping[date, Counts]]]) -> Past:
+    """Return all that was learnt of tickets, each with what was learnt of it on which day."""
     # Of days and plain tuples until all are added up: there are a hundred counts a ticket.
     exact: dict[tuple[date, str, str, str, str, str], Counter[str]] = {}
     named: dict[tuple[str, str], str] = {}
@@ -140,8 +145,15 @@ def note_past(
         if ticket.lead and learnt:
             name, since = (ticket.lead.unit, ticket.lead.name), min(learnt).isoformat()
             named[name] = min(since, named.get(name, since))
-    _write(connection, {_Known(of.isoformat(), *rest): n for (of, *rest), n in exact.items()})
-    _name(connection, named)
+    known_as = {_Known(of.isoformat(), *rest): n for (of, *rest), n in exact.items()}
+    return Past(known_as, _sums_of(_without_known_on(known_as)), named)
+
+
+def note_past(connection: sa.Connection, past: Past) -> None:
+    """Count it straight into the tallies: for whoever alone has the regions."""
+    _merge(connection, _tallies, past.exact)
+    _merge(connection, _sums, past.sums)
+    _name(connection, past.named)
 
 
 # Deliveries are counted as they stand and belong to no day, region or unit.
@@ -299,11 +311,16 @@ def _sums_of(tallied: _Held[_Cell]) -> _Held[_Sum]:
         if (counts := Counter({m: n for m, n in all_of_it.items() if m in MEASURES}))
     }
     for view, kept in _VIEWS.items():
-        for cell, counts in _seen(rated, kept).items():
-            for theme, themed in _by_theme(counts).items():
-                for grain in Grain:
-                    name = f"{grain}-{view}-{theme}"
-                    _add(sums, _Sum(name, block(grain, cell.day), *cell[1:]), themed)
+        seen = _seen(rated, kept)
+        # Each grain from the next shorter one: there are fewer of its blocks than of days.
+        for grain in reversed(Grain):
+            longer: _Held[_Cell] = {}
+            for (since, *where), counts in seen.items():
+                _add(longer, _Cell(block(grain, since), *where), counts)
+            seen = longer
+            for (since, *where), counts in seen.items():
+                for theme, themed in _by_theme(counts).items():
+                    sums[_Sum(f"{grain}-{view}-{theme}", since, *where)] = themed
     return sums
 
 
@@ -395,22 +412,26 @@ def _cells(entry: sa.Row[Any]) -> _Held[_Cell]:
 def _write(connection: sa.Connection, exact: _Held[_Known]) -> None:
     """Add to the tallies and their sums. Nobody else adds to the same rows meanwhile: whoever does so
     holds the lock of those who fold, or alone has the regions."""
+    _merge(connection, _tallies, exact)
+    _merge(connection, _sums, _sums_of(_without_known_on(exact)))
+
+
+def _without_known_on(exact: _Held[_Known]) -> _Held[_Cell]:
     tallied: _Held[_Cell] = {}
     for known, counts in exact.items():
         _add(tallied, _Cell(*known[:-1]), counts)
-    _merge(connection, _tallies, exact)
-    _merge(connection, _sums, _sums_of(tallied))
+    return tallied
 
 
 def _merge(connection: sa.Connection, table: sa.Table, more: _Held[_Where]) -> None:
-    keys = [where._asdict() for where in more]
-    there = {tuple(row)[:-1]: row.counts for row in find_rows(connection, table, keys)}
-    rows = []
-    for where, counts in more.items():
-        held = Counter(there.get(tuple(where), {}))
-        for measure, n in counts.items():
-            held[measure] += n
-        rows.append({**where._asdict(), "counts": {m: n for m, n in held.items() if n}})
+    rows: list[dict[str, Any]] = [where._asdict() for where in more]
+    there = {tuple(row)[:-1]: row.counts for row in find_rows(connection, table, rows)}
+    for row, (where, counts) in zip(rows, more.items(), strict=True):
+        held = there.get(tuple(where))
+        if held:
+            for measure, n in counts.items():
+                held[measure] = held.get(measure, 0) + n
+        row["counts"] = {m: n for m, n in (held or counts).items() if n}
     put_rows(connection, table, rows, replace=True)
 
 

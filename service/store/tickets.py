@@ -30,7 +30,7 @@ from service.domain.ticket import (
     Ticket,
 )
 from service.store import tallies
-from service.store.bulk import insert_rows, update_rows, upsert
+from service.store.bulk import Row, insert_rows, update_rows, upsert
 from service.store.tables import (
     AssistRow,
     BodyRow,
@@ -172,9 +172,7 @@ def insert_all(
     return [_as_stored(ticket, ids[ticket.no], clocks[ids[ticket.no]]) for ticket, _, _ in rows]
 
 
-def insert_uncounted(
-    connection: sa.Connection, rows: Sequence[tuple[Ticket, str, str, datetime]]
-) -> dict[str, int]:
+def insert_uncounted(connection: sa.Connection, rows: Sequence["_New"]) -> dict[str, int]:
     """Write many new tickets as `insert_all` does, each with when it came besides; return their ids
     by number. Nothing counts them.
 
@@ -190,29 +188,56 @@ def insert_uncounted(
         sa.select(_tickets.c.no, _tickets.c.id).where(_tickets.c.no.in_([t.no for t in made]))
     )
     ids: dict[str, int] = {row.no: row.id for row in found}
-    insert_rows(
-        connection,
-        _bodies,
-        [
-            {"ticket_id": ids[ticket.no], "fingerprint": fingerprint, "received_at": at}
-            for ticket, fingerprint, _, at in rows
-        ],
-    )
-    insert_rows(
-        connection,
-        _assists,
-        [
-            {"ticket_id": ids[ticket.no], "unit": unit}
-            for ticket in made
-            for unit in dict.fromkeys(ref.unit for ref in ticket.assist)
-        ],
-    )
-    insert_rows(
-        connection,
-        _milestones,
-        [_milestone_values(ids[t.no], t.region, m) for t in made for m in t.milestones],
-    )
+    for table, parts in _parts(ids, rows):
+        insert_rows(connection, table, parts)
     return ids
+
+
+_New = tuple[Ticket, str, str, datetime]
+
+
+def new_rows(ids: Mapping[str, int], rows: Sequence[_New]) -> list[tuple[sa.Table, list[Row]]]:
+    """Return the rows that `insert_uncounted` would write of tickets whose ids, by number, are chosen
+    beforehand, by table. Whoever chooses them has the database alone, and tells it afterwards
+    (`ids_chosen`)."""
+    tickets: list[Row] = [
+        {"id": ids[ticket.no], **_new_values(ticket, decision, at)}
+        for ticket, _, decision, at in rows
+    ]
+    return [(_tickets, tickets), *_parts(ids, rows)]
+
+
+def ids_chosen(connection: sa.Connection) -> None:
+    """Let the database go on after the ids that are there."""
+    if connection.dialect.name == "postgresql":
+        last = sa.select(sa.func.max(_tickets.c.id)).scalar_subquery()
+        sequence = sa.func.pg_get_serial_sequence(_tickets.name, "id")
+        connection.execute(sa.select(sa.func.setval(sequence, last)).where(last.is_not(None)))
+
+
+def _parts(ids: Mapping[str, int], rows: Sequence[_New]) -> list[tuple[sa.Table, list[Row]]]:
+    made = [ticket for ticket, *_ in rows]
+    return [
+        (
+            _bodies,
+            [
+                {"ticket_id": ids[ticket.no], "fingerprint": fingerprint, "received_at": at}
+                for ticket, fingerprint, _, at in rows
+            ],
+        ),
+        (
+            _assists,
+            [
+                {"ticket_id": ids[ticket.no], "unit": unit}
+                for ticket in made
+                for unit in dict.fromkeys(ref.unit for ref in ticket.assist)
+            ],
+        ),
+        (
+            _milestones,
+            [_milestone_values(ids[t.no], t.region, m) for t in made for m in t.milestones],
+        ),
+    ]
 
 
 def _as_stored(ticket: Ticket, ticket_id: int, clocks: Sequence[int]) -> Ticket:
@@ -356,25 +381,26 @@ def append(connection: sa.Connection, ticket: Ticket, event: Event) -> None:
 def append_all(connection: sa.Connection, rows: Sequence[tuple[int, str, str, Event]]) -> None:
     """Add events, each with its ticket's id, number and region. Nothing counts them: whoever writes
     one that counts notes it (`tallies.note_events`)."""
-    insert_rows(
-        connection,
-        _events,
-        [
-            {
-                "ticket_id": ticket_id,
-                "ticket_no": no,
-                "region": region,
-                "act": event.act,
-                "at": event.at,
-                "actor": event.actor,
-                "role": event.role,
-                "unit": event.unit,
-                "version": event.version,
-                "content": event.content,
-            }
-            for ticket_id, no, region, event in rows
-        ],
-    )
+    insert_rows(connection, *event_rows(rows))
+
+
+def event_rows(rows: Sequence[tuple[int, str, str, Event]]) -> tuple[sa.Table, list[Row]]:
+    """Return what `append_all` writes."""
+    return _events, [
+        {
+            "ticket_id": ticket_id,
+            "ticket_no": no,
+            "region": region,
+            "act": event.act,
+            "at": event.at,
+            "actor": event.actor,
+            "role": event.role,
+            "unit": event.unit,
+            "version": event.version,
+            "content": event.content,
+        }
+        for ticket_id, no, region, event in rows
+    ]
 
 
 def events(connection: sa.Connection, ticket: Ticket) -> list[Event]:
