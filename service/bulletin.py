@@ -203,7 +203,7 @@ class Bulletins:
         self._gazetteer = gazetteer
         self._lines = lines
         self._rules = rules
-        self._version = version
+        self.version = version
         # One at a time, and of each caller one in the queue: a bulletin is work for a second or more,
         # and whoever asks for a hundred at once waits for them alone.
         self._turn = asyncio.Lock()
@@ -297,7 +297,7 @@ class _Making:
             until=self._until,
             provisional=self._provisional(units),
             empty=not self._has(month),
-            version=of._version,
+            version=of.version,
             rulebook=self._router.digest,
             rules=of._rules,
             figures=self._figures(),

@@ -1,6 +1,7 @@
 """The desk's pages as a browser's forms meet them, without a browser."""
 
 import html
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from python_calamine import CalamineWorkbook
 
 from service.domain.access import Actor, Role
 from service.domain.complaint import Contact
@@ -693,6 +695,87 @@ def test_the_overview_counts_and_says_of_what(service: Served) -> None:
     stranger = signed_in(service, "stranger").get("/desk/overview").text
     assert "本辖区还没有工单" in stranger
     assert signed_in(service, "handler").get("/desk/overview").status_code == 403
+
+
+# Figures and rules
+
+
+def _cells(row: str) -> list[str]:
+    return [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
+
+
+def test_the_figures_are_those_of_the_programs_with_all_that_makes_them_up(
+    service: Served,
+) -> None:
+    service.clock.time = at("2026-11-18 09:30")
+    done = receive(service)
+    receive(service)
+    browser = signed_in(service, "handler")
+    act(browser, done, "sign")
+    act(browser, done, "resolve", public_reply="已处理", solved="true")
+    service.clock.time = at("2026-11-23 09:00")
+    browser = signed_in(service, "supervisor")
+    asked = "from=2026-11-01&to=2026-11-22&rate=sign"
+    page = browser.get(f"/desk/figures?{asked}&by=unit").text
+    row = re.search(r"<tr><th scope=\"row\">兴国县市场监督管理局</th>.*?</tr>", page, re.DOTALL)
+    assert row
+    told = service.get(f"/v1/kpis?{asked}&region=360732", "supervisor").json()["items"][0]
+    rate = told["rates"]["sign"]
+    assert (rate["numerator"], rate["denominator"]) == (1, 2)
+    assert _cells(row[0])[:3] == ["50.00%", "1", "2"]
+    assert "<svg" in page
+    assert "时限内签收的" in page  # what the numerator is
+    side_by_side = browser.get("/desk/figures").text
+    assert "暂定" in side_by_side
+    assert "首次联系率" in side_by_side
+
+
+def test_the_workbook_of_the_figures_holds_what_the_page_shows(service: Served) -> None:
+    service.clock.time = at("2026-11-18 09:30")
+    receive(service)
+    browser = signed_in(service, "supervisor")
+    file = browser.get("/desk/figures.xlsx?by=kind&rate=completion")
+    assert file.headers["content-disposition"].startswith(
+        'attachment; filename="figures-2026-11-01-2026-11-18.xlsx"'
+    )
+    rows = (
+        CalamineWorkbook.from_filelike(io.BytesIO(file.content)).get_sheet_by_index(0).to_python()
+    )
+    assert ["投诉", 0, 0, 1] in [row[:4] for row in rows]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["from=2026-13-01", "from=2026-11-20&to=2026-11-01", "rate=nothing"]
+)
+def test_figures_that_cannot_be_told_are_refused_in_chinese(service: Served, wrong: str) -> None:
+    answer = signed_in(service, "supervisor").get(f"/desk/figures?{wrong}")
+    assert answer.status_code in {400, 422}
+    assert re.search("应为日期|不能早于|没有这个指标", answer.text)
+
+
+def test_the_table_of_units_leads_to_the_document_and_tells_where_a_text_would_go(
+    service: Served,
+) -> None:
+    browser = signed_in(service, "dispatcher")
+    page = browser.get("/desk/rules?q=短斤少两").text
+    assert "兴国县市场监督管理局" in page
+    assert "没有符合的行" in browser.get("/desk/rules?q=没有人会这样说").text
+    before = service.get("/v1/tickets", "dispatcher").json()
+    said = "菜市场买的排骨短斤少两，少了三两"
+    answer = browser.press("/desk/rules", "/desk/rules", text=said, kind="complaint").text
+    assert "自动派单" in answer
+    assert "兴国县市场监督管理局" in answer
+    assert said in answer
+    assert service.get("/v1/tickets", "dispatcher").json() == before
+
+
+def test_the_table_of_another_region_is_not_there(service: Served) -> None:
+    browser = signed_in(service, "dispatcher")
+    assert browser.get("/desk/rules?region=360302").status_code == 404
+    assert browser.get("/desk/rules?region=火星").status_code == 404
+    everywhere = signed_in(service, "admin")
+    assert "请选择地区" in everywhere.get("/desk/rules").text
+    assert "安源区" in everywhere.get("/desk/rules?region=360302").text
 
 
 # What every answer has

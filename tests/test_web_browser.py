@@ -158,7 +158,17 @@ def test_every_page_fits_the_screen_and_can_be_read(site: Site, browser: Any, si
     page = context.new_page()
     page.goto(f"{site.address}/desk/enter/{site.links['dispatcher']}")
     page.get_by_role("button", name="进入").click()
-    for path in ("", "/sorting", "/tickets", f"/tickets/{site.no}?units=局", "/overview", "/queue"):
+    for path in (
+        "",
+        "/sorting",
+        "/tickets",
+        f"/tickets/{site.no}?units=局",
+        "/overview",
+        "/queue",
+        "/figures",
+        "/figures?rate=on_time&by=month",
+        "/rules",
+    ):
         page.goto(f"{site.address}/desk{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
         assert page.evaluate(CONTRAST) == [], path
