@@ -72,6 +72,7 @@ def _shown(
     app = visit.app
     code = _region(visit, region)
     duties = [each for each in app.router.duties(code) if _says(each, q)] if code else []
+    duties.sort(key=_by_unit)
     first = page * _PAGE
     return visit.page(
         "rules.html",
@@ -90,6 +91,11 @@ def _shown(
         route=route,
         most=_MOST_CHARS,
     )
+
+
+def _by_unit(duty: Duty) -> tuple[bool, str, str]:
+    """Return the order of the table: the duties of each unit together, the place's own last."""
+    return duty.unit is None, duty.unit.code if duty.unit else "", duty.name
 
 
 def _says(duty: Duty, q: str) -> bool:
