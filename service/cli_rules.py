@@ -100,9 +100,9 @@ def check_rules(as_json: AsJson = False) -> None:
         )
     else:
         for f in findings:
-            typer.echo(
-                f"{'错误' if f.grave else '提示'} {f.file}:{f.line} [{f.code}] {f.rule} {f.text}"
-            )
+            # What is missing from a file stands in no line of it.
+            where = f"{f.file}:{f.line}" if f.line else f.file
+            typer.echo(f"{'错误' if f.grave else '提示'} {where} [{f.code}] {f.rule} {f.text}")
         grave = sum(f.grave for f in findings)
         typer.echo(
             f"{len(times.limits.rules)} 条时限（{sum(proof.tried for proof in proofs)} 种组合已逐一核对），"
