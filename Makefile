@@ -12,6 +12,10 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export UV_PYTHON_DOWNLOADS := never
 # Trust what the machine trusts, as pip does: offices have certificate authorities of their own.
 export UV_SYSTEM_CERTS := true
+# Containers often forbid Python to keep what it compiled; then each process of `banjie`, and of the
+# tests hundreds, compiles everything anew: most of what a start costs.
+unexport PYTHONDONTWRITEBYTECODE
+export UV_COMPILE_BYTECODE := 1
 
 # The lock's versions and hashes, from the index that pip uses here: `uv sync` would go to the
 # addresses written in the lock, which an office behind a mirror cannot reach.

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Annotated, TypeVar
 
 import typer
@@ -27,8 +28,10 @@ def kpi(
     context: typer.Context,
     since: Annotated[str, typer.Option("--from", help="First day, 2026-10-01.")] = "",
     until: Annotated[str, typer.Option("--to", help="Last day, counted too.")] = "",
-    by: Annotated[By, typer.Option(help="What the figures are told by.")] = By.UNIT,
-    region: Annotated[str, typer.Option(help="GB/T 2260 code; empty is everywhere.")] = "",
+    by: Annotated[
+        str, typer.Option(help=f"What the figures are told by: {', '.join(By)}.")
+    ] = By.UNIT,
+    region: Annotated[str, typer.Option(help="GB/T 2260 code, or name; empty is everywhere.")] = "",
     as_of: Annotated[str, typer.Option(help="As known at the end of this day.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -37,11 +40,13 @@ def kpi(
         return
     if not since or not until:
         raise Refused("请用 --from 和 --to 指明期间的首日和末日", 2)
+    if by not in set(By):
+        raise Refused(f"--by 应为 {'、'.join(By)} 之一，而不是“{by[:64]}”", 2)
     try:
         asked = Asked(
             read_day("/from", since),
             read_day("/to", until),
-            by,
+            By(by),
             region,
             read_day("/as_of", as_of) if as_of else None,
         )
@@ -70,7 +75,14 @@ async def counted(parts: Wiring) -> None:
 
 async def _report(parts: Wiring, asked: Asked) -> Report:
     await counted(parts)
+    asked = replace(asked, region=region_code(parts, asked.region))
     return await parts.reports.kpis(asked, SYSTEM, now())
+
+
+def region_code(parts: Wiring, named: str) -> str:
+    """Return the code of a region that is given by its code or its name. What is none, or the name of
+    several, stays, and is refused by whoever asks for its figures."""
+    return (parts.gazetteer.find(named) or named) if named else ""
 
 
 @app.command()

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-
-from fastapi import FastAPI
+from typing import TYPE_CHECKING
 
 from adapters.outbound import Outbound
 from adapters.pages import Lists
@@ -16,8 +15,6 @@ from routing_rules.clocks import load_timetable
 from routing_rules.likeness import load_likeness
 from routing_rules.receivers import load_receivers
 from routing_rules.rulebook import TERRITORY_LINE, Rulebook, load
-from service import api, web
-from service.api.edge import Edge
 from service.bulletin import Bulletins
 from service.config import Settings
 from service.desk import Desk
@@ -26,7 +23,6 @@ from service.domain.kpi import Weights
 from service.domain.limits import Timetable
 from service.feed import Feed
 from service.intake import Intake
-from service.jobs import Jobs
 from service.matching import Matching
 from service.metrics import Metrics
 from service.outbox import Outbox
@@ -36,6 +32,9 @@ from service.reports import Reports
 from service.source_check import require, signing_keys
 from service.store import open_store
 from service.wiring import Callers, Inflow, KeptFigures, Wiring
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 VERSION = "0.1.0"
 _THREADS = 64
@@ -128,12 +127,18 @@ def weights(settings: Settings) -> Weights:
     )
 
 
-def build(parts: Wiring, settings: Settings) -> FastAPI:
+def build(parts: Wiring, settings: Settings) -> "FastAPI":
     """Return the application around these parts. When it starts it migrates and takes in rulings and
     calendars, then ticks."""
+    # A command that wires the parts serves nothing.
+    from fastapi import FastAPI  # noqa: PLC0415
+
+    from service import api, web  # noqa: PLC0415
+    from service.api.edge import Edge  # noqa: PLC0415
+    from service.jobs import Jobs  # noqa: PLC0415
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: object) -> AsyncIterator[None]:
         await parts.store.migrate()
         await parts.reports.begin(parts.now())
         await parts.refresh()

@@ -2,13 +2,12 @@
 
 import json
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from pydantic import ValidationError
 
-from routing_rules.faults import sentence
-from service.config import Settings
+if TYPE_CHECKING:
+    from service.config import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
@@ -27,8 +26,14 @@ def fail(message: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
-def settings() -> Settings:
+def settings() -> "Settings":
     """Return the settings, or refuse with the name of the one that is wrong."""
+    # `banjie --help` has none.
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from routing_rules.faults import sentence  # noqa: PLC0415
+    from service.config import Settings  # noqa: PLC0415
+
     try:
         return Settings()
     except ValidationError as error:

@@ -473,6 +473,16 @@ def test_the_command_writes_a_whole_file_and_leaves_nothing_else(told: Any, tmp_
     assert sorted(each.name for each in tmp_path.iterdir()) == ["通报.HTML", "通报.xlsx"]
 
 
+def test_the_command_knows_a_region_by_its_name_too(told: Any) -> None:
+    by_code = told(*_NOVEMBER, "--json")
+    by_name = told("--month", "2026-11", "--region", "兴国县", "--json")
+    assert json.loads(by_name.stdout)["region"] == "360732"
+    assert json.loads(by_code.stdout)["units"] == json.loads(by_name.stdout)["units"]
+    nowhere = told("--month", "2026-11", "--region", "火星", "--json").exception
+    assert isinstance(nowhere, Refused)
+    assert "--region" in str(nowhere)
+
+
 def test_the_command_tells_the_same_as_the_interface(told: Any, running: Served) -> None:
     # As of a day that is over it does not matter when it is asked.
     found = told(*_NOVEMBER, "--as-of", "2026-11-21", "--json")

@@ -23,7 +23,8 @@ from service.domain import ports
 from service.domain.delivery import receiver
 from service.domain.ticket import DeliveryState, Level, Ticket, Word
 from service.outbox import NoReceiver, NotGivenUp, Outbox, UnknownDelivery
-from service.store import Store, deliveries, engine, open_store
+from service.store import Store, deliveries, open_store
+from service.store import revision as revision_files
 from service.store.deliveries import Stored
 from service.store.tallies import correct, recount
 from tests.receivers import SECRET, Got, Receiver, expected
@@ -641,7 +642,7 @@ def test_what_waited_before_there_was_an_outbox_is_never_sent(database_url: str)
     def at_revision(revision: str) -> Callable[[sa.Connection], None]:
         def work(connection: sa.Connection) -> None:
             config = Config()
-            config.set_main_option("script_location", str(engine._MIGRATIONS))
+            config.set_main_option("script_location", str(revision_files.MIGRATIONS))
             config.attributes["connection"] = connection
             if revision == "0001" and connection.dialect.has_table(connection, "deliveries"):
                 command.downgrade(config, revision)

@@ -241,8 +241,8 @@ def test_a_command_used_wrongly_says_why(
     says: str,
 ) -> None:
     monkeypatch.setenv("BANJIE_DATABASE_URL", sqlite(tmp_path))
-    monkeypatch.setattr("service.cli.load_timetable", lambda _: rules(None)[1])
-    monkeypatch.setattr("service.main.load", lambda _: rules(None)[0])
+    monkeypatch.setattr("service.cli_deadline.load_timetable", lambda _: rules(None)[1])
+    monkeypatch.setattr("service.cli_token.load", lambda _: rules(None)[0])
     ended = CliRunner().invoke(app, arguments)
     # `main` turns what a command refuses into a line and this code; the next test sees it do so.
     refused = ended.exception

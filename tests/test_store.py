@@ -10,9 +10,10 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from service.domain.access import Actor, Role
-from service.store import BadDatabaseUrl, Store, StoreUnavailable, open_store, tokens
+from service.store import BadDatabaseUrl, Store, StoreUnavailable, open_store, revision, tokens
 from service.store.engine import is_migrated
 from service.store.tables import metadata
 from service.store.tickets import count, take_nos
@@ -35,6 +36,25 @@ def test_the_migrations_make_the_tables(in_store: Run) -> None:
         return await store.read(compare)
 
     assert in_store(scenario) == []
+
+
+def test_which_revision_there_is_is_told_as_alembic_tells_it(database_url: str) -> None:
+    assert revision.head() == ScriptDirectory(str(revision.MIGRATIONS)).get_current_head()
+
+    async def scenario() -> Any:
+        def told(connection: sa.Connection) -> Any:
+            alembic = MigrationContext.configure(connection).get_current_revision()
+            return revision.current(connection), alembic
+
+        store = open_store(database_url)
+        try:
+            empty = await store.read(told)
+            await store.migrate()
+            return empty, await store.read(told)
+        finally:
+            await store.close()
+
+    assert asyncio.run(scenario()) == ((None, None), (revision.head(), revision.head()))
 
 
 def test_migrating_again_changes_nothing(in_store: Run) -> None:

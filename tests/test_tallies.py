@@ -25,7 +25,8 @@ from service.domain.kpi import RATES, Row, Weights
 from service.domain.ports import Unit
 from service.domain.ticket import Ticket
 from service.reports import Asked, BadPeriod, By, Reports
-from service.store import Store, engine, open_store, tallies
+from service.store import Store, open_store, tallies
+from service.store import revision as revision_files
 from service.store.tables import metadata
 from service.store.tallies import Recounted, fold, recount
 from tests.by_hand import BY_HAND, by_hand, told
@@ -320,7 +321,7 @@ def test_an_upgrade_keeps_what_was_tallied_and_when_it_was_known(in_store: Run) 
     def at_revision(revision: str) -> Callable[[sa.Connection], None]:
         def work(connection: sa.Connection) -> None:
             config = Config()
-            config.set_main_option("script_location", str(engine._MIGRATIONS))
+            config.set_main_option("script_location", str(revision_files.MIGRATIONS))
             config.attributes["connection"] = connection
             move = command.downgrade if revision == "0006" else command.upgrade
             move(config, revision)

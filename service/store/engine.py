@@ -8,22 +8,18 @@ is the answer, and the answer comes after the commit.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import orjson
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from service.store.revision import MIGRATIONS, current, head
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number will do as long as every replica uses the same.
 _MIGRATION_LOCK = 0x62616E6A6965
 
@@ -82,20 +78,21 @@ def open_store(url: str) -> Store:
 
 def migrate(connection: sa.Connection) -> None:
     """Run the migrations that are still missing on an open connection."""
+    if is_migrated(connection):
+        return
+    # Most starts and commands find nothing to do.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 
 
-@cache
-def _head() -> str | None:
-    return ScriptDirectory(str(_MIGRATIONS)).get_current_head()
-
-
 def is_migrated(connection: sa.Connection) -> bool:
     """Whether the schema is the one this version works with."""
-    return MigrationContext.configure(connection).get_current_revision() == _head()
+    return current(connection) == head()
 
 
 def _document(value: Any) -> str:

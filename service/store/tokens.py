@@ -2,8 +2,11 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -60,16 +63,7 @@ def find(connection: sa.Connection, token: str, at: datetime, use: Use = Use.API
             sa.or_(t.expires_at.is_(None), t.expires_at > at),
         )
     ).first()
-    if row is None:
-        return None
-    return Actor(
-        name=row.name,
-        role=Role(row.role),
-        units=tuple(row.units),
-        source=row.source,
-        region=row.region,
-        id=str(row.id),
-    )
+    return None if row is None else _actor(row)
 
 
 def open_session(
@@ -102,6 +96,52 @@ def revoke(connection: sa.Connection, token: str, at: datetime, use: Use) -> boo
         .values(revoked_at=at)
     )
     return bool(ended.rowcount)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What there is to tell of a program's token: all but the token, which nobody knows."""
+
+    id: int
+    actor: Actor
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    def good_at(self, at: datetime) -> bool:
+        """Return whether a caller gets in with it."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > at)
+
+
+def listed(connection: sa.Connection) -> Sequence[Listed]:
+    """Return the tokens of programs that there are or were, the oldest first."""
+    rows = connection.execute(
+        sa.select(_tokens).where(_tokens.c.use == Use.API).order_by(_tokens.c.id)
+    )
+    return [
+        Listed(row.id, _actor(row), row.created_at, row.expires_at, row.revoked_at) for row in rows
+    ]
+
+
+def revoke_listed(connection: sa.Connection, token_id: int, at: datetime) -> None:
+    """End a listed token now; one that has ended keeps its time."""
+    t = _tokens.c
+    connection.execute(
+        _tokens.update()
+        .where(t.id == token_id, t.use == Use.API, t.revoked_at.is_(None))
+        .values(revoked_at=at)
+    )
+
+
+def _actor(row: sa.Row[Any]) -> Actor:
+    return Actor(
+        name=row.name,
+        role=Role(row.role),
+        units=tuple(row.units),
+        source=row.source,
+        region=row.region,
+        id=str(row.id),
+    )
 
 
 def _digest(token: str) -> str:
