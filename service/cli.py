@@ -29,6 +29,7 @@ from service import (
     cli_rules,
     cli_simulate,
     cli_sources,
+    cli_user,
 )
 from service.connection import Connection, Server
 from service.demo import living, prepare
@@ -56,6 +57,7 @@ app.add_typer(cli_rules.app, name="rules")
 app.add_typer(cli_sources.app, name="sources")
 app.add_typer(cli_learn.app, name="learn")
 app.add_typer(cli_kpi.app, name="kpi")
+app.add_typer(cli_user.app, name="user")
 app.add_typer(calendar_app, name="calendar")
 app.command("import")(cli_import.import_history)
 app.command()(cli_bulletin.bulletin)
@@ -131,21 +133,9 @@ def create_token(
     region: Annotated[str, typer.Option(help="GB/T 2260 code; empty is everywhere.")] = "",
 ) -> None:
     """Create a token and print it alone. It cannot be shown again."""
-    parts = wire(settings())
-    for code in unit or []:
-        if parts.router.unit(code) is None:
-            raise Refused(f"责任单位表中没有代码为“{code}”的单位", 2)
-    if source and source not in parts.sources:
-        raise Refused(f"sources.yaml 中没有“{source}”", 2)
-    if region and parts.gazetteer.find(region) != region:
-        raise Refused(f"没有代码为“{region}”的地区", 2)
-    if role is Role.HANDLER and not unit:
-        raise Refused("承办人的令牌要用 --unit 指明单位", 2)
-    if role is Role.SOURCE and not source:
-        raise Refused("来源系统的令牌要用 --source 指明来源", 2)
-    if not name.strip() or len(name) > 100:
-        raise Refused("--name 应为 1 到 100 个字", 2)
-    actor = Actor(name.strip(), role, tuple(unit or ()), source, region)
+    actor = cli_user.checked(
+        wire(settings()), Actor(name.strip(), role, tuple(unit or ()), source, region)
+    )
 
     async def create(store: Store) -> None:
         await store.migrate()

@@ -13,7 +13,7 @@ import service.labels
 from service.api import problems
 from service.cli import app
 from service.config import Settings
-from service.domain.access import MAY_ACT, Role
+from service.domain.access import GRANTS, Role
 from service.domain.kpi import RATES, Better
 from service.domain.lifecycle import Act
 from service.labels import ACTS, ROLES
@@ -74,7 +74,7 @@ def test_every_refusal_is_documented() -> None:
 
 def test_who_may_do_what_is_documented() -> None:
     expected = [
-        [f"`{act}` {ACTS[act]}", *("yes" if role in MAY_ACT[act] else "" for role in Role)]
+        [f"`{act}` {ACTS[act]}", *("yes" if role in GRANTS[act] else "" for role in Role)]
         for act in Act
     ]
     assert rows("docs/api.md", "## Who may do what") == expected

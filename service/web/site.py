@@ -21,7 +21,7 @@ from service.web import (
     queue,
     render,
     search,
-    sessions,
+    sign_in,
     sorting,
     ticket,
 )
@@ -108,7 +108,7 @@ def site() -> FastAPI:
     )
     for part in (
         render,
-        sessions,
+        sign_in,
         queue,
         ticket,
         sorting,
