@@ -115,6 +115,7 @@ class _Try:
 
     account: Account | None
     keys: Mapping[Counted, str]
+    is_last: bool  # if it fails, nothing more is looked at for a while
 
 
 class Doors:
@@ -175,7 +176,8 @@ class Doors:
         def work(connection: sa.Connection) -> str | None:
             if not right or account is None or not accounts.unchanged(connection, account):
                 who = account.by.name if account else ""
-                sessions.record(connection, now, Record.REFUSED, Way.PASSWORD, who, comer.address)
+                for what in (Record.REFUSED, *((Record.HELD_OFF,) if tried.is_last else ())):
+                    sessions.record(connection, now, what, Way.PASSWORD, who, comer.address)
                 return None
             held = accounts.hold(connection, list(tried.keys.values()), now)
             for counted, key in tried.keys.items():
@@ -272,10 +274,7 @@ class Doors:
             after = {key: failed(held[key], counted, now) for counted, key in keys.items()}
             for key, tries in after.items():
                 accounts.count(connection, key, tries)
-            if any(tries.until for tries in after.values()):
-                who = found.by.name if found else ""
-                sessions.record(connection, now, Record.HELD_OFF, Way.PASSWORD, who, comer.address)
-            return _Try(found, keys)
+            return _Try(found, keys, any(tries.until for tries in after.values()))
 
         tried = await self._store.run(work)
         if isinstance(tried, int):
