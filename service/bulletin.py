@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 import sqlalchemy as sa
 
-from service.domain.access import Actor, Forbidden, check_asked
+from service.domain.access import Actor, Ask, Forbidden, check_act
 from service.domain.bulletin import (
     HOT_CASES,
     MOST_MONTHS,
@@ -229,10 +229,10 @@ class Bulletins:
         Raises Forbidden for a role that may not have it and for a region that is not the caller's,
         and BadPeriod.
         """
-        check_asked(by, "bulletins")
+        check_act(by, Ask.BULLETINS)
         wish = replace(wish, region=wish.region or by.region)
         if not covers(by.region, wish.region):
-            raise Forbidden(by.role, "bulletins")
+            raise Forbidden(by.role, Ask.BULLETINS)
         today = day_of(at)
         problems = []
         if wish.region and self._gazetteer.find(wish.region) != wish.region:

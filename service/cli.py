@@ -16,6 +16,7 @@ COMMANDS = {
     "migrate": ("cli_migrate", "migrate", "Bring the database's schema up to date."),
     "openapi": ("cli_serve", "openapi", "Print the OpenAPI document as YAML."),
     "token": ("cli_token", "app", "Callers' tokens 令牌."),
+    "user": ("cli_user", "app", "People's accounts 账号."),
     "rules": ("cli_rules", "app", "The responsible-unit table 责任单位."),
     "sources": ("cli_sources", "app", "The systems that send complaints 来源."),
     "learn": ("cli_learn", "app", "The learned model; needs the extra `learn`."),

@@ -102,7 +102,7 @@ def revoke_token(
 def checked(by: Actor) -> Actor:
     """Return who a new token or account is for, or refuse what there is not."""
     if by.role is Role.HANDLER and not by.units:
-        raise Refused("承办人的令牌要用 --unit 指明单位", 2)
+        raise Refused("承办人要用 --unit 指明单位", 2)
     if by.role is Role.SOURCE and not by.source:
         raise Refused("来源系统的令牌要用 --source 指明来源", 2)
     if not by.name or len(by.name) > 100:

@@ -22,8 +22,12 @@ from service.domain import delivery as leaving
 from service.domain.access import (
     SYSTEM,
     Actor,
+    Ask,
     Forbidden,
+    Reach,
     Role,
+    check_act,
+    reach,
     sees,
 )
 from service.domain.calendar import SHANGHAI
@@ -345,7 +349,7 @@ class Desk:
             by, there = each.arrival.by, known.get(each.sent)
             region = each.arrival.complaint.region
             if not covers(by.region, region) or (there and not sees_ticket(by, there)):
-                found[n] = Forbidden(by.role, "intake")
+                found[n] = Forbidden(by.role, Ask.INTAKE)
         at = max(each.arrival.at for each in arrivals.values())
         signed = {
             n: m for n, each in arrivals.items() if n not in found and (m := each.arrival.message)
@@ -372,7 +376,7 @@ class Desk:
             if sees_ticket(by, known[arrivals[n].sent]):
                 repeats[n] = arrivals[n]
             else:
-                found[n] = Forbidden(by.role, "intake")
+                found[n] = Forbidden(by.role, Ask.INTAKE)
         if repeats:
             found |= self._again(connection, repeats, known)
         return found
@@ -814,7 +818,7 @@ class Desk:
             ticket = _visible(connection, no, by)
             check_may(by, _calling(by), ticket)
             if not may_read_contact(by, ticket):
-                raise Forbidden(by.role, "read_contact")
+                raise Forbidden(by.role, Ask.READ_CONTACT)
             event = deeds.event("read_contact", ticket, by, at, {"reason": reason})
             tickets.append(connection, ticket, event)
             return ticket.complaint.contact
@@ -927,7 +931,8 @@ class Desk:
     # What people look at
 
     async def ticket(self, no: str, by: Actor) -> Ticket:
-        """Return a ticket, or raise UnknownTicket."""
+        """Return a ticket, or raise UnknownTicket; Forbidden for who reads none at all."""
+        check_act(by, Ask.TICKETS)
 
         def work(connection: sa.Connection) -> Ticket:
             return shown(by, _visible(connection, no, by))
@@ -935,7 +940,8 @@ class Desk:
         return await self._store.read(work)
 
     async def history(self, no: str, by: Actor) -> list[Event]:
-        """Return a ticket's events, oldest first, or raise UnknownTicket."""
+        """Return a ticket's events, oldest first. Raises UnknownTicket, and Forbidden for sources."""
+        check_act(by, Ask.HISTORY)
 
         def work(connection: sa.Connection) -> list[Event]:
             ticket = _visible(connection, no, by)
@@ -945,14 +951,14 @@ class Desk:
 
     async def page(self, by: Actor, wanted: Filter) -> list[Ticket]:
         """Return a page of the tickets that the caller may see, newest first unless asked otherwise."""
+        check_act(by, Ask.TICKETS)
         found = await self._store.read(lambda connection: tickets.page(connection, by, wanted))
         return [shown(by, ticket) for ticket in found]
 
     async def sorting(self, by: Actor, wanted: Filter) -> tuple[list[Ticket], dict[int, Event]]:
         """Return a page of what waits for manual sorting, oldest first, and by ticket id the sending back
         (退单) of what a unit sent back. Raises Forbidden for handlers and sources."""
-        if by.role in {Role.HANDLER, Role.SOURCE}:
-            raise Forbidden(by.role, "queue")
+        check_act(by, Ask.SORTING)
 
         def work(connection: sa.Connection) -> tuple[list[Ticket], dict[int, Event]]:
             waiting = replace(wanted, state=State.SORTING, oldest_first=True)
@@ -971,8 +977,9 @@ class Desk:
         """Return what a unit owes, what falls due first on top: all, or of one state, or with a
         clock of the unit in one stage. Raises Forbidden for a handler of another unit and for a
         source."""
-        if by.role is Role.SOURCE or (by.role is Role.HANDLER and unit not in by.units):
-            raise Forbidden(by.role, "queue")
+        check_act(by, Ask.QUEUE)
+        if reach(by.role, Ask.QUEUE) is Reach.UNITS and unit not in by.units:
+            raise Forbidden(by.role, Ask.QUEUE)
         found = await self._store.read(
             lambda connection: tickets.queue(connection, by, unit, limit, state=state, stage=stage)
         )
@@ -983,8 +990,7 @@ class Desk:
     ) -> Sequence[UnitLoad]:
         """Return what each unit of the caller's region owes at `at`, and how punctual it was since `since`;
         `until` ends the day of what is due today. Raises Forbidden for handlers and sources."""
-        if by.role in {Role.HANDLER, Role.SOURCE}:
-            raise Forbidden(by.role, "overview")
+        check_act(by, Ask.OVERVIEW)
         return await self._store.read(
             lambda connection: unit_loads(connection, by.region, at, since, until)
         )
@@ -1123,7 +1129,7 @@ def _saying(by: Actor, ticket: Ticket | None) -> Callable[[str], str] | None:
     """Return what free text becomes before a role reads it, None for nothing. Only for a handler
     it depends on the ticket."""
     if by.role is not Role.HANDLER:
-        return masked if by.role is Role.AUDITOR else None
+        return masked if reach(by.role, Ask.TICKETS) is Reach.MASKED else None
     assert ticket is not None
     return partial(unnamed, complaint=ticket.complaint) if is_withheld(by, ticket) else None
 

@@ -22,6 +22,8 @@ _BATCH = 1000
 _JUMP_S = 2.0
 # How much longer than it worked the comparing of tickets rests.
 _RESTS = 9
+# How often what has ended is deleted.
+_PURGE_S = 600
 
 log = structlog.get_logger()
 
@@ -42,7 +44,7 @@ class Jobs:
 
     `refresh` brings the rules up to date and tells whether the calendar has changed; `fold` adds
     some of what was counted to the sums and tells how much, `order` gives some events their places in
-    the feed and tells how many.
+    the feed and tells how many; `purge` deletes some of what has ended and tells how much.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Jobs:
         matching: Matching | None = None,
         fold: Callable[[], Awaitable[int]] = _nothing_to_do,
         order: Callable[[], Awaitable[int]] = _nothing_to_do,
+        purge: Callable[[], Awaitable[int]] = _nothing_to_do,
     ) -> None:
         self._desk = desk
         self._outbox = outbox
@@ -72,6 +75,7 @@ class Jobs:
         self._poller = poller
         self._fold = fold
         self._order = order
+        self._purge = purge
         self._seen = (now(), monotonic())
         self._settled = False
         self._settle_again = False
@@ -86,6 +90,7 @@ class Jobs:
             ("compare", self._compare, tick_seconds),
             ("fold", self._fold_all, tick_seconds),
             ("order", self._order_all, tick_seconds),
+            ("purge", self._purge_all, _PURGE_S),
         )
         self._under_way = {name: asyncio.Lock() for name, _, _ in every}
         self._jobs = [
@@ -152,6 +157,11 @@ class Jobs:
     async def _order_all(self) -> None:
         """Give every event its place in the feed. Those who follow it wait for this, nobody else."""
         while not self._stopping and await self._order():
+            pass
+
+    async def _purge_all(self) -> None:
+        """Delete what has ended. Nobody waits for it."""
+        while not self._stopping and await self._purge():
             pass
 
     async def _look(self) -> None:

@@ -16,17 +16,21 @@ from routing_rules.likeness import load_likeness
 from routing_rules.receivers import load_receivers
 from routing_rules.rulebook import TERRITORY_LINE, Rulebook, load
 from service.bulletin import Bulletins
-from service.config import Settings
+from service.config import Settings, pairs
 from service.desk import Desk
+from service.domain.access import Role
 from service.domain.bulletin import Rules
 from service.domain.kpi import Weights
 from service.domain.limits import Timetable
+from service.domain.sign_in import Claims, Ends
+from service.doors import Doors, Identity
 from service.feed import Feed
 from service.intake import Intake
 from service.matching import Matching
 from service.metrics import Metrics
 from service.outbox import Outbox
 from service.polling import Poller
+from service.purge import Purge
 from service.refresh import Freshness
 from service.reports import Reports
 from service.source_check import require, signing_keys
@@ -113,8 +117,46 @@ def wire(
             VERSION,
         ),
         feed=Feed(store, settings.tick_seconds, settings.feed_streams),
+        doors=Doors(
+            store,
+            clock,
+            Ends(
+                timedelta(minutes=settings.session_idle_minutes),
+                timedelta(hours=settings.session_hours),
+            ),
+            identity(settings),
+            lambda code: desk.router.unit(code) is not None,
+            lambda code: rulebook.gazetteer.find(code) == code,
+        ),
+        metrics_open=settings.metrics_open,
         now=clock,
     )
+
+
+def identity(settings: Settings) -> Identity | None:
+    """Return the identity provider that the settings name, if they name one."""
+    if settings.oidc_issuer is None:
+        return None
+    # Who has none starts without it: it brings a library of ciphers along.
+    from adapters.oidc import OpenId  # noqa: PLC0415
+
+    secret = settings.oidc_client_secret
+    provider = OpenId(
+        settings.oidc_issuer,
+        settings.oidc_client_id or "",
+        secret.get_secret_value() if secret else "",
+        f"{(settings.public_url or '').rstrip('/')}/desk/sign-in/oidc/back",
+        settings.oidc_scopes,
+    )
+    claims = Claims(
+        {value: Role(role) for value, role in pairs(settings.oidc_roles).items()},
+        pairs(settings.oidc_units),
+        settings.oidc_name_claim,
+        settings.oidc_role_claim,
+        settings.oidc_unit_claim,
+        settings.oidc_region_claim,
+    )
+    return Identity(provider, settings.oidc_label, claims)
 
 
 def weights(settings: Settings) -> Weights:
@@ -156,6 +198,7 @@ def build(parts: Wiring, settings: Settings) -> "FastAPI":
             matching=parts.matching,
             fold=parts.reports.fold,
             order=parts.feed.order,
+            purge=Purge(parts.store, parts.doors.purge).turn,
         )
         jobs.start()
         try:

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 import structlog
 
 from service.desk import UnknownTicket
-from service.domain.access import Actor, Forbidden, Role, check_act, sees
+from service.domain.access import Actor, Ask, Role, check_act, sees
 from service.domain.confidence import is_shielded
-from service.domain.lifecycle import FINISHED, Act
+from service.domain.lifecycle import FINISHED
 from service.domain.ports import Source
 from service.domain.similar import (
     Common,
@@ -194,7 +194,7 @@ class Matching:
 
         Raises UnknownTicket for one not to be seen, Forbidden for who may not merge.
         """
-        check_act(by, Act.MERGE)
+        check_act(by, Ask.NOT_SAME)
 
         def work(connection: sa.Connection) -> Ticket:
             found = [tickets.get(connection, each) for each in (no, other_no)]
@@ -215,8 +215,7 @@ class Matching:
     async def groups(self, by: Actor) -> list[GroupMatter]:
         """Return the group matters (群体性诉求) of the caller's region, those that grew last first, 200
         at most. Raises Forbidden for handlers and sources."""
-        if by.role in {Role.HANDLER, Role.SOURCE}:
-            raise Forbidden(by.role, "groups")
+        check_act(by, Ask.GROUPS)
         return await self._store.read(lambda c: matching.groups(c, by, _MOST_GROUPS))
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 import structlog
 
-from service.domain.access import Actor, check_asked
+from service.domain.access import Actor, Ask, check_act
 from service.domain.delivery import WITH_COMPLAINT, Breaker, Due, Verdict, body, verdict
 from service.domain.ports import Letter, Post, Refused, Unreachable
 from service.domain.region import covers
@@ -199,7 +199,7 @@ class Outbox:
         self, by: Actor, *, state: str = "", destination: str = "", after: int = 0, limit: int = 50
     ) -> list[Stored]:
         """Return deliveries of the caller's region, newest first, or raise Forbidden."""
-        check_asked(by, "deliveries")
+        check_act(by, Ask.DELIVERIES)
         return await self._store.read(
             lambda connection: deliveries.page(
                 connection,
@@ -216,7 +216,7 @@ class Outbox:
 
         Raises Forbidden, UnknownDelivery, NotGivenUp or NoReceiver; then nothing is written.
         """
-        check_asked(by, "redeliver")
+        check_act(by, Ask.REDELIVER)
 
         def work(connection: sa.Connection) -> Stored:
             found = deliveries.get(connection, delivery_id, lock=True)

@@ -18,6 +18,7 @@ from service.domain.access import Actor
 from service.domain.flow import Bucket, Rate, take
 from service.domain.limits import Timetable
 from service.domain.ports import Adapter, Gazetteer, Router, Source
+from service.doors import Doors
 from service.feed import Feed
 from service.intake import Intake
 from service.matching import Matching
@@ -47,27 +48,22 @@ class Callers:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: OrderedDict[tuple[str, tokens.Use], tuple[datetime, Actor]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[datetime, Actor]] = OrderedDict()
 
-    async def find(self, token: str, at: datetime, use: tokens.Use = tokens.Use.API) -> Actor:
+    async def find(self, token: str, at: datetime) -> Actor:
         """Return whom the token stands for, or raise Unauthenticated."""
-        kept = self._known.get((token, use))
+        kept = self._known.get(token)
         if kept and at - kept[0] < _KEPT:
             return kept[1]
-        actor = await self._store.read(lambda connection: tokens.find(connection, token, at, use))
+        actor = await self._store.read(lambda connection: tokens.find(connection, token, at))
         if actor is None:
-            self._known.pop((token, use), None)
+            self._known.pop(token, None)
             raise Unauthenticated
-        self._known[token, use] = (at, actor)
-        self._known.move_to_end((token, use))
+        self._known[token] = (at, actor)
+        self._known.move_to_end(token)
         if len(self._known) > _KEPT_MOST:
             self._known.popitem(last=False)
         return actor
-
-    def forget(self, token: str) -> None:
-        """Drop what is remembered of a token that was revoked."""
-        for use in tokens.Use:
-            self._known.pop((token, use), None)
 
 
 class TooFast(Exception):
@@ -168,6 +164,8 @@ class Wiring:
     reports: Reports
     feed: Feed
     bulletins: Bulletins
+    doors: Doors
+    metrics_open: bool
     now: Callable[[], datetime]
 
     @property

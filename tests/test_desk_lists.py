@@ -11,8 +11,9 @@ from service.desk import Desk, Order, may_read_contact, offered
 from service.domain.access import Actor, Forbidden, Role
 from service.domain.complaint import Contact, Decision, Review
 from service.domain.lifecycle import Act
+from service.domain.sign_in import Ends
 from service.domain.ticket import Ticket
-from service.store import Store, tokens
+from service.store import Store, sessions, tokens
 from service.store.figures import UnitLoad
 from service.store.tickets import Filter
 from service.store.tokens import Use
@@ -163,10 +164,15 @@ def test_a_link_opens_one_session_and_a_token_none_that_outlives_it(in_store: Ru
             )
 
         async def open_session(token: str, use: Use) -> str | None:
-            return await store.run(lambda c: tokens.open_session(c, token, NOW, use, NOW + day))
+            opened = await store.run(
+                lambda c: sessions.start_by_token(c, token, use, NOW, NOW + day)
+            )
+            return opened[0] if opened else None
 
         async def whose(session: str, later: timedelta) -> Actor | None:
-            return await store.read(lambda c: tokens.find(c, session, NOW + later, Use.SESSION))
+            ends = Ends(idle=day, whole=day)
+            found = await store.read(lambda c: sessions.find(c, session, NOW + later, ends))
+            return found.by if found else None
 
         link = await create(HANDLER, Use.LINK)
         assert await open_session(link, Use.API) is None

@@ -99,7 +99,7 @@ def test_a_token_stands_for_its_caller_until_it_ends(in_store: Run) -> None:
         found = await find(token)
         assert (found.name, found.role, found.units) == ("承办人", Role.HANDLER, ("a", "b"))
         assert await find(token, "2026-11-19 09:00") is None
-        assert await find(token, use=Use.SESSION) is None
+        assert await find(token, use=Use.LINK) is None
         assert await find(token + "x") is None
         assert await store.run(lambda c: tokens.revoke(c, token, NOW, Use.API))
         assert not await store.run(lambda c: tokens.revoke(c, token, NOW, Use.API))

@@ -76,9 +76,14 @@ def form_of(page: str, action: str) -> dict[str, str]:
 
 def signed_in(service: Served, who: str) -> Browser:
     service.client.cookies.clear()
-    answer = service.client.post("/desk/sign-in", data={"token": service.tokens[who]}, headers=HERE)
+    answer = sign_in(service, token=service.tokens[who])
     assert answer.status_code == 303, answer.text
     return Browser(service)
+
+
+def sign_in(service: Served, **fields: str) -> Any:
+    """Return the answer to the sign-in form, filled in."""
+    return Browser(service).press("/desk/sign-in", "/desk/sign-in", **fields)
 
 
 def act(browser: Browser, no: str, name: str, **fields: Any) -> Any:
@@ -117,23 +122,28 @@ def test_a_page_without_a_session_leads_to_sign_in_and_back(service: Served) -> 
     assert answer.headers["location"] == "/desk/tickets?q=%E8%B7%AF%E7%81%AF"
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
-    assert "SameSite=strict" in cookie
+    assert "SameSite=lax" in cookie
     assert "Secure" not in cookie
     assert service.tokens["handler"] not in cookie
 
 
 def test_over_https_the_cookie_is_secure(service: Served) -> None:
+    site = "https://testserver/desk/sign-in"
+    shown = service.client.get(site)
+    assert "Secure" in shown.headers["set-cookie"]
     answer = service.client.post(
-        "https://testserver/desk/sign-in",
-        data={"token": service.tokens["handler"]},
+        site,
+        data=form_of(shown.text, "/desk/sign-in") | {"token": service.tokens["handler"]},
         headers={"Sec-Fetch-Site": "same-origin"},
     )
-    assert "Secure" in answer.headers["set-cookie"]
+    cookies = answer.headers.get_list("set-cookie")
+    assert len(cookies) == 2
+    assert all("Secure" in cookie and "HttpOnly" in cookie for cookie in cookies)
 
 
 @pytest.mark.parametrize("token", ["", "bj_wrong", "牛", "x" * 5000])
 def test_a_wrong_token_opens_nothing_and_is_not_repeated(service: Served, token: str) -> None:
-    answer = service.client.post("/desk/sign-in", data={"token": token}, headers=HERE)
+    answer = sign_in(service, token=token)
     assert answer.status_code == 401
     assert "令牌无效" in answer.text
     assert "set-cookie" not in answer.headers
@@ -142,8 +152,7 @@ def test_a_wrong_token_opens_nothing_and_is_not_repeated(service: Served, token:
 
 def test_a_source_has_no_desk(service: Served) -> None:
     token = service.tokens["hotline-12345"]
-    answer = service.client.post("/desk/sign-in", data={"token": token}, headers=HERE)
-    assert answer.status_code == 401
+    assert sign_in(service, token=token).status_code == 401
 
 
 def test_a_session_ends_after_twelve_hours_and_with_the_token_that_opened_it(
@@ -155,7 +164,7 @@ def test_a_session_ends_after_twelve_hours_and_with_the_token_that_opened_it(
     assert browser.get("/desk/queue").status_code == 303
     short = new_token(service, CALLERS["handler"], Use.API, timedelta(minutes=10))
     service.client.cookies.clear()
-    service.client.post("/desk/sign-in", data={"token": short}, headers=HERE)
+    sign_in(service, token=short)
     assert browser.get("/desk/queue").status_code == 200
     service.clock.time += timedelta(minutes=11)
     assert browser.get("/desk/queue").status_code == 303
@@ -186,11 +195,12 @@ def test_a_one_time_link_survives_a_preview_and_opens_the_desk_once(service: Ser
     for _ in range(3):
         preview = service.client.get(address)
         assert preview.status_code == 200
-        assert "set-cookie" not in preview.headers
-    answer = service.client.post(address, headers=HERE)
+        assert "banjie_session" not in preview.headers.get("set-cookie", "")
+    form = form_of(preview.text, address)
+    answer = service.client.post(address, data=form, headers=HERE)
     assert (answer.status_code, answer.headers["location"]) == (303, "/desk")
     assert service.client.get("/desk/queue").status_code == 200
-    again = service.client.post(address, headers=HERE)
+    again = service.client.post(address, data=form, headers=HERE)
     assert again.status_code == 401
     assert "已经用过" in again.text
     assert "set-cookie" not in again.headers
@@ -199,7 +209,8 @@ def test_a_one_time_link_survives_a_preview_and_opens_the_desk_once(service: Ser
 def test_an_expired_link_opens_nothing(service: Served) -> None:
     link = new_token(service, CALLERS["handler"], Use.LINK)
     service.clock.time += timedelta(hours=2)
-    assert service.client.post(f"/desk/enter/{link}", headers=HERE).status_code == 401
+    address = f"/desk/enter/{link}"
+    assert Browser(service).press(address, address).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -220,8 +231,11 @@ def test_an_expired_link_opens_nothing(service: Served) -> None:
 )
 def test_nobody_is_led_off_the_desk(service: Served, address: str, led_to: str) -> None:
     assert local(address) == led_to
+    form = form_of(service.client.get("/desk/sign-in").text, "/desk/sign-in")
     answer = service.client.post(
-        "/desk/sign-in", data={"token": service.tokens["handler"], "next": address}, headers=HERE
+        "/desk/sign-in",
+        data=form | {"token": service.tokens["handler"], "next": address},
+        headers=HERE,
     )
     assert answer.headers["location"] == led_to
 
@@ -251,12 +265,9 @@ def test_a_form_from_elsewhere_is_refused_even_with_cookie_and_token(
     answer = service.client.post(action, data=form, headers=headers)
     assert answer.status_code == 403
     assert history(service, no) == ["received", "dispatch"]
-    assert (
-        service.client.post(
-            "/desk/sign-in", data={"token": service.tokens["handler"]}, headers=headers
-        ).status_code
-        == 403
-    )
+    form = form_of(browser.get("/desk/sign-in").text, "/desk/sign-in")
+    filled = form | {"token": service.tokens["handler"]}
+    assert service.client.post("/desk/sign-in", data=filled, headers=headers).status_code == 403
 
 
 @pytest.mark.parametrize("token", ["", "0" * 64, "别人的"])

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.api.callers import bearer, caller
+from service.domain.access import Ask, check_act
 from service.domain.calendar import SHANGHAI
 from service.store import StoreUnavailable
 from service.store.engine import is_migrated
@@ -58,8 +60,11 @@ async def readyz(app: Parts) -> JSONResponse:
 
 
 @router.get("/metrics", response_class=PlainTextResponse, summary="For Prometheus")
-async def metrics(app: Parts) -> Response:
-    """Return every series; the figures about tickets are some seconds old at most."""
+async def metrics(request: Request, app: Parts) -> Response:
+    """Return every series; the figures about tickets are some seconds old at most. A token is needed
+    where the operator says so."""
+    if not app.metrics_open:
+        check_act(await caller(app, await bearer(request)), Ask.METRICS)
     counted_at, figures = await app.figures.at(app.now())
     days_left = app.times.calendar.days_left(counted_at.astimezone(SHANGHAI).date())
 

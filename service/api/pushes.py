@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials
 from adapters.signature import HEADERS, NotSigned, check_time, stamp, verify
 from service.api.callers import bearer, caller
 from service.api.problems import UnknownSource
-from service.domain.access import Actor, Forbidden, Role
+from service.domain.access import Actor, Ask, Forbidden, Role, check_act
 from service.domain.ports import Auth, Source
 from service.store.messages import Message
 from service.wiring import Parts, Unauthenticated, Wiring
@@ -89,8 +89,9 @@ def _content_type(request: Request) -> str:
 
 
 def _allowed(app: Wiring, by: Actor, name: str) -> Source:
-    if by.role not in {Role.SOURCE, Role.ADMIN} or (by.source and by.source != name):
-        raise Forbidden(by.role, "intake")
+    check_act(by, Ask.INTAKE)
+    if by.source and by.source != name:
+        raise Forbidden(by.role, Ask.INTAKE)
     try:
         return app.sources[name]
     except KeyError:

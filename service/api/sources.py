@@ -12,7 +12,7 @@ from service.api.cursors import cursor_of, read_cursor
 from service.api.problems import UnknownSource
 from service.api.schemas import LineProblem, Moment
 from service.api.tickets import Asked, PageSize
-from service.domain.access import check_asked
+from service.domain.access import Ask, check_act
 from service.domain.ports import Source
 from service.store import polls
 from service.wiring import Parts
@@ -73,7 +73,7 @@ class RejectedList(BaseModel):
 @router.get("", summary="How the sources stand")
 async def sources(app: Parts, by: Caller) -> SourceList:
     """List every source, with how the reading of its list stands where it offers one."""
-    check_asked(by, "sources")
+    check_act(by, Ask.SOURCES)
     now = app.now()
     states, counts = await app.store.read(
         lambda c: ({s.source: s for s in polls.states(c)}, polls.rejected_counts(c))
@@ -95,7 +95,7 @@ async def rejected(
     limit: PageSize = 50,
 ) -> RejectedList:
     """List the rows that wait until they, or what reads them, are mended."""
-    check_asked(by, "sources")
+    check_act(by, Ask.SOURCES)
     if source not in app.sources:
         raise UnknownSource(source)
     after = read_cursor(cursor)

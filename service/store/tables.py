@@ -313,6 +313,7 @@ class IdempotencyRow(SQLModel, table=True):
     """The answer to an act that carried an Idempotency-Key, so that a retry gets the same one."""
 
     __tablename__ = "idempotency_keys"
+    __table_args__ = (sa.Index("ix_idempotency_keys_at", "at"),)
 
     caller: str = Field(max_length=32, primary_key=True)
     key: str = Field(max_length=255, primary_key=True)
@@ -320,6 +321,96 @@ class IdempotencyRow(SQLModel, table=True):
     ticket_no: str = Field(max_length=32)
     version: int
     at: datetime = _at()
+
+
+class AccountRow(SQLModel, table=True):
+    """A person who may sign in: by a password (Argon2id, encoded with its salt and costs), or, where
+    there is none, as `subject` of the identity provider, the SHA-256 of issuer and subject.
+
+    `version` grows with every change: what was checked against an older one does not count.
+    """
+
+    __tablename__ = "accounts"
+
+    id: int | None = _id()
+    name: str = Field(max_length=64, unique=True)
+    shown: str = Field(max_length=100)
+    role: str = Field(max_length=32)
+    units: list[str] = _json()
+    region: str = Field(max_length=16)
+    subject: str | None = Field(default=None, max_length=64, unique=True)
+    password: str | None
+    version: int
+    created_at: datetime = _at()
+    changed_at: datetime = _at()
+
+
+class SessionRow(SQLModel, table=True):
+    """A browser that is signed in, by the SHA-256 of its cookie. It is gone with its account, and no
+    good without the API token that opened it."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        sa.Index("ix_sessions_expires_at", "expires_at"),
+        sa.Index("ix_sessions_account_id", "account_id"),
+    )
+
+    id: int | None = _id()
+    digest: str = Field(max_length=64, unique=True)
+    account_id: int | None = Field(
+        default=None, sa_column=sa.Column(_Id, sa.ForeignKey("accounts.id"), nullable=True)
+    )
+    token_id: int | None = Field(
+        default=None, sa_column=sa.Column(_Id, sa.ForeignKey("tokens.id"), nullable=True)
+    )
+    way: str = Field(max_length=32)
+    name: str = Field(max_length=100)
+    role: str = Field(max_length=32)
+    units: list[str] = _json()
+    region: str = Field(max_length=16)
+    created_at: datetime = _at()
+    seen_at: datetime = _at()
+    expires_at: datetime = _at()
+
+
+class DeviceRow(SQLModel, table=True):
+    """A browser from which an account was signed in, by the SHA-256 of its cookie: what strangers fail
+    at elsewhere does not keep it out."""
+
+    __tablename__ = "devices"
+    __table_args__ = (sa.Index("ix_devices_seen_at", "seen_at"),)
+
+    digest: str = Field(max_length=64, primary_key=True)
+    account: str = Field(max_length=64, primary_key=True)
+    seen_at: datetime = _at()
+
+
+class TriesRow(SQLModel, table=True):
+    """Sign-ins that failed, by what they are counted by: a keyed hash of an account, an address or
+    both."""
+
+    __tablename__ = "sign_in_tries"
+    __table_args__ = (sa.Index("ix_sign_in_tries_at", "at"),)
+
+    key: str = Field(max_length=64, primary_key=True)
+    failures: int
+    at: datetime = _at()
+    until: datetime | None = _at(nullable=True)
+
+
+class SignInRow(SQLModel, table=True):
+    """Who came in, went out or was refused, and what became of accounts. It is what an auditor asks
+    for, kept for a year; the log has none of it."""
+
+    __tablename__ = "sign_ins"
+    __table_args__ = (sa.Index("ix_sign_ins_at", "at"),)
+
+    id: int | None = _id()
+    at: datetime = _at()
+    what: str = Field(max_length=32)
+    way: str = Field(max_length=32)
+    who: str = Field(max_length=100)
+    address: str = Field(max_length=64)
 
 
 class SecretRow(SQLModel, table=True):

@@ -19,7 +19,6 @@ class Use(StrEnum):
 
     API = "api"  # the bearer token of a program
     LINK = "link"  # opens the desk once
-    SESSION = "session"  # the cookie of a browser that is signed in
 
 
 _tokens = metadata.tables[TokenRow.__tablename__]
@@ -34,10 +33,10 @@ def create(
     expires_at: datetime | None = None,
 ) -> str:
     """Return a new token for the actor. It is shown once and cannot be read again."""
-    token = f"bj_{secrets.token_urlsafe(32)}"
+    token = drawn()
     connection.execute(
         _tokens.insert().values(
-            digest=_digest(token),
+            digest=digest(token),
             use=use,
             name=actor.name,
             role=actor.role,
@@ -57,7 +56,7 @@ def find(connection: sa.Connection, token: str, at: datetime, use: Use = Use.API
     t = _tokens.c
     row = connection.execute(
         sa.select(_tokens).where(
-            t.digest == _digest(token),
+            t.digest == digest(token),
             t.use == use,
             t.revoked_at.is_(None),
             sa.or_(t.expires_at.is_(None), t.expires_at > at),
@@ -66,33 +65,12 @@ def find(connection: sa.Connection, token: str, at: datetime, use: Use = Use.API
     return None if row is None else _actor(row)
 
 
-def open_session(
-    connection: sa.Connection, token: str, at: datetime, use: Use, expires_at: datetime
-) -> str | None:
-    """Return the token of a new session for whom a token stands for, or None if it is no good.
-
-    A link is used up by it: of two at once only one gets a session. A session never outlives the
-    API token it was opened with.
-    """
-    actor = find(connection, token, at, use)
-    if actor is None or actor.role is Role.SOURCE:
-        return None
-    if use is Use.LINK and not revoke(connection, token, at, use):
-        return None
-    ends = connection.execute(
-        sa.select(_tokens.c.expires_at).where(_tokens.c.digest == _digest(token))
-    ).scalar()
-    if use is Use.API and ends is not None:
-        expires_at = min(expires_at, ends)
-    return create(connection, actor, at, use=Use.SESSION, expires_at=expires_at)
-
-
 def revoke(connection: sa.Connection, token: str, at: datetime, use: Use) -> bool:
     """End a token now; return False if it had ended before. Of two at once only one gets True."""
     t = _tokens.c
     ended = connection.execute(
         _tokens.update()
-        .where(t.digest == _digest(token), t.use == use, t.revoked_at.is_(None))
+        .where(t.digest == digest(token), t.use == use, t.revoked_at.is_(None))
         .values(revoked_at=at)
     )
     return bool(ended.rowcount)
@@ -144,6 +122,12 @@ def _actor(row: sa.Row[Any]) -> Actor:
     )
 
 
-def _digest(token: str) -> str:
+def drawn() -> str:
+    """Return a new token of 256 random bits."""
+    return f"bj_{secrets.token_urlsafe(32)}"
+
+
+def digest(token: str) -> str:
+    """Return what is kept of a token."""
     # A token has 256 random bits: a plain hash cannot be searched, unlike one of a password.
     return hashlib.sha256(token.encode()).hexdigest()

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path
 from pydantic import BeforeValidator
 from starlette.responses import Response
 
-from service.domain.access import MAY_ASK
+from service.domain.access import Ask, reach
 from service.domain.ticket import DeliveryState
 from service.store.deliveries import Stored
 from service.web.queue import Asked
@@ -40,7 +40,7 @@ async def deliveries(
         onward=f"/desk/deliveries?{urlencode(onward)}" if onward else "",
         here=f"/desk/deliveries?{urlencode(asked)}",
         to=lambda each: _to(visit, each),
-        may_retry=visit.by.role in MAY_ASK["redeliver"]
+        may_retry=reach(visit.by.role, Ask.REDELIVER) is not None
         and state in {DeliveryState.DEAD, DeliveryState.UNADDRESSED},
     )
 

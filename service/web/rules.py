@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from routing_rules.evaluate import complaint_from
+from service.domain.access import Ask, check_act
 from service.domain.complaint import Kind, Route
 from service.domain.ports import Duty
 from service.domain.region import covers
@@ -28,12 +29,14 @@ async def table(
     page: Annotated[int, Query(ge=0, le=10_000)] = 0,
 ) -> Response:
     """Show the table of a region, of those rows that a word is found in."""
+    check_act(visit.by, Ask.UNITS)
     return _shown(visit, region, q=q, page=page)
 
 
 @router.post("/desk/rules")
 async def tried(visit: Signed, form: SignedForm) -> Response:
     """Show where a text would go, and why. Nothing is stored, and no text is in an address."""
+    check_act(visit.by, Ask.EXPLAIN)
     text = form.one("text").strip()[:_MOST_CHARS]
     code = _region(visit, form.one("region"))
     kind = form.one("kind") or Kind.HELP

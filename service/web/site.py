@@ -23,7 +23,7 @@ from service.web import (
     render,
     rules,
     search,
-    sessions,
+    sign_in,
     sorting,
     ticket,
 )
@@ -110,7 +110,7 @@ def site() -> FastAPI:
     )
     for part in (
         render,
-        sessions,
+        sign_in,
         queue,
         ticket,
         sorting,

@@ -17,7 +17,7 @@ from service.desk import (
     may_read_contact,
     offered,
 )
-from service.domain.access import MAY_ACT, Forbidden, sees
+from service.domain.access import Forbidden, reach, sees
 from service.domain.acts import RuleForbids, policy_of
 from service.domain.complaint import Contact
 from service.domain.deadline import LimitError
@@ -145,7 +145,7 @@ async def _shown(
         acts=acts,
         likely=likely,
         attempt=attempt,
-        may_merge=by.role in MAY_ACT[Act.MERGE],
+        may_merge=reach(by.role, Act.MERGE) is not None,
         withheld=is_withheld(by, found),
         lost=attempt if attempt and attempt.act not in {a.act for a in acts} else None,
         contact=contact,
