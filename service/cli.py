@@ -36,7 +36,7 @@ from service.domain.access import SYSTEM, Actor, Role
 from service.domain.calendar import SHANGHAI, Calendar
 from service.domain.deadline import CountFrom, LimitError, due, parse_limit
 from service.labels import MILESTONES
-from service.main import build, now, wire
+from service.main import build, now, serving, wire
 from service.source_check import missing_secrets
 from service.store import BadDatabaseUrl, Store, StoreUnavailable, open_store, tokens
 from service.terminal import AsJson, Refused, fail, print_document, settings
@@ -73,7 +73,7 @@ def serve(
     _log_as_json(configured.log_level)
     listening = _listen(host, port)
     address = f"http://{host}:{listening.getsockname()[1]}"
-    parts = wire(configured)
+    parts = wire(configured, terms=serving(configured))
     if missing := missing_secrets(parts.sources, os.environ):
         # A source that cannot prove who it is would be refused for ever, and nobody told.
         raise Refused("；".join(missing), 1)
@@ -81,7 +81,7 @@ def serve(
     if demo:
         token = asyncio.run(prepare(parts, address))
         # The event loop of the preparation is gone, and with it what was bound to it.
-        parts = wire(configured)
+        parts = wire(configured, terms=serving(configured))
     with living(parts, address, token) if token else nullcontext(parts) as running:
         server = Server(
             uvicorn.Config(
