@@ -39,7 +39,7 @@ from service.labels import MILESTONES
 from service.main import build, now, serving, wire
 from service.source_check import missing_secrets
 from service.store import BadDatabaseUrl, Store, StoreUnavailable, open_store, tokens
-from service.terminal import AsJson, Refused, fail, print_document, settings
+from service.terminal import AsJson, Refused, asked, fail, print_document, require_tables, settings
 from service.timekeeping import Moved
 
 app = typer.Typer(
@@ -254,7 +254,7 @@ def recalculate(
     as_json: AsJson = False,
 ) -> None:
     """Work out open clocks anew by the calendar and limits of today: tell what moves, then do it."""
-    parts = wire(settings())
+    parts = wire(asked())
     if region and parts.gazetteer.find(region) != region:
         raise Refused(f"没有代码为“{region}”的地区", 2)
     moved: list[Moved] = []
@@ -262,6 +262,7 @@ def recalculate(
 
     async def run() -> None:
         nonlocal seen
+        await require_tables(parts.store)
         await parts.store.migrate()
         after: int | None = 0
         while after is not None:

@@ -26,9 +26,13 @@ def environment(database_url: str, **settings: str) -> dict[str, str]:
 
 
 def banjie(
-    *arguments: str, env: dict[str, str] | None = None, timeout_s: float = 60
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    timeout_s: float = 60,
+    version: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Return what a command printed and how it ended."""
+    """Return what a command printed and how it ended; `version` is the folder of another version's
+    code."""
     return subprocess.run(
         [*BANJIE, *arguments],
         env=env,
@@ -36,6 +40,7 @@ def banjie(
         text=True,
         timeout=timeout_s,
         check=False,
+        cwd=version,
     )
 
 
@@ -61,9 +66,16 @@ def free_port() -> int:
 
 
 class Server:
-    """A served process on a port of its own."""
+    """A served process on a port of its own; `version` is the folder of another version's code."""
 
-    def __init__(self, env: dict[str, str], port: int, log: Path, *options: str) -> None:
+    def __init__(
+        self,
+        env: dict[str, str],
+        port: int,
+        log: Path,
+        *options: str,
+        version: Path | None = None,
+    ) -> None:
         self.address = f"http://127.0.0.1:{port}"
         self._log = log
         with log.open("ab") as output:
@@ -72,6 +84,7 @@ class Server:
                 env=env,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                cwd=version,
             )
         self._wait()
 

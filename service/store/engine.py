@@ -144,6 +144,14 @@ def open_store(url: str, terms: Terms = COMMAND) -> Store:
     raise BadDatabaseUrl(msg)
 
 
+def lacks_file(url: str) -> bool:
+    """Whether an address names an SQLite file that is not there: to open it would make it."""
+    if not url.startswith("sqlite:"):
+        return False
+    path = sa.make_url(url).database
+    return bool(path) and not Path(str(path)).exists()
+
+
 def migrate(connection: sa.Connection) -> None:
     """Run the migrations that are still missing on an open connection. A schema that the next version
     has made is left as it is: this one works with it (ADR 0028)."""
@@ -299,8 +307,8 @@ class SqliteStore:
 
 
 # A deadlock lost, a write that met another, a connection that broke or leads to what is no primary
-# any more: done again from the beginning, on a connection that is found anew.
-_PASSES = ("40001", "40P01", "08", "57P01", "57P02", "25006")
+# any more, a statement prepared for the schema of before: done again from the beginning.
+_PASSES = ("40001", "40P01", "08", "57P01", "57P02", "25006", "0A000")
 _GONE = ("08", "57")
 _TRIES = 3
 _APART_S = 0.05
