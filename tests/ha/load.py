@@ -1,18 +1,23 @@
 """Callers that push and sign tickets whatever happens, and note what they were told."""
 
+import asyncio
 import itertools
-import json
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import sqlalchemy as sa
 
-from tests.process import banjie, in_database
+from service.domain.access import Actor, Role
+from service.store import open_store, tallies, tokens
+from tests.process import in_database
+
+ADMIN = Actor("管理员", Role.ADMIN)
 
 
 class Load:
@@ -121,7 +126,7 @@ def payload(number: str) -> dict[str, Any]:
     }
 
 
-def check(load: Load, url: str, env: dict[str, str], besides: int = 0) -> int:
+def check(load: Load, url: str, besides: int = 0) -> int:
     """Hold what was told against what is stored; return how many tickets there are. `besides` is how
     many of them came from elsewhere."""
     assert not load.wrong, load.wrong[:5]
@@ -159,14 +164,21 @@ def check(load: Load, url: str, env: dict[str, str], besides: int = 0) -> int:
         days.setdefault(day, []).append(int(count))
     for day, numbers in days.items():
         assert sorted(numbers) == list(range(1, len(numbers) + 1)), f"numbers of {day} have gaps"
-    counted = banjie("kpi", "recount", "--json", env=env, timeout_s=300)
-    assert counted.returncode == 0, counted.stdout + counted.stderr
-    assert json.loads(counted.stdout)["tickets"] == len(rows)
+    counted = in_database(url, tallies.recount)
+    assert counted.agrees
+    assert counted.tickets == len(rows)
     return len(rows)
 
 
-def token(env: dict[str, str]) -> str:
-    """Return an administrator's token; the database is migrated by it."""
-    made = banjie("token", "create", "--role", "admin", "--name", "管理员", env=env, timeout_s=120)
-    assert made.returncode == 0, made.stderr
-    return made.stdout.strip()
+def token(url: str) -> str:
+    """Return an administrator's token; the database is migrated before."""
+
+    async def make() -> str:
+        store = open_store(url)
+        try:
+            await store.migrate()
+            return await store.run(lambda c: tokens.create(c, ADMIN, datetime.now(UTC)))
+        finally:
+            await store.close()
+
+    return asyncio.run(make())

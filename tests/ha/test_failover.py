@@ -18,7 +18,7 @@ def test_no_answered_ticket_is_lost_when_the_primary_dies(tmp_path: Path) -> Non
         env = environment(
             url, BANJIE_DATABASE_TIMEOUT_SECONDS="5", BANJIE_DATABASE_CONNECT_SECONDS="1"
         )
-        made = token(env)
+        made = token(url)
         servers = [Server(env, free_port(), tmp_path / f"{n}.log") for n in range(2)]
         try:
             with Load([server.address for server in servers], made) as load:
@@ -36,7 +36,7 @@ def test_no_answered_ticket_is_lost_when_the_primary_dies(tmp_path: Path) -> Non
         finally:
             for server in servers:
                 server.kill()
-        stored = check(load, standby.url, env)
+        stored = check(load, standby.url)
     print(  # noqa: T201
         f"{len(load.told)} tickets answered, {stored} stored, {len(load.signed)} signed; "
         f"{load.silence_s():.1f} s without service; {dict(load.statuses)}"

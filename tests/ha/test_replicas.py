@@ -36,7 +36,7 @@ def test_replicas_come_and_go_under_load(tmp_path: Path) -> None:
             BANJIE_FIGURES_SECONDS="1",
             LIST_TOKEN="t0ken",
         )
-        made = token(env)
+        made = token(database.url)
         logs = [tmp_path / f"{n}.log" for n in range(3)]
         servers = [Server(env, free_port(), log) for log in logs]
         gone: set[int] = set()
@@ -59,7 +59,7 @@ def test_replicas_come_and_go_under_load(tmp_path: Path) -> None:
                     servers[n] = Server(env, free_port(), logs[n])
                 load.wait_for(50)
             assert not {status for status in load.statuses if status.startswith("5")} - {"503"}
-            stored = check(load, database.url, env, besides=20)
+            stored = check(load, database.url, besides=20)
             same(servers)
         finally:
             for server in servers:

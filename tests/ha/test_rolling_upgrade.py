@@ -100,7 +100,7 @@ def roll(folder: Path, *, old: Path, new: Path, restarts: bool) -> None:
                 load.wait_for(150)
                 assert servers[0].stop() == 0
                 load.wait_for(100)
-            stored = check(load, database.url, env)
+            stored = check(load, database.url)
         finally:
             for server in servers:
                 server.kill()
