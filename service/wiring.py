@@ -159,6 +159,8 @@ class Readiness:
         """Return how the schema stands. Raises StoreUnavailable, also for no answer in that time."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._store.read(schema))
+            # Who asked may have gone by the time that it fails.
+            self._looking.add_done_callback(lambda done: done.cancelled() or done.exception())
         looking = self._looking
         done, _ = await asyncio.wait({looking}, timeout=within_s)
         if not done:

@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -440,16 +440,17 @@ class PostgresStore:
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE datname = current_database() AND application_name = :name"
         )
-        try:
-            async with self._engine.connect() as connection:
-                taken = sa.select(sa.func.pg_try_advisory_xact_lock(_MIGRATION_LOCK))
-                if not await connection.scalar(taken):
-                    raise InUse
-                if await connection.scalar(seen, {"name": SERVES}):
-                    raise InUse
-                yield
-        except (sa.exc.DBAPIError, OSError) as error:
-            raise refused(error) from error
+        taken = sa.select(sa.func.pg_try_advisory_xact_lock(_MIGRATION_LOCK))
+        async with AsyncExitStack() as held:
+            try:
+                connection = await held.enter_async_context(self._connected(None, _End()))
+                free = await connection.scalar(taken)
+                served = await connection.scalar(seen, {"name": SERVES})
+            except (sa.exc.DBAPIError, OSError) as error:
+                raise refused(error) from error
+            if served or not free:
+                raise InUse
+            yield
 
     async def close(self) -> None:
         """See Store."""

@@ -19,7 +19,7 @@ import asyncpg
 from tests.process import free_port
 
 DATABASE = "banjie"
-_SOON_S = 90.0
+_SOON_S = 240.0
 
 
 def until(wanted: Callable[[], Any], seconds: float = _SOON_S) -> Any:

@@ -50,7 +50,7 @@ class Load:
             if thread.is_alive():
                 self.wrong.append("a caller never got its answer")
 
-    def wait_for(self, more: int, seconds: float = 120) -> None:
+    def wait_for(self, more: int, seconds: float = 300) -> None:
         """Return when so many more tickets were answered."""
         least = len(self.told) + more
         ends = time.monotonic() + seconds

@@ -9,7 +9,7 @@ from tests.ha.cluster import both, pair, until
 from tests.ha.load import Load, check, token
 from tests.process import Server, environment, free_port
 
-pytestmark = [pytest.mark.ha, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ha, pytest.mark.timeout(1800)]
 
 
 def test_no_answered_ticket_is_lost_when_the_primary_dies(tmp_path: Path) -> None:

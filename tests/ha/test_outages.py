@@ -15,7 +15,7 @@ from tests.ha.cluster import Postgres, alone, both, pair, until
 from tests.ha.load import Load, check, payload, token
 from tests.process import Server, environment, free_port
 
-pytestmark = [pytest.mark.ha, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ha, pytest.mark.timeout(1800)]
 
 BRIEF = {
     "BANJIE_DATABASE_TIMEOUT_SECONDS": "2",

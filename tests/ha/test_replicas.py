@@ -12,7 +12,7 @@ from tests.ha.load import Load, check, token
 from tests.process import Server, environment, fake_upstream, free_port
 from tests.test_pull import CHANNEL, leads, sources_yaml
 
-pytestmark = [pytest.mark.ha, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ha, pytest.mark.timeout(1800)]
 
 # What a process counts of itself.
 _OWN = re.compile(

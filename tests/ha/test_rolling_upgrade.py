@@ -14,7 +14,7 @@ from tests.ha.cluster import alone
 from tests.ha.load import Load, check
 from tests.process import Server, banjie, environment, free_port
 
-pytestmark = [pytest.mark.ha, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ha, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("service", "routing_rules", "adapters")
