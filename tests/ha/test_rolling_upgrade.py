@@ -98,7 +98,8 @@ def roll(folder: Path, *, old: Path, new: Path, restarts: bool) -> None:
                     assert "下一版本" in ready["checks"]["migrations"]["detail"]
                 servers.append(Server(env, ports[1], folder / "new.log", version=new))
                 load.wait_for(150)
-                assert servers[0].stop() == 0
+                servers[0].stop()
+                assert "Finished server process" in (folder / "old.log").read_text("utf-8")
                 load.wait_for(100)
             stored = check(load, database.url)
         finally:
