@@ -100,7 +100,7 @@ class Load:
                 answer = client.post(f"{next(places)}{path}", json=body, headers=headers)
             except httpx.TransportError as error:
                 self.statuses[type(error).__name__] += 1
-                time.sleep(0.02)
+                time.sleep(0.1)
                 continue
             self.statuses[str(answer.status_code)] += 1
             if answer.status_code in {200, 201}:

@@ -90,14 +90,15 @@ def roll(folder: Path, *, old: Path, new: Path, restarts: bool) -> None:
                 moved = banjie("migrate", env=env, timeout_s=300, version=new)
                 assert moved.returncode == 0, moved.stderr
                 load.wait_for(100)
+                servers.append(Server(env, ports[1], folder / "new.log", version=new))
+                load.wait_for(100)
                 if restarts:
                     # Killed in the middle of the upgrade, it comes back.
                     servers[0].kill()
                     servers[0] = Server(env, ports[0], folder / "old.log", version=old)
                     ready = httpx.get(f"{addresses[0]}/readyz", timeout=30).json()
                     assert "下一版本" in ready["checks"]["migrations"]["detail"]
-                servers.append(Server(env, ports[1], folder / "new.log", version=new))
-                load.wait_for(150)
+                load.wait_for(100)
                 servers[0].stop()
                 assert "Finished server process" in (folder / "old.log").read_text("utf-8")
                 load.wait_for(100)
