@@ -9,7 +9,7 @@ from service.domain.access import SYSTEM
 from service.domain.calendar import SHANGHAI
 from service.labels import MILESTONES
 from service.main import now, wire
-from service.terminal import AsJson, Refused, print_document, settings
+from service.terminal import AsJson, Refused, asked, print_document, require_tables
 from service.timekeeping import Moved
 
 
@@ -19,7 +19,7 @@ def recalculate(
     as_json: AsJson = False,
 ) -> None:
     """Work out open clocks anew by the calendar and limits of today: tell what moves, then do it."""
-    parts = wire(settings())
+    parts = wire(asked())
     if region and parts.gazetteer.find(region) != region:
         raise Refused(f"没有代码为“{region}”的地区", 2)
     moved: list[Moved] = []
@@ -27,6 +27,7 @@ def recalculate(
 
     async def run() -> None:
         nonlocal seen
+        await require_tables(parts.store)
         await parts.store.migrate()
         after: int | None = 0
         while after is not None:

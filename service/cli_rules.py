@@ -17,7 +17,7 @@ from routing_rules.gazetteer import load_gazetteer
 from routing_rules.rulebook import Rulebook, load
 from service.domain.complaint import Route
 from service.domain.region import covers
-from service.terminal import AsJson, Refused, print_document, settings
+from service.terminal import AsJson, Refused, asked, print_document, settings
 
 app = typer.Typer(no_args_is_help=True, help="The responsible-unit table 责任单位.")
 
@@ -191,7 +191,7 @@ async def _touched(documents: set[str], items: set[str]) -> list[str]:
     from service.store import open_store, tickets
     from service.store.engine import is_migrated
 
-    store = open_store(settings().database_url)
+    store = open_store(asked().database_url)
     try:
         # A question changes no schema: that of a running service may be another version's.
         if not await store.read(is_migrated):

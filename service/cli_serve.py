@@ -14,7 +14,7 @@ import uvicorn
 import yaml
 
 from service.connection import Connection, Server
-from service.main import build, wire
+from service.main import build, serving, wire
 from service.source_check import missing_secrets
 from service.terminal import Refused, settings
 
@@ -29,7 +29,7 @@ def serve(
     _log_as_json(configured.log_level)
     listening = _listen(host, port)
     address = f"http://{host}:{listening.getsockname()[1]}"
-    parts = wire(configured)
+    parts = wire(configured, terms=serving(configured))
     if missing := missing_secrets(parts.sources, os.environ):
         # A source that cannot prove who it is would be refused for ever, and nobody told.
         raise Refused("；".join(missing), 2)
@@ -39,7 +39,7 @@ def serve(
 
         token = asyncio.run(prepare(parts, address))
         # The event loop of the preparation is gone, and with it what was bound to it.
-        parts = wire(configured)
+        parts = wire(configured, terms=serving(configured))
     with living(parts, address, token) if demo else nullcontext(parts) as running:
         server = Server(
             uvicorn.Config(

@@ -31,7 +31,28 @@ class Settings(BaseSettings):
 
     database_url: str = Field(
         "sqlite:///var/banjie.db",
-        description="Database: `sqlite:///path` or `postgresql://user@host/db`.",
+        description="Database: `sqlite:///path` or `postgresql://user@host1,host2/db`.",
+    )
+    database_connections: int = Field(
+        16,
+        ge=2,
+        le=1000,
+        description="How many connections to PostgreSQL this replica opens at most.",
+    )
+    database_connect_seconds: float = Field(
+        3.0,
+        gt=0,
+        le=60,
+        description="How long each server of the address has to answer a new connection.",
+    )
+    database_timeout_seconds: float = Field(
+        30.0,
+        ge=1,
+        le=600,
+        description=(
+            "How long a transaction on PostgreSQL may take in a served process before it is given up"
+            " and answered with 503."
+        ),
     )
     sources: Path | None = Field(
         None, description="Path of a sources.yaml in place of the shipped one."

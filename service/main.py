@@ -34,8 +34,9 @@ from service.purge import Purge
 from service.refresh import Freshness
 from service.reports import Reports
 from service.source_check import require, signing_keys
-from service.store import open_store
-from service.wiring import Callers, Inflow, KeptFigures, Wiring
+from service.store import Terms, open_store
+from service.store.engine import COMMAND, SERVES
+from service.wiring import Callers, Inflow, KeptFigures, Readiness, Wiring
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -54,9 +55,11 @@ def wire(
     clock: Callable[[], datetime] = now,
     rules: tuple[Rulebook, Timetable] | None = None,
     environ: Mapping[str, str] = os.environ,
+    terms: Terms = COMMAND,
 ) -> Wiring:
     """Return the parts of a service, rules loaded and nothing connected yet; `rules` are those that
-    were loaded before, for whoever wires more than once, `environ` holds the secrets.
+    were loaded before, for whoever wires more than once, `environ` holds the secrets, and `terms` is
+    how it uses the database.
 
     Raises what the loaders raise, and SecretMissing: a rule that does not load stops the start.
     """
@@ -69,7 +72,7 @@ def wire(
         **load_receivers(rulebook, settings.rules),
     }
     post = Outbound(receivers, environ)
-    store = open_store(settings.database_url)
+    store = open_store(settings.database_url, terms)
     metrics = Metrics()
     outbox = Outbox(store, receivers, post, clock)
     desk = Desk(store, rulebook, times, receivers, outbox.wake)
@@ -94,6 +97,7 @@ def wire(
         metrics=metrics,
         callers=Callers(store),
         figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
+        readiness=Readiness(store),
         inflow=Inflow(settings.intake_in_flight),
         intake=Intake(desk, metrics.intake_batch),
         refresh=Freshness(store, desk, rulebook, settings.rules).look,
@@ -157,6 +161,16 @@ def identity(settings: Settings) -> Identity | None:
         settings.oidc_region_claim,
     )
     return Identity(provider, settings.oidc_label, claims)
+
+
+def serving(settings: Settings) -> Terms:
+    """Return how a replica uses the database."""
+    return Terms(
+        settings.database_connections,
+        settings.database_connect_seconds,
+        settings.database_timeout_seconds,
+        SERVES,
+    )
 
 
 def weights(settings: Settings) -> Weights:

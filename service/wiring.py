@@ -26,7 +26,8 @@ from service.metrics import Metrics
 from service.outbox import Outbox
 from service.polling import Poller
 from service.reports import Reports
-from service.store import Store, tokens
+from service.store import Store, StoreUnavailable, tokens
+from service.store.engine import Schema, schema
 from service.store.figures import Figures, figures
 
 T = TypeVar("T")
@@ -142,6 +143,27 @@ class KeptFigures:
             return self._kept
 
 
+class Readiness:
+    """Whether the database answers, asked once for all who ask at a time: a balancer's questions must
+    not take the connections of a database that hangs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._looking: asyncio.Task[Schema] | None = None
+
+    async def look(self, within_s: float) -> Schema:
+        """Return how the schema stands. Raises StoreUnavailable, also for no answer in that time."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._store.read(schema))
+            # Who asked may have gone by the time that it fails.
+            self._looking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        looking = self._looking
+        done, _ = await asyncio.wait({looking}, timeout=within_s)
+        if not done:
+            raise StoreUnavailable(f"{within_s:g} 秒内没有应答")
+        return looking.result()
+
+
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """The parts of a running service."""
@@ -158,6 +180,7 @@ class Wiring:
     metrics: Metrics
     callers: Callers
     figures: KeptFigures
+    readiness: Readiness
     inflow: Inflow
     intake: Intake
     refresh: Refresh

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -51,15 +51,59 @@ def _become(
     main()
 
 
+class Foreign:
+    """Another version's `banjie`, which nothing is imported of here: a process from nothing, to be
+    handled as the forked ones are."""
+
+    def __init__(
+        self, arguments: Sequence[str], env: Mapping[str, str], code: Path, out: Path, err: Path
+    ) -> None:
+        with out.open("ab") as told, err.open("ab") as wrong:
+            self._process = subprocess.Popen(
+                [*BANJIE, *arguments], env=env, stdout=told, stderr=wrong, cwd=code
+            )
+
+    @property
+    def pid(self) -> int:
+        """Return the number of the process."""
+        return self._process.pid
+
+    @property
+    def exitcode(self) -> int | None:
+        """Return how it ended, None if it has not."""
+        return self._process.poll()
+
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.poll() is None
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end, so long at most."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._process.kill()
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._process.terminate()
+
+
 def start(
     *arguments: str,
     out: Path,
     err: Path,
     env: Mapping[str, str] | None = None,
     folder: Path | None = None,
-) -> ForkServerProcess:
-    """Start `banjie`, which adds what it prints to these files; `folder` is where it runs."""
+    version: Path | None = None,
+) -> "ForkServerProcess | Foreign":
+    """Start `banjie`, which adds what it prints to these files; `folder` is where it runs, `version`
+    the folder of another version's code."""
     given = dict(os.environ if env is None else env)
+    if version:
+        return Foreign(arguments, given, version, out, err)
     process = _FORKS.Process(
         target=_become, args=(arguments, given, folder and str(folder), str(out), str(err))
     )
@@ -78,11 +122,13 @@ def banjie(
     env: dict[str, str] | None = None,
     timeout_s: float = 60,
     folder: Path | None = None,
+    version: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Return what a command printed and how it ended."""
+    """Return what a command printed and how it ended; `version` is the folder of another version's
+    code."""
     with tempfile.TemporaryDirectory(prefix="banjie-said-") as scratch:
         out, err = Path(scratch, "out"), Path(scratch, "err")
-        process = start(*arguments, out=out, err=err, env=env, folder=folder)
+        process = start(*arguments, out=out, err=err, env=env, folder=folder, version=version)
         process.join(timeout_s)
         if process.is_alive():
             process.kill()
@@ -118,12 +164,21 @@ def free_port() -> int:
 
 
 class Server:
-    """A served process on a port of its own."""
+    """A served process on a port of its own; `version` is the folder of another version's code."""
 
-    def __init__(self, env: dict[str, str], port: int, log: Path, *options: str) -> None:
+    def __init__(
+        self,
+        env: dict[str, str],
+        port: int,
+        log: Path,
+        *options: str,
+        version: Path | None = None,
+    ) -> None:
         self.address = f"http://127.0.0.1:{port}"
         self._log = log
-        self._process = start("serve", "--port", str(port), *options, out=log, err=log, env=env)
+        self._process = start(
+            *("serve", "--port", str(port)), *options, out=log, err=log, env=env, version=version
+        )
         self._wait()
 
     def _wait(self) -> None:

@@ -291,6 +291,35 @@ def test_a_wrong_setting_stops_the_start_in_one_line(
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("kpi", "--from", "2026-11-01", "--to", "2026-11-30"),
+        ("kpi", "recount"),
+        ("bulletin", "--month", "2026-10", "--json"),
+        ("recalculate",),
+    ],
+    ids=["kpi", "recount", "bulletin", "recalculate"],
+)
+def test_a_question_makes_no_database(
+    tmp_path: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BANJIE_DATABASE_URL", f"sqlite:///{tmp_path}/elsewhere/banjie.db")
+    ended = CliRunner().invoke(app, arguments)
+    assert isinstance(ended.exception, Refused)
+    assert ended.exception.code == 2
+    assert "BANJIE_DATABASE_URL" in str(ended.exception)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_question_makes_no_tables(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BANJIE_DATABASE_URL", database_url)
+    ended = CliRunner().invoke(app, ["kpi", "recount"])
+    assert isinstance(ended.exception, Refused)
+    assert "还没有表" in str(ended.exception)
+
+
 def test_a_broken_rule_stops_the_start_and_names_file_and_reason(tmp_path: Path) -> None:
     (tmp_path / "limits.yaml").write_text("- {milestone: sign}\n", "utf-8")
     env = environment(sqlite(tmp_path), BANJIE_RULES=str(tmp_path))
@@ -325,6 +354,7 @@ def test_deadline_prints_one_json_document(tmp_path: Path) -> None:
 
 def test_a_recalculation_tells_what_it_would_move(tmp_path: Path) -> None:
     env = environment(sqlite(tmp_path))
+    assert banjie("migrate", env=env).returncode == 0
     ended = banjie("recalculate", "--json", env=env)
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout) == {"applied": False, "tickets": 0, "moved": []}

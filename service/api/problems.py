@@ -24,7 +24,7 @@ from service.findings import field_problem
 from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.reports import BadPeriod
-from service.store import StoreUnavailable
+from service.store import OutcomeUnknown, StoreUnavailable
 from service.store.messages import MessageReused
 from service.store.tickets import Stale
 from service.wiring import Overloaded, TooFast, Unauthenticated
@@ -239,6 +239,16 @@ PROBLEMS: dict[type[Exception], Problem] = {
         "store-unavailable",
         "数据库暂时不可用",
         lambda _: "未保存任何内容，请稍后重试。",
+        headers=lambda _: {"Retry-After": RETRY_S},
+    ),
+    OutcomeUnknown: Problem(
+        503,
+        "outcome-unknown",
+        "数据库中断，结果未知",
+        lambda _: (
+            "数据库在确认保存时中断，不能确定是否已保存；请稍后原样重发，已保存的不会重复受理"
+            "（操作请沿用同一 Idempotency-Key）。"
+        ),
         headers=lambda _: {"Retry-After": RETRY_S},
     ),
 }

@@ -6,16 +6,21 @@ is the answer, and the answer comes after the commit.
 """
 
 import asyncio
-from collections.abc import Callable
+import random
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from service.store.revision import MIGRATIONS, current, head
+from service.store.servers import NoServer, Servers
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
@@ -28,6 +33,15 @@ class StoreUnavailable(Exception):
     """The database cannot be reached or refuses to work just now; nothing was written."""
 
 
+class OutcomeUnknown(StoreUnavailable):
+    """The database went away after it was told to commit: the work may be done or not. Whoever asked
+    must ask again in the same words, and is told what there is."""
+
+
+class InUse(Exception):
+    """Somebody serves this database."""
+
+
 class BadDatabaseUrl(ValueError):
     """A database address that no store of ours understands; the message says which ones they do."""
 
@@ -38,7 +52,9 @@ class Store(Protocol):
     async def run(self, work: Work[T]) -> T:
         """Return the result of `work`, after its transaction is committed; roll back if it raises.
 
-        Raises StoreUnavailable if the database is gone. `work` must not wait for anything else.
+        Raises StoreUnavailable if the database is gone, OutcomeUnknown if it went while it was
+        committing. `work` must not wait for anything else, and must change nothing but the
+        database: it is done again if it failed before the commit for a reason that passes.
         """
         ...
 
@@ -50,13 +66,59 @@ class Store(Protocol):
         """Bring the schema up to date; of several that start at once one does it, the rest wait."""
         ...
 
+    def alone(self) -> AbstractAsyncContextManager[None]:
+        """Work on a migrated database that nobody serves; who would begin to waits for the end.
+
+        Raises InUse. SQLite cannot tell; there a person must see to it.
+        """
+        ...
+
     async def close(self) -> None:
         """Let go of every connection."""
         ...
 
 
-def open_store(url: str) -> Store:
-    """Return the store for a plain URL: `sqlite:///path` or `postgresql://…`.
+SERVES = "banjie serve"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a process uses PostgreSQL: with how many connections at most, how long each server has to
+    answer a new one, how long a transaction may take (None for as long as it does), and as whom it
+    shows itself there."""
+
+    connections: int = 16
+    connect_s: float = 3.0
+    transaction_s: float | None = None
+    name: str = "banjie"
+
+    def session(self) -> dict[str, str]:
+        """Return what is set in each session, so that the server too lets go of what hangs: locks of
+        a machine that lost its power would be held for hours."""
+        said = {
+            "application_name": self.name,
+            "tcp_keepalives_idle": "15",
+            "tcp_keepalives_interval": "5",
+            "tcp_keepalives_count": "3",
+        }
+        if self.transaction_s is None:
+            return said
+        # The server never takes this for a commit that waits for its standby.
+        bound_ms = round(self.transaction_s * 1000)
+        idle_ms = max(bound_ms, 60_000)
+        return said | {
+            "statement_timeout": f"{bound_ms}",
+            "idle_in_transaction_session_timeout": f"{idle_ms}",
+        }
+
+
+COMMAND = Terms()
+"""What a command goes by: one that counts years may take as long as it does."""
+
+
+def open_store(url: str, terms: Terms = COMMAND) -> Store:
+    """Return the store for a plain URL: `sqlite:///path` or `postgresql://…`, of which the latter may
+    name several servers.
 
     Raises BadDatabaseUrl for any other.
     """
@@ -65,10 +127,11 @@ def open_store(url: str) -> Store:
         if scheme == "sqlite":
             return SqliteStore(url)
         if scheme in {"postgresql", "postgres"}:
-            return PostgresStore(url)
+            return PostgresStore(url, terms)
     except (sa.exc.ArgumentError, ValueError, OSError) as error:
         # The address itself may hold a password and is not repeated.
-        why = str(error) if isinstance(error, BadDatabaseUrl) else type(error).__name__
+        ours = type(error) in {BadDatabaseUrl, ValueError} and not str(error).isascii()
+        why = str(error) if ours else type(error).__name__
         msg = f"数据库地址无法使用：{why}"
         raise BadDatabaseUrl(msg) from None
     told = f"，而不是“{scheme}://”" if marked else ""
@@ -76,8 +139,17 @@ def open_store(url: str) -> Store:
     raise BadDatabaseUrl(msg)
 
 
+def lacks_file(url: str) -> bool:
+    """Whether an address names an SQLite file that is not there: to open it would make it."""
+    if not url.startswith("sqlite:"):
+        return False
+    path = sa.make_url(url).database
+    return bool(path) and not Path(str(path)).exists()
+
+
 def migrate(connection: sa.Connection) -> None:
-    """Run the migrations that are still missing on an open connection."""
+    """Run the migrations that are still missing on an open connection. A schema that the next version
+    has made is left as it is: this one works with it (ADR 0028)."""
     if is_migrated(connection):
         return
     # Most starts and commands find nothing to do.
@@ -90,9 +162,34 @@ def migrate(connection: sa.Connection) -> None:
     command.upgrade(config, "head")
 
 
+class Schema(Enum):
+    """How a database's schema stands to the one of this version."""
+
+    NONE = "none"
+    OLDER = "older"
+    SAME = "same"
+    NEWER = "newer"
+
+    @property
+    def works(self) -> bool:
+        """Return whether this version works with it: its own, and the next version's."""
+        return self in {Schema.SAME, Schema.NEWER}
+
+
+def schema(connection: sa.Connection) -> Schema:
+    """Return how the schema stands to this version's. Revisions are numbered, so that a version tells
+    one that it does not know yet from one that is none of ours."""
+    there, last = current(connection), head()
+    if there is None:
+        return Schema.NONE
+    if there == last:
+        return Schema.SAME
+    return Schema.NEWER if there.isdecimal() and there > last else Schema.OLDER
+
+
 def is_migrated(connection: sa.Connection) -> bool:
-    """Whether the schema is the one this version works with."""
-    return current(connection) == head()
+    """Whether the schema is one that this version works with."""
+    return schema(connection).works
 
 
 def _document(value: Any) -> str:
@@ -108,7 +205,8 @@ _SQLITE_NOT_NOW = ("locked", "busy", "disk", "full", "readonly", "read-only", "u
 def refused(error: Exception) -> Exception:
     """Return StoreUnavailable for what will pass or an operator must mend, else the error itself."""
     if not isinstance(error, sa.exc.DBAPIError):
-        return StoreUnavailable(type(error).__name__)
+        said = str(error) if isinstance(error, NoServer) else type(error).__name__
+        return StoreUnavailable(said)
     state = str(getattr(error.orig, "sqlstate", None) or "")
     if state:
         return StoreUnavailable(f"SQLSTATE {state}") if state.startswith(_NOT_NOW) else error
@@ -189,6 +287,11 @@ class SqliteStore:
         """See Store. The write lock that BEGIN IMMEDIATE takes makes others wait."""
         await self.run(migrate)
 
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """See Store."""
+        yield
+
     async def close(self) -> None:
         """See Store."""
         self._write_thread.shutdown()
@@ -197,48 +300,192 @@ class SqliteStore:
         self._reader.dispose()
 
 
-class PostgresStore:
-    """PostgreSQL through asyncpg, on the event loop."""
+# A deadlock lost, a write that met another, a connection that broke or leads to what is no primary
+# any more, a statement prepared for the schema of before: done again from the beginning.
+_PASSES = ("40001", "40P01", "08", "57P01", "57P02", "25006", "0A000")
+_GONE = ("08", "57")
+_TRIES = 3
+_APART_S = 0.05
+# The server's own bound comes first: it says so and keeps the connection.
+_GRACE_S = 1.0
 
-    def __init__(self, url: str) -> None:
-        self._engine: AsyncEngine = create_async_engine(
-            sa.make_url(url).set(drivername="postgresql+asyncpg"),
-            pool_size=16,
-            max_overflow=16,
-            pool_pre_ping=True,
+
+class PostgresStore:
+    """PostgreSQL through asyncpg, on the event loop; with several servers, on the one that takes
+    writes (ADR 0028)."""
+
+    def __init__(self, url: str, terms: Terms) -> None:
+        self._terms = terms
+        servers = Servers(url, terms.connect_s, terms.session())
+        connect: dict[str, Any] = {"async_creator_fn": servers.connect}
+        if not servers.prepares:
+            connect["prepared_statement_cache_size"] = 0
+        self._engine = create_async_engine(
+            "postgresql+asyncpg://",
+            connect_args=connect,
+            pool_size=terms.connections,
+            max_overflow=0,
+            pool_timeout=86_400,  # who waits has a bound of its own
             hide_parameters=True,
             json_deserializer=orjson.loads,
         )
 
+        @sa.event.listens_for(self._engine.sync_engine, "checkout")
+        def _lives(connection: Any, _record: Any, _proxy: Any) -> None:
+            # The loop knows of a server that went away: to ask each time would be a round trip each.
+            if connection.driver_connection.is_closed():
+                raise sa.exc.InvalidatePoolError
+
     async def run(self, work: Work[T]) -> T:
         """See Store."""
-        try:
-            async with self._engine.begin() as connection:
-                return await connection.run_sync(work)
-        except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
-            raise refused(error) from error
+        return await self._done(work)
 
     async def read(self, work: Work[T]) -> T:
         """See Store."""
+        return await self._done(work, reads=True)
+
+    async def _done(self, work: Work[T], *, reads: bool = False) -> T:
+        for left in reversed(range(_TRIES)):
+            try:
+                return await self._once(work, self._terms.transaction_s, reads=reads)
+            except _Passing as passing:
+                if passing.state.startswith("25"):
+                    # The others lead to what is a standby now as well.
+                    await self._engine.dispose()
+                if not left:
+                    raise passing.told from passing
+                await asyncio.sleep(random.uniform(0, _APART_S))  # noqa: S311 two who met part
+        raise AssertionError
+
+    async def _once(self, work: Work[T], within_s: float | None, *, reads: bool = False) -> T:
+        """Return the result of work in one transaction; raises _Passing where it may be done again."""
+        ends = _End()
         try:
-            async with self._engine.connect() as plain:
-                connection = await plain.execution_options(
-                    isolation_level="REPEATABLE READ", postgresql_readonly=True
-                )
+            async with self._connected(within_s, ends) as connection:
+                if reads:
+                    await connection.execution_options(
+                        isolation_level="REPEATABLE READ", postgresql_readonly=True
+                    )
                 async with connection.begin():
-                    return await connection.run_sync(work)
-        except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
-            raise refused(error) from error
+                    result = await connection.run_sync(work)
+                    ends.committing = not reads
+        except (sa.exc.DBAPIError, OSError) as error:
+            told = ends.tells(error)
+            if isinstance(told, OutcomeUnknown) or ends.out_of_time:
+                raise told from error
+            state = _state(error)
+            if _is_lost(error) or state.startswith(_PASSES):
+                raise _Passing(told, state) from error
+            raise told from error
+        if ends.warned and not reads:
+            # The wait for the standby was cancelled: it is here and may not be there.
+            raise OutcomeUnknown("WARNING")
+        return result
+
+    @asynccontextmanager
+    async def _connected(
+        self, within_s: float | None, ends: "_End"
+    ) -> AsyncIterator[AsyncConnection]:
+        """Give a connection that is cut when the time is over, whatever it waits for."""
+        connection = self._engine.connect()
+        try:
+            async with asyncio.timeout(within_s):
+                await connection.start()
+        except TimeoutError:
+            ends.out_of_time = True
+            raise
+        assert connection.sync_connection is not None
+        driver: Any = connection.sync_connection.connection.driver_connection
+
+        def cut() -> None:
+            ends.out_of_time = True
+            driver.terminate()
+
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(within_s + _GRACE_S, cut) if within_s else None
+        driver.add_log_listener(ends.hear)
+        try:
+            yield connection
+        finally:
+            driver.remove_log_listener(ends.hear)
+            # Whoever is cancelled gives it back all the same.
+            await asyncio.shield(asyncio.create_task(connection.close()))
+            if timer:
+                timer.cancel()
 
     async def migrate(self) -> None:
         """See Store. An advisory lock makes others wait; they then find nothing left to do."""
 
         def locked(connection: sa.Connection) -> None:
+            for bound in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                connection.exec_driver_sql(f"SET LOCAL {bound} = 0")
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             migrate(connection)
 
-        await self.run(locked)
+        try:
+            await self._once(locked, None)
+        except _Passing as passing:
+            raise passing.told from passing
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """See Store. The lock is the one that a start takes."""
+        seen = sa.text(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = :name"
+        )
+        taken = sa.select(sa.func.pg_try_advisory_xact_lock(_MIGRATION_LOCK))
+        async with AsyncExitStack() as held:
+            try:
+                connection = await held.enter_async_context(self._connected(None, _End()))
+                free = await connection.scalar(taken)
+                served = await connection.scalar(seen, {"name": SERVES})
+            except (sa.exc.DBAPIError, OSError) as error:
+                raise refused(error) from error
+            if served or not free:
+                raise InUse
+            yield
 
     async def close(self) -> None:
         """See Store."""
         await self._engine.dispose()
+
+
+class _Passing(Exception):
+    """Nothing was written, for a reason that passes; `told` is what the caller gets in the end."""
+
+    def __init__(self, told: Exception, state: str) -> None:
+        super().__init__(state)
+        self.told = told
+        self.state = state
+
+
+class _End:
+    """What is known of how a transaction ended."""
+
+    committing = False
+    out_of_time = False
+    warned = False
+
+    def hear(self, _driver: Any, message: Any) -> None:
+        """Take note of a warning that comes with a commit."""
+        self.warned = self.warned or (self.committing and message.severity_en == "WARNING")
+
+    def tells(self, error: sa.exc.DBAPIError | OSError) -> Exception:
+        """Return what an error means to whoever asked."""
+        why = StoreUnavailable("没有在限定时间内应答") if self.out_of_time else refused(error)
+        # An error that the server answers a commit with says that it was rolled back.
+        if self.committing and (_is_lost(error) or _state(error).startswith(_GONE)):
+            return OutcomeUnknown(str(why))
+        return why
+
+
+def _state(error: Exception) -> str:
+    return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether a connection that there was is no more."""
+    if isinstance(error, sa.exc.DBAPIError):
+        return error.connection_invalidated
+    return not isinstance(error, NoServer)

@@ -22,7 +22,7 @@ from service.findings import field_problem
 from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.reports import BadPeriod
-from service.store import StoreUnavailable
+from service.store import OutcomeUnknown, StoreUnavailable
 from service.store.tickets import Stale
 from service.web.sessions import ForeignForm
 
@@ -93,6 +93,13 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
         lambda _: "请联系管理员配置接收系统的地址，之后再重新投递。",
     ),
     BadPeriod: (422, "没有这个月的通报", lambda e: f"{e}。"),
+    OutcomeUnknown: (
+        503,
+        "系统暂时不可用",
+        lambda _: (
+            "数据库在确认保存时中断，不能确定是否已保存。请稍后回到页面，看到最新内容后再操作。"
+        ),
+    ),
     StoreUnavailable: (503, "系统暂时不可用", lambda _: "没有保存任何内容，请稍后重试。"),
     RequestValidationError: (
         400,
