@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -35,10 +36,13 @@ from service.refresh import Freshness
 from service.reports import Reports
 from service.source_check import require, signing_keys
 from service.store import open_store
+from service.store.search import catch_up
 from service.wiring import Callers, Inflow, KeptFigures, Wiring
 
 VERSION = "0.1.0"
 _THREADS = 64
+# Some tens of milliseconds of the loop.
+_CUT_AT_ONCE = 100
 
 
 def now() -> datetime:
@@ -151,6 +155,7 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
             matching=parts.matching,
             fold=parts.reports.fold,
             order=parts.feed.order,
+            cut=partial(parts.store.run, partial(catch_up, limit=_CUT_AT_ONCE)),
         )
         jobs.start()
         try:

@@ -24,6 +24,7 @@ import sqlalchemy as sa
 
 from routing_rules.clocks import load_timetable
 from routing_rules.rulebook import Rulebook, load
+from service.desk import searched
 from service.domain.calendar import SHANGHAI
 from service.domain.limits import Timetable
 from service.domain.ticket import Ticket
@@ -174,7 +175,7 @@ def _write(connection: sa.Connection, batch: Sequence[Life]) -> None:
     ids = tickets.insert_uncounted(
         connection,
         [
-            (t, _fingerprint(t), t.route.decision, life.stored_at)
+            (t, _fingerprint(t), t.route.decision, searched(t.complaint), life.stored_at)
             for life in batch
             for t in (life.ticket,)
         ],
