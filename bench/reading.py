@@ -46,7 +46,7 @@ _REGIONS = 25
 _COUNTY = "360732"
 _LINES = ("market_regulation", "housing_construction", "education", "government")
 _AT = datetime(2026, 11, 18, 2, 0, tzinfo=UTC)
-_FILLED_AT_ONCE = 250_000
+_FILLED_AT_ONCE = 100_000
 
 # Invented matters, and of how many tickets each is one: the n-th ticket has all that divide n.
 _MATTERS = {
@@ -72,12 +72,13 @@ _TICKETS = """
         version, decision, title, content, complaint, route, lead_unit, lead_name, assist, redo,
         limits, received_at, stored_at, extensions, pauses, supervision, sent_back, ruled, merged_into)
     SELECT '360732-20261101-' || lpad(n::text, 9, '0'), 'bench', n::text,
-        (ARRAY['hotline-12345', 'wenzheng-jiangxi', 'haochaping'])[1 + n / 3 % 3], region,
+        (ARRAY['hotline-12345', 'wenzheng-jiangxi', 'haochaping'])[1 + n / 3 % 3], spread.region,
         (ARRAY['help', 'complaint', 'consultation', 'report'])[1 + n / 5 % 4], 'help', 'normal',
         CASE WHEN n >= :open_from THEN (ARRAY['signed', 'dispatched'])[1 + n / 7 % 2]
              ELSE 'closed' END,
-        3, 'auto', '路灯不亮', :text, like_it.complaint, like_it.route, region || '-' || line,
-        '承办单位', '[]', 0, '', :at - (:last - n) * interval '10 seconds', :at, '[]', '[]', '[]', 0,
+        3, 'auto', '路灯不亮', CAST(:text AS text), like_it.complaint, like_it.route, spread.region || '-' || spread.line,
+        '承办单位', '[]', 0, '', :at - (CAST(:last AS bigint) - n) * interval '10 seconds',
+        CAST(:at AS timestamptz), '[]', '[]', '[]', 0,
         '', ''
     FROM generate_series(CAST(:first AS bigint), CAST(:until AS bigint)) n
     JOIN tickets like_it ON like_it.id = 1
@@ -157,11 +158,16 @@ async def _fill(store: Store, last: int) -> None:
         "later": _AT + timedelta(days=30),
         "common": _vector(_COMMON),
     }
+    # One that is made at the end is the same, and made in a fraction of the time.
+    gin = "ix_ticket_words_words ON ticket_words USING gin (words)"
+    await store.run(lambda c: c.execute(sa.text("DROP INDEX ix_ticket_words_words")))
     texts = [_TICKETS, *(text.format(matters=matters) for text in _BELONGING)]
     for begin in range(2, last + 1, _FILLED_AT_ONCE):
         end = min(begin + _FILLED_AT_ONCE - 1, last)
 
         def work(connection: sa.Connection, begin: int = begin, end: int = end) -> None:
+            # Every ticket that a row refers to is there: it was made by the statement before.
+            connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
             for text in texts:
                 named = {**given, "first": begin, "until": end}
                 asked = {name: value for name, value in named.items() if f":{name}" in text}
@@ -169,6 +175,7 @@ async def _fill(store: Store, last: int) -> None:
 
         await store.run(work)
         sys.stderr.write(f"  {end:,}\n")
+    await store.run(lambda c: c.execute(sa.text(f"CREATE INDEX {gin}")))
     await store.run(lambda c: c.execute(sa.text("ANALYZE")))
 
 
