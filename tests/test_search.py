@@ -232,7 +232,7 @@ def test_every_list_has_by_pages_what_it_has_as_a_whole(in_store: Run) -> None:
             )
 
         for n in range(60):
-            choices = {
+            choices: dict[str, list[str]] = {
                 "region": ["360700", "360732", "360000", "360300"],
                 "state": [State.CLOSED, State.DISPATCHED, State.SORTING],
                 "kind": [Kind.HELP],

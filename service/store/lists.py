@@ -14,7 +14,7 @@ from service.domain.ticket import Stage, Ticket
 from service.store import pages, search
 from service.store.pages import Page, Stream
 from service.store.tables import AssistRow, MilestoneRow, TicketRow, TraitsRow, metadata
-from service.store.tickets import of_units, whole
+from service.store.tickets import looked_up, of_units, whole
 from service.store.words import Term, Unsearchable, terms
 
 _tickets = metadata.tables[TicketRow.__tablename__]
@@ -234,9 +234,8 @@ def _fitting(
         if value:
             fits.append(column == value)
     if wanted.stage:
-        fits.append(
-            sa.exists().where(m.ticket_id == t.id, m.outcome.is_(None), m.stage == wanted.stage)
-        )
+        owed = sa.select(m.id).where(m.ticket_id == t.id, m.outcome.is_(None))
+        fits.append(looked_up(owed.where(m.stage == wanted.stage)))
     if asked and not asked.is_promised:
         fits.append(asked.fits(connection))
     return fits

@@ -25,15 +25,16 @@ _events = metadata.tables[EventRow.__tablename__]
 
 # How many ids lie in a block, as a power of two, by the letter that its name begins with. No name
 # is a word: those are lower case.
-_BLOCKS = {"A": 12, "B": 15, "C": 18, "D": 21}
-_BLOCKS_AT_ONCE = 8
+BLOCKS = {"A": 10, "B": 14, "C": 18, "D": 22}
+# How many of which are looked through, one after the other: a page of a common word is in the first.
+_STEPS = (("A", 2), ("A", 8), ("B", 8), ("C", 8), ("D", 8))
 
 Words = Sequence[str]
 
 
 def _marks(ticket_id: int, region: str) -> list[str]:
     """Return what a row has besides its words: its blocks, and the regions that it lies in."""
-    blocks = [f"{letter}{ticket_id >> bits:x}" for letter, bits in _BLOCKS.items()]
+    blocks = [f"{letter}{ticket_id >> bits:x}" for letter, bits in BLOCKS.items()]
     # A province has them all.
     inside = [region[:digits] for digits in (4, 6) if len(region) >= digits]
     return [*blocks, *(f"R{code}" for code in inside), *([f"R{region}"] if len(region) > 6 else [])]
@@ -92,7 +93,10 @@ def having(connection: sa.Connection, asked: Words) -> sa.ColumnElement[bool]:
     """Return the condition that a ticket has all of these words."""
     if connection.dialect.name == "postgresql":
         w = _words.c
-        return sa.exists().where(w.ticket_id == _tickets.c.id, w.words.op("@@")(_query(asked)))
+        has_all = sa.select(w.ticket_id).where(w.words.op("@@")(_query(asked)))
+        # A lookup for each ticket, whatever the planner thinks of how many have the words.
+        its_own = has_all.where(w.ticket_id == _tickets.c.id).limit(1).scalar_subquery()
+        return its_own.is_not(None)
     found = sa.text("SELECT rowid FROM ticket_words WHERE ticket_words MATCH :asked")
     return _tickets.c.id.in_(found.bindparams(asked=_match(asked)).columns(rowid=sa.Integer))
 
@@ -135,11 +139,12 @@ def _newest(
     below = min(after or END, last + 1)
     found: list[int] = []
     given = {"asked": _all_of(asked)} | ({"marks": _all_of(marks)} if marks else {})
-    for letter, bits in (*_BLOCKS.items(), ("", 0)):
+    for letter, many in (*_STEPS, ("", 0)):
         if below <= 1 or len(found) >= count:
             break
+        bits = BLOCKS.get(letter, 0)
         top = (below - 1) >> bits
-        first = max(0, top - _BLOCKS_AT_ONCE + 1) if letter else 0
+        first = max(0, top - many + 1) if letter else 0
         low = first << bits
         values: dict[str, Any] = {**given, "below": below, "low": low, "count": count - len(found)}
         if letter:

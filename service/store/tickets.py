@@ -664,8 +664,15 @@ def of_units(units: Iterable[str]) -> sa.ColumnElement[bool]:
     """Return the condition that one of the units leads a ticket or assists."""
     codes = list(units)
     a = _assists.c
-    assisting = sa.exists().where(a.ticket_id == _tickets.c.id, a.unit.in_(codes))
-    return _tickets.c.lead_unit.in_(codes) | assisting
+    return _tickets.c.lead_unit.in_(codes) | looked_up(
+        sa.select(a.unit).where(a.ticket_id == _tickets.c.id, a.unit.in_(codes))
+    )
+
+
+def looked_up(query: sa.Select[Any]) -> sa.ColumnElement[bool]:
+    """Return the condition that a query finds something for a row: a lookup for each row, whatever the
+    planner thinks of how many there are. Of EXISTS it may make one list of all that there is."""
+    return query.limit(1).scalar_subquery().is_not(None)
 
 
 def _new_values(ticket: Ticket, decision: str, at: datetime) -> dict[str, Any]:
