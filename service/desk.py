@@ -49,13 +49,26 @@ from service.domain.ticket import (
     Word,
 )
 from service.mishaps import findable, outcome
-from service.store import Store, StoreUnavailable, deliveries, messages, tallies, tickets
+from service.store import (
+    Store,
+    StoreUnavailable,
+    deliveries,
+    lists,
+    messages,
+    search,
+    tallies,
+    tickets,
+)
 from service.store.deliveries import Receivers
 from service.store.engine import refused
 from service.store.figures import UnitLoad, unit_loads
 from service.store.leases import LeaseLost
+from service.store.lists import Due, Filter, Queue
 from service.store.messages import Message
-from service.store.tickets import Filter, Known, Stale, Which
+from service.store.pages import Page
+from service.store.search import Words
+from service.store.tickets import Known, Stale, Which
+from service.store.words import words as cut
 from service.timekeeping import Moved
 
 
@@ -106,11 +119,13 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """An arrival with its route, and the coordinating unit of where it came in."""
+    """An arrival with its route, the coordinating unit of where it came in, and the words by which it
+    is found."""
 
     arrival: Arrival
     route: Route
     coordinator: str
+    words: Words
 
     @property
     def sent(self) -> Sent:
@@ -258,10 +273,11 @@ class Desk:
         return receipt
 
     def routed(self, arrival: Arrival) -> Routed:
-        """Route what came in, before any transaction: a pure function has no business under a lock."""
+        """Route what came in and cut its words, before any transaction: a pure function has no
+        business under a lock."""
         complaint = arrival.complaint
         coordinator = self._router.coordinator(complaint.region, complaint.coordinator).code
-        return Routed(arrival, self._router.route(complaint), coordinator)
+        return Routed(arrival, self._router.route(complaint), coordinator, searched(complaint))
 
     async def receive_all(
         self,
@@ -400,7 +416,7 @@ class Desk:
             for each, no in zip(arrivals, tickets.take_nos(connection, days), strict=True)
         ]
         rows = [
-            (ticket, each.arrival.fingerprint, ticket.route.decision)
+            (ticket, each.arrival.fingerprint, ticket.route.decision, each.words)
             for ticket, each in zip(made, arrivals, strict=True)
         ]
         made = tickets.insert_all(connection, rows, at)
@@ -466,6 +482,7 @@ class Desk:
         # A file writes few names many times.
         named = cache(self._router.named)
         made = [self._taken_over(past, at, named) for past in pasts]
+        words = {past.row: searched(past.complaint) for past in pasts} if apply else {}
 
         def look(connection: sa.Connection) -> list[Taken]:
             source = pasts[0].complaint.source if pasts else ""
@@ -481,7 +498,9 @@ class Desk:
                 found[n] = replace(found[n], ticket=replace(ticket, no=no))
             rows = [(t.ticket, t.past) for t in found if t.fate is Fate.TAKEN and t.ticket]
             stored = tickets.insert_all(
-                connection, [(t, p.fingerprint, IMPORTED) for t, p in rows], at
+                connection,
+                [(t, p.fingerprint, IMPORTED, words[p.row]) for t, p in rows],
+                at,
             )
             told = [
                 (ticket, history.events(ticket, past, Place(file, sheet, past.row), at))
@@ -559,6 +578,8 @@ class Desk:
             before, now = old.contact.masked(), changed_ticket.complaint.contact.masked()
             changed |= {"contact_before": before.phone, "contact_now": now.phone}
         tickets.append(connection, stored, deeds.event("supplemented", stored, SYSTEM, at, changed))
+        more = cut(*search.supplement_texts(changed))
+        search.add(connection, stored.id, stored.region, more)
         self._tell_units("supplemented", connection, current, stored, {}, at)
         # Only who sent it knows what it added: a merged ticket's source is not told of another's.
         own = leaving.for_source(Word.SUPPLEMENTED, leaving.addressee(stored), stored, {})
@@ -939,51 +960,65 @@ class Desk:
 
         return await self._store.read(work)
 
-    async def history(self, no: str, by: Actor) -> list[Event]:
-        """Return a ticket's events, oldest first. Raises UnknownTicket, and Forbidden for sources."""
+    async def history(
+        self, no: str, by: Actor, after: int = 0, limit: int | None = None
+    ) -> list[Event]:
+        """Return a ticket's events, oldest first, all or so many after one. Raises UnknownTicket, and
+        Forbidden for sources."""
         check_act(by, Ask.HISTORY)
 
         def work(connection: sa.Connection) -> list[Event]:
             ticket = _visible(connection, no, by)
-            return [event_shown(by, ticket, each) for each in tickets.events(connection, ticket)]
+            found = tickets.events(connection, ticket, after, limit)
+            return [event_shown(by, ticket, each) for each in found]
 
         return await self._store.read(work)
 
-    async def page(self, by: Actor, wanted: Filter) -> list[Ticket]:
-        """Return a page of the tickets that the caller may see, newest first unless asked otherwise."""
+    async def page(self, by: Actor, wanted: Filter) -> Page[Ticket]:
+        """Return a page of the tickets that the caller may see, newest first unless asked otherwise.
+        It may hold fewer than were asked for, and still go on. Raises Unsearchable."""
         check_act(by, Ask.TICKETS)
-        found = await self._store.read(lambda connection: tickets.page(connection, by, wanted))
-        return [shown(by, ticket) for ticket in found]
+        found = await self._store.read(lambda connection: lists.page(connection, by, wanted))
+        return replace(found, items=[shown(by, ticket) for ticket in found.items])
 
-    async def sorting(self, by: Actor, wanted: Filter) -> tuple[list[Ticket], dict[int, Event]]:
+    async def sorting(self, by: Actor, wanted: Filter) -> tuple[Page[Ticket], dict[int, Event]]:
         """Return a page of what waits for manual sorting, oldest first, and by ticket id the sending back
         (退单) of what a unit sent back. Raises Forbidden for handlers and sources."""
         check_act(by, Ask.SORTING)
 
-        def work(connection: sa.Connection) -> tuple[list[Ticket], dict[int, Event]]:
+        def work(connection: sa.Connection) -> tuple[Page[Ticket], dict[int, Event]]:
             waiting = replace(wanted, state=State.SORTING, oldest_first=True)
-            found = tickets.page(connection, by, waiting)
-            back = tickets.latest(connection, found, Act.SEND_BACK)
+            found = lists.page(connection, by, waiting)
+            back = tickets.latest(connection, found.items, Act.SEND_BACK)
             return (
-                [shown(by, ticket) for ticket in found],
-                {t.id: event_shown(by, t, back[t.id]) for t in found if t.id in back},
+                replace(found, items=[shown(by, ticket) for ticket in found.items]),
+                {t.id: event_shown(by, t, back[t.id]) for t in found.items if t.id in back},
             )
 
         return await self._store.read(work)
 
     async def queue(
-        self, unit: str, by: Actor, limit: int = 200, *, state: str = "", stage: str = ""
-    ) -> list[Ticket]:
-        """Return what a unit owes, what falls due first on top: all, or of one state, or with a
-        clock of the unit in one stage. Raises Forbidden for a handler of another unit and for a
+        self,
+        unit: str,
+        by: Actor,
+        limit: int = 200,
+        *,
+        state: str = "",
+        stage: str = "",
+        after: Due | None = None,
+    ) -> Queue:
+        """Return a page of what a unit owes, what falls due first on top: all, or of one state, or with
+        a clock of the unit in one stage. Raises Forbidden for a handler of another unit and for a
         source."""
         check_act(by, Ask.QUEUE)
         if reach(by.role, Ask.QUEUE) is Reach.UNITS and unit not in by.units:
             raise Forbidden(by.role, Ask.QUEUE)
         found = await self._store.read(
-            lambda connection: tickets.queue(connection, by, unit, limit, state=state, stage=stage)
+            lambda connection: lists.queue(
+                connection, by, unit, limit, state=state, stage=stage, after=after
+            )
         )
-        return [shown(by, ticket) for ticket in found]
+        return replace(found, items=[shown(by, ticket) for ticket in found.items])
 
     async def loads(
         self, by: Actor, at: datetime, since: datetime, until: datetime
@@ -1005,6 +1040,11 @@ class Desk:
 def _counted_by(arrival: Arrival) -> tuple[str, str]:
     """Return the region and the day (`20261118`) whose counter numbers a new ticket."""
     return arrival.complaint.region, f"{arrival.at.astimezone(SHANGHAI):%Y%m%d}"
+
+
+def searched(complaint: Complaint) -> Words:
+    """Return the words by which a complaint is found."""
+    return cut(complaint.title, complaint.content, complaint.place)
 
 
 def _apart(

@@ -36,6 +36,10 @@ async def _nothing_to_do() -> int:
     return 0
 
 
+async def _all_done() -> int | None:
+    return None
+
+
 class Jobs:
     """Ticks that look for due work; each finds nothing when another replica was first.
 
@@ -44,7 +48,8 @@ class Jobs:
 
     `refresh` brings the rules up to date and tells whether the calendar has changed; `fold` adds
     some of what was counted to the sums and tells how much, `order` gives some events their places in
-    the feed and tells how many; `purge` deletes some of what has ended and tells how much.
+    the feed and tells how many; `purge` deletes some of what has ended and tells how much; `cut` makes
+    some tickets of before findable by their words and tells how many, None once all are.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Jobs:
         fold: Callable[[], Awaitable[int]] = _nothing_to_do,
         order: Callable[[], Awaitable[int]] = _nothing_to_do,
         purge: Callable[[], Awaitable[int]] = _nothing_to_do,
+        cut: Callable[[], Awaitable[int | None]] = _all_done,
     ) -> None:
         self._desk = desk
         self._outbox = outbox
@@ -76,6 +82,8 @@ class Jobs:
         self._fold = fold
         self._order = order
         self._purge = purge
+        self._cut = cut
+        self._all_cut = False
         self._seen = (now(), monotonic())
         self._settled = False
         self._settle_again = False
@@ -91,6 +99,7 @@ class Jobs:
             ("fold", self._fold_all, tick_seconds),
             ("order", self._order_all, tick_seconds),
             ("purge", self._purge_all, _PURGE_S),
+            ("cut", self._cut_all, tick_seconds),
         )
         self._under_way = {name: asyncio.Lock() for name, _, _ in every}
         self._jobs = [
@@ -163,6 +172,19 @@ class Jobs:
         """Delete what has ended. Nobody waits for it."""
         while not self._stopping and await self._purge():
             pass
+
+    async def _cut_all(self) -> None:
+        """Make findable by words what was there before words were kept. It rests as long as it worked:
+        nobody who pushes or asks should feel it."""
+        while not self._stopping and not self._all_cut:
+            began = self._monotonic()
+            done = await self._cut()
+            if done is None:
+                self._all_cut = True
+            elif not done:
+                return  # another replica is at it
+            else:
+                await asyncio.sleep(self._monotonic() - began)
 
     async def _look(self) -> None:
         """Bring the rules up to date; after a new calendar, what was provisional is worked out, and

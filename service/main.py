@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from adapters.outbound import Outbound
@@ -36,6 +37,7 @@ from service.reports import Reports
 from service.source_check import require, signing_keys
 from service.store import Terms, open_store
 from service.store.engine import COMMAND, SERVES
+from service.store.search import catch_up
 from service.wiring import Callers, Inflow, KeptFigures, Readiness, Wiring
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 
 VERSION = "0.1.0"
 _THREADS = 64
+# Some tens of milliseconds of the loop.
+_CUT_AT_ONCE = 100
 
 
 def now() -> datetime:
@@ -213,6 +217,7 @@ def build(parts: Wiring, settings: Settings) -> "FastAPI":
             fold=parts.reports.fold,
             order=parts.feed.order,
             purge=Purge(parts.store, parts.doors.purge).turn,
+            cut=partial(parts.store.run, partial(catch_up, limit=_CUT_AT_ONCE)),
         )
         jobs.start()
         try:

@@ -22,6 +22,7 @@ from service.domain.ticket import DeliveryState, Event, Recipient, Ticket
 from service.mishaps import findable
 from service.store import Store, StoreUnavailable, deliveries, tickets
 from service.store.deliveries import Receivers, Stored
+from service.store.pages import Page
 
 # To one destination at once. There is no bound over all: none waits for another.
 AT_ONCE = 4
@@ -197,8 +198,8 @@ class Outbox:
 
     async def page(
         self, by: Actor, *, state: str = "", destination: str = "", after: int = 0, limit: int = 50
-    ) -> list[Stored]:
-        """Return deliveries of the caller's region, newest first, or raise Forbidden."""
+    ) -> Page[Stored]:
+        """Return a page of deliveries of the caller's region, newest first, or raise Forbidden."""
         check_act(by, Ask.DELIVERIES)
         return await self._store.read(
             lambda connection: deliveries.page(

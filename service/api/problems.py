@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from adapters.payload import Undecodable, WrongMedia
 from adapters.signature import NotSigned
 from routing_rules.faults import QUOTED_CHARS
+from service.cursors import BadCursor
 from service.desk import KeyReused, UnknownTicket, UnknownUnit
 from service.domain.access import Forbidden
 from service.domain.acts import RuleForbids
@@ -27,6 +28,7 @@ from service.reports import BadPeriod
 from service.store import OutcomeUnknown, StoreUnavailable
 from service.store.messages import MessageReused
 from service.store.tickets import Stale
+from service.store.words import Unsearchable
 from service.wiring import Overloaded, TooFast, Unauthenticated
 
 MEDIA_TYPE = "application/problem+json"
@@ -40,14 +42,6 @@ class UnknownSource(Exception):
 
 class VersionMissing(Exception):
     """A write to a ticket came without a readable If-Match."""
-
-
-class BadCursor(Exception):
-    """A cursor that this list did not give out; `pointer` says where it stood."""
-
-    def __init__(self, pointer: str) -> None:
-        super().__init__(pointer)
-        self.pointer = pointer
 
 
 class UnknownRegion(Exception):
@@ -204,6 +198,13 @@ PROBLEMS: dict[type[Exception], Problem] = {
         "没有这个地区",
         lambda _: "地区应为区划代码，例如 360732。",
         lambda _: (FieldProblem("/query/region", "没有这个地区，应为区划代码"),),
+    ),
+    Unsearchable: Problem(
+        422,
+        "unsearchable",
+        "检索词无法使用",
+        lambda e: f"{e}。",
+        lambda e: (FieldProblem("/query/q", str(e)),),
     ),
     UnknownDelivery: Problem(
         404, "unknown-delivery", "没有这条投递", lambda _: "请用 GET /v1/deliveries 查询。"

@@ -425,7 +425,7 @@ class EventList(BaseModel):
     """A ticket's history."""
 
     items: Sequence[EventOut]
-    next: None = None
+    next: str | None = None
 
 
 class GroupOut(BaseModel):
@@ -447,7 +447,7 @@ class GroupList(BaseModel):
     """Group matters, those that grew last first."""
 
     items: Sequence[GroupOut]
-    next: None = None
+    next: str | None = None
 
 
 class UnitOut(BaseModel):

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
 from service.api.callers import Caller
-from service.api.cursors import cursor_of, read_cursor
 from service.api.problems import UnknownSource
 from service.api.schemas import LineProblem, Moment
 from service.api.tickets import Asked, PageSize
+from service.cursors import List, cursor_of, read_cursor
 from service.domain.access import Ask, check_act
 from service.domain.ports import Source
 from service.store import polls
@@ -98,7 +98,7 @@ async def rejected(
     check_act(by, Ask.SOURCES)
     if source not in app.sources:
         raise UnknownSource(source)
-    after = read_cursor(cursor)
+    after = read_cursor(List.REJECTED, cursor)
     rows = await app.store.read(lambda c: polls.rejected(c, source, after=after, limit=limit + 1))
     shown = rows[:limit]
     return RejectedList(
@@ -112,7 +112,7 @@ async def rejected(
             for row in shown
             if row.first_at and row.last_at
         ],
-        next=cursor_of(shown[-1].id) if len(rows) > limit else None,
+        next=cursor_of(List.REJECTED, shown[-1].id if len(rows) > limit else 0),
     )
 
 

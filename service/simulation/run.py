@@ -25,13 +25,15 @@ import sqlalchemy as sa
 
 from routing_rules.clocks import load_timetable
 from routing_rules.rulebook import Rulebook, load
+from service.desk import searched
 from service.domain.calendar import SHANGHAI
 from service.domain.limits import Timetable
 from service.domain.ticket import Ticket
 from service.simulation.lives import Behaviour, Life, Lives
 from service.simulation.place import Place, shares
-from service.store import Store, deliveries, open_store, tallies, tickets
+from service.store import Store, deliveries, open_store, search, tallies, tickets
 from service.store.bulk import Ready, insert_ready, ready
+from service.store.search import Words
 
 _AT_ONCE = 2_000
 _LOOK_EVERY_S = 0.2
@@ -200,6 +202,7 @@ class _Rows:
     """A batch of lives as the database takes it."""
 
     written: Sequence[Ready]
+    searched: Sequence[tuple[int, str, Words]]
     told_at: Sequence[datetime]
     past: tallies.Past
 
@@ -220,6 +223,7 @@ def _rows(dialect: str, batch: Sequence[Life], numbers: Iterable[int]) -> _Rows:
     )
     return _Rows(
         [ready(dialect, table, rows) for table, rows in tables],
+        [(ids[t.no], t.region, searched(t.complaint)) for t, *_ in new],
         [at for life in batch for at, _ in life.words],
         tallies.past((life.ticket, life.counts) for life in batch),
     )
@@ -228,6 +232,7 @@ def _rows(dialect: str, batch: Sequence[Life], numbers: Iterable[int]) -> _Rows:
 def _write(connection: sa.Connection, rows: _Rows) -> None:
     for each in rows.written:
         insert_ready(connection, each)
+    search.keep(connection, rows.searched)
     deliveries.note_unaddressed(connection, rows.told_at)
     tallies.note_past(connection, rows.past)
 

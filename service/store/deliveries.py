@@ -15,6 +15,7 @@ from service.domain.ports import Receiver
 from service.domain.region import prefix
 from service.domain.ticket import Delivery, DeliveryState, Recipient, Ticket, Word
 from service.store.bulk import Row, insert_rows
+from service.store.pages import Page, among, walk
 from service.store.tables import DeliveryRow, TicketRow, metadata
 from service.store.tallies import note_deliveries
 
@@ -318,19 +319,30 @@ def page(
     destination: str = "",
     after: int = 0,
     limit: int = 50,
-) -> list[Stored]:
-    """Return the deliveries of a region and those below it, newest first; "" is all, `after` the id
-    of the last one on the page before."""
-    query = sa.select(_deliveries)
+) -> Page[Stored]:
+    """Return a page of the deliveries of a region and those below it, newest first; "" is all,
+    `after` the id of the last one on the page before."""
+    fits: list[sa.ColumnElement[bool]] = []
     if prefix(region):
-        query = query.where(_d.region.startswith(prefix(region), autoescape=True))
-    for column, value in ((_d.state, state), (_d.destination, destination)):
-        if value:
-            query = query.where(column == value)
-    if after:
-        query = query.where(_d.id < after)
-    rows = connection.execute(query.order_by(_d.id.desc()).limit(limit))
-    return [_stored(row) for row in rows]
+        fits.append(_d.region.startswith(prefix(region), autoescape=True))
+    if destination:
+        fits.append(_d.destination == destination)
+
+    def stream(after: int, count: int) -> Sequence[int]:
+        query = sa.select(_d.id).order_by(_d.id.desc()).limit(count)
+        if state:
+            query = query.where(_d.state == state).order_by(None)
+            query = query.order_by(_d.state.desc(), _d.id.desc())
+        if after:
+            query = query.where(_d.id < after)
+        return list(connection.execute(query).scalars())
+
+    def fetch(ids: Sequence[int], most: int) -> Sequence[sa.Row[Any]]:
+        these = sa.select(_deliveries).where(among(connection, _d.id, ids), *fits)
+        return connection.execute(these.order_by(_d.id.desc()).limit(most)).all()
+
+    rows, onward = walk(stream, fetch, after, limit)
+    return Page([_stored(row) for row in rows], onward)
 
 
 def get(connection: sa.Connection, delivery_id: int, *, lock: bool = False) -> Stored | None:

@@ -1,5 +1,6 @@
 """The tables. SQLModel describes them; values are validated before they get here, never by them."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,6 +41,7 @@ class Instant(TypeDecorator[datetime]):
 
 
 _Json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+_Words = sa.Text().with_variant(postgresql.TSVECTOR(), "postgresql")
 # SQLite counts rows only in a column that is exactly INTEGER.
 _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -135,6 +137,28 @@ class BodyRow(SQLModel, table=True):
     looked_at: datetime | None = _at(nullable=True)  # when others like it were looked for
 
 
+class TicketWordsRow(SQLModel, table=True):
+    """The words by which a ticket is found (ADR 0025). On SQLite a virtual table of FTS5, whose rowid
+    is the ticket's id; nothing else reads it there."""
+
+    __tablename__ = "ticket_words"
+    __table_args__ = (sa.Index("ix_ticket_words_words", "words", postgresql_using="gin"),)
+
+    # No foreign key: it is written with its ticket, and a look for each would cost the intake.
+    ticket_id: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
+    words: str = Field(sa_column=sa.Column(_Words, nullable=False))
+
+
+class SearchBacklogRow(SQLModel, table=True):
+    """How far the words of what was there before are cut, one row: tickets of lower ids have none,
+    0 once all have."""
+
+    __tablename__ = "search_backlog"
+
+    id: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
+    before: int = Field(sa_type=sa.BigInteger)
+
+
 class MilestoneRow(SQLModel, table=True):
     """One clock of a ticket."""
 
@@ -144,7 +168,13 @@ class MilestoneRow(SQLModel, table=True):
         # What the enforcer asks every second: only rows that will still change are in the index.
         _where("ix_milestones_next_at", "next_at", "next_at IS NOT NULL"),
         # What a queue asks: a unit owes little of all that it ever owed.
-        _where("ix_milestones_unit", "unit", "outcome IS NULL"),
+        _where("ix_milestones_unit", ("unit", "due_at", "ticket_id"), "outcome IS NULL"),
+        # What lists of one stage ask. Most of what comes in never gets there.
+        _where(
+            "ix_milestones_stage", ("stage", "ticket_id"), "outcome IS NULL AND stage <> 'normal'"
+        ),
+        # What the overview asks: how the last month's resolutions ended.
+        _where("ix_milestones_met_at", "met_at", "kind = 'resolve' AND outcome IS NOT NULL"),
         # What a new year's calendar is asked for.
         _where("ix_milestones_provisional", "due_at", "provisional"),
     )
@@ -427,7 +457,7 @@ class GroupRow(SQLModel, table=True):
     """A group matter (群体性诉求): many people, one place, one topic."""
 
     __tablename__ = "group_matters"
-    __table_args__ = (sa.Index("ix_group_matters_region", "region", "last_at"),)
+    __table_args__ = (sa.Index("ix_group_matters_last_at", "last_at", "id"),)
 
     id: int | None = _id()
     region: str = Field(max_length=16)
@@ -543,7 +573,7 @@ class RejectedRow(SQLModel, table=True):
     __tablename__ = "rejected_rows"
     __table_args__ = (
         sa.UniqueConstraint("source", "digest"),
-        _where("ix_rejected_rows_open", "source", "taken_at IS NULL"),
+        _where("ix_rejected_rows_open", ("source", "id"), "taken_at IS NULL"),
     )
 
     id: int | None = _id()
@@ -635,3 +665,16 @@ class RecountRow(SQLModel, table=True):
 
 
 metadata = SQLModel.metadata
+
+
+def is_compared(
+    dialect: str,
+) -> Callable[[Any, str | None, str, bool, Any], bool]:
+    """Return what tells Alembic which tables of a database are to look as described here: the words
+    are a virtual table on SQLite, with tables of its own behind it."""
+
+    def told(_item: Any, name: str | None, kind: str, _reflected: bool, _other: Any) -> bool:
+        is_words = kind == "table" and str(name).startswith(TicketWordsRow.__tablename__)
+        return not (is_words and dialect == "sqlite")
+
+    return told

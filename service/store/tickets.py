@@ -9,7 +9,6 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
-from service.domain.access import Actor, Role
 from service.domain.complaint import Complaint, Route, UnitRef
 from service.domain.deadline import CountFrom
 from service.domain.history import IMPORTED, Place
@@ -29,8 +28,9 @@ from service.domain.ticket import (
     Supervision,
     Ticket,
 )
-from service.store import tallies
+from service.store import search, tallies
 from service.store.bulk import Row, insert_rows, update_rows, upsert
+from service.store.search import Words
 from service.store.tables import (
     AssistRow,
     BodyRow,
@@ -40,7 +40,6 @@ from service.store.tables import (
     MilestoneRow,
     RulingRow,
     TicketRow,
-    TraitsRow,
     metadata,
 )
 
@@ -57,7 +56,6 @@ _milestones = metadata.tables[MilestoneRow.__tablename__]
 _events = metadata.tables[EventRow.__tablename__]
 _rulings = metadata.tables[RulingRow.__tablename__]
 _counters = metadata.tables[CounterRow.__tablename__]
-_traits = metadata.tables[TraitsRow.__tablename__]
 _keys = metadata.tables[IdempotencyRow.__tablename__]
 # Tickets from before channels had coordinators of their own name none.
 _coordinator = _tickets.c.complaint["coordinator"].as_string()
@@ -112,7 +110,7 @@ def by_ids(connection: sa.Connection, ids: Sequence[int]) -> list[Ticket]:
     rows = connection.execute(
         sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
     ).all()
-    return _whole(connection, rows)
+    return whole(connection, rows)
 
 
 def find_all(
@@ -125,7 +123,7 @@ def find_all(
         .order_by(_tickets.c.id)
         .with_for_update(key_share=True)
     ).all()
-    found = _whole(connection, rows)
+    found = whole(connection, rows)
     return {(each.complaint.source, each.complaint.source_no): each for each in found}
 
 
@@ -137,7 +135,7 @@ def touching(connection: sa.Connection, units: Iterable[str], ids: Collection[in
         _milestones.c.unit.in_(codes),
         _milestones.c.outcome.is_(None),
     )
-    concerned = _of_units(codes) | _tickets.c.id.in_(owing.scalar_subquery())
+    concerned = of_units(codes) | _tickets.c.id.in_(owing.scalar_subquery())
     return list(
         connection.execute(
             sa.select(_tickets.c.id).where(_tickets.c.id.in_(ids), concerned)
@@ -154,42 +152,47 @@ def fingerprints(connection: sa.Connection, ids: Collection[int]) -> dict[int, s
 
 
 def insert_all(
-    connection: sa.Connection, rows: Sequence[tuple[Ticket, str, str]], at: datetime
+    connection: sa.Connection, rows: Sequence[tuple[Ticket, str, str, Words]], at: datetime
 ) -> list[Ticket]:
-    """Write many new tickets, each with its first body's fingerprint and the decision that it is
-    counted under, their clocks and assisting units; return them as stored, in the same order.
+    """Write many new tickets, each with its first body's fingerprint, the decision that it is counted
+    under and the words by which it is found, their clocks and assisting units; return them as
+    stored, in the same order.
 
     Raises Raced if a source number is there by now.
     """
     ids = insert_uncounted(connection, [(*row, at) for row in rows])
-    tallies.note_new(connection, [(t, _decision(t, decision)) for t, _, decision in rows], at)
+    tallies.note_new(connection, [(t, _decision(t, decision)) for t, _, decision, _ in rows], at)
     m = _milestones.c
     clocks: dict[int, list[int]] = {ticket_id: [] for ticket_id in ids.values()}
     for row in connection.execute(
         sa.select(m.ticket_id, m.id).where(m.ticket_id.in_(clocks)).order_by(m.id)
     ):
         clocks[row.ticket_id].append(row.id)
-    return [_as_stored(ticket, ids[ticket.no], clocks[ids[ticket.no]]) for ticket, _, _ in rows]
+    return [_as_stored(ticket, ids[ticket.no], clocks[ids[ticket.no]]) for ticket, *_ in rows]
 
 
-def insert_uncounted(connection: sa.Connection, rows: Sequence["_New"]) -> dict[str, int]:
+def insert_uncounted(
+    connection: sa.Connection, rows: Sequence[tuple[Ticket, str, str, Words, datetime]]
+) -> dict[str, int]:
     """Write many new tickets as `insert_all` does, each with when it came besides; return their ids
     by number. Nothing counts them.
 
     Raises Raced if a source number is there by now.
     """
-    values = [_new_values(ticket, decision, at) for ticket, _, decision, at in rows]
+    values = [_new_values(ticket, decision, at) for ticket, _, decision, _, at in rows]
     try:
         insert_rows(connection, _tickets, values)
     except sa.exc.IntegrityError:
         raise Raced from None
-    made = [ticket for ticket, _, _, _ in rows]
+    made = [ticket for ticket, *_ in rows]
     found = connection.execute(
         sa.select(_tickets.c.no, _tickets.c.id).where(_tickets.c.no.in_([t.no for t in made]))
     )
     ids: dict[str, int] = {row.no: row.id for row in found}
-    for table, parts in _parts(ids, rows):
+    new = [(ticket, fingerprint, decision, at) for ticket, fingerprint, decision, _, at in rows]
+    for table, parts in _parts(ids, new):
         insert_rows(connection, table, parts)
+    search.keep(connection, [(ids[t.no], t.region, words) for t, _, _, words, _ in rows])
     return ids
 
 
@@ -403,12 +406,13 @@ def event_rows(rows: Sequence[tuple[int, str, str, Event]]) -> tuple[sa.Table, l
     ]
 
 
-def events(connection: sa.Connection, ticket: Ticket) -> list[Event]:
-    """Return a ticket's history in the order it was written."""
-    rows = connection.execute(
-        sa.select(_events).where(_events.c.ticket_id == ticket.id).order_by(_events.c.id)
-    )
-    return [event_of(row) for row in rows]
+def events(
+    connection: sa.Connection, ticket: Ticket, after: int = 0, limit: int | None = None
+) -> list[Event]:
+    """Return a ticket's history in the order it was written: all, or so many events after one."""
+    e = _events.c
+    query = sa.select(_events).where(e.ticket_id == ticket.id, e.id > after).order_by(e.id)
+    return [event_of(row) for row in connection.execute(query.limit(limit))]
 
 
 def latest(connection: sa.Connection, found: Sequence[Ticket], act: str) -> dict[int, Event]:
@@ -422,24 +426,6 @@ def latest(connection: sa.Connection, found: Sequence[Ticket], act: str) -> dict
     )
     rows = connection.execute(sa.select(_events).where(_events.c.id.in_(last)))
     return {row.ticket_id: event_of(row) for row in rows}
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which tickets a list holds; empty fields hold all. `region` includes what lies in it, `unit`
-    is the lead or an assisting one, `after` the id of the last ticket on the page before."""
-
-    region: str = ""
-    unit: str = ""
-    state: str = ""
-    stage: str = ""
-    channel: str = ""
-    kind: str = ""
-    q: str = ""
-    group: int = 0  # a group matter (群体性诉求)
-    after: int = 0
-    limit: int = 50
-    oldest_first: bool = False
 
 
 def lock(connection: sa.Connection, *numbers: str) -> None:
@@ -532,83 +518,6 @@ def rulings_mark(connection: sa.Connection) -> tuple[int, int]:
     return count, last or 0
 
 
-def page(connection: sa.Connection, actor: Actor, wanted: Filter) -> list[Ticket]:
-    """Return the tickets that the actor may see, newest first or oldest first, `limit` at
-    most."""
-    t = _tickets.c
-    query = sa.select(_tickets)
-    for region in (actor.region, wanted.region):
-        if prefix(region):
-            query = query.where(t.region.startswith(prefix(region), autoescape=True))
-    if actor.role is Role.SOURCE:
-        query = query.where(t.source == actor.source)
-    if actor.role is Role.HANDLER:
-        query = query.where(_of_units(actor.units))
-    if wanted.unit:
-        query = query.where(_of_units((wanted.unit,)))
-    for column, value in (
-        (t.state, wanted.state),
-        (t.channel, wanted.channel),
-        (t.kind, wanted.kind),
-    ):
-        if value:
-            query = query.where(column == value)
-    if wanted.stage:
-        worst = (
-            sa.select(_milestones.c.ticket_id)
-            .where(_milestones.c.outcome.is_(None), _milestones.c.stage == wanted.stage)
-            .scalar_subquery()
-        )
-        query = query.where(t.id.in_(worst))
-    if wanted.q:
-        words = wanted.q.split()
-        query = query.where(
-            *(
-                t.title.contains(w, autoescape=True)
-                | t.content.contains(w, autoescape=True)
-                | (t.no == w)
-                | (t.source_no == w)
-                for w in words
-            )
-        )
-    if wanted.group:
-        of_group = sa.select(_traits.c.ticket_id).where(_traits.c.group_id == wanted.group)
-        query = query.where(t.id.in_(of_group.scalar_subquery()))
-    if wanted.after:
-        further = t.id > wanted.after if wanted.oldest_first else t.id < wanted.after
-        query = query.where(further)
-    order = t.id if wanted.oldest_first else t.id.desc()
-    rows = connection.execute(query.order_by(order).limit(wanted.limit)).all()
-    return _whole(connection, rows)
-
-
-def queue(
-    connection: sa.Connection,
-    actor: Actor,
-    unit: str,
-    limit: int,
-    *,
-    state: str = "",
-    stage: str = "",
-) -> list[Ticket]:
-    """Return what a unit still owes something for, what falls due first on top; "" is any state,
-    and any stage of what the unit owes."""
-    t, m = _tickets.c, _milestones.c
-    owed = (
-        sa.select(m.ticket_id, sa.func.min(m.due_at).label("due_at"))
-        .where(m.unit == unit, m.outcome.is_(None), *([m.stage == stage] if stage else []))
-        .group_by(m.ticket_id)
-        .subquery()
-    )
-    query = sa.select(_tickets).join(owed, owed.c.ticket_id == t.id)
-    if state:
-        query = query.where(t.state == state)
-    if prefix(actor.region):
-        query = query.where(t.region.startswith(prefix(actor.region), autoescape=True))
-    rows = connection.execute(query.order_by(owed.c.due_at, t.id).limit(limit)).all()
-    return _whole(connection, rows)
-
-
 @dataclass(frozen=True, slots=True)
 class Which:
     """Which tickets a job takes: all but some, or one alone, by id."""
@@ -671,7 +580,7 @@ def claim_paused(
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True)
     ).all()
-    return _whole(connection, rows)
+    return whole(connection, rows)
 
 
 def claim_open(
@@ -684,7 +593,7 @@ def claim_open(
         query = query.where(t.region.startswith(prefix(region), autoescape=True))
     query = query.order_by(t.id).limit(limit)
     rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
-    return _whole(connection, rows)
+    return whole(connection, rows)
 
 
 def provisional_ids(
@@ -708,7 +617,7 @@ def claim(connection: sa.Connection, ids: Collection[int], *, lock: bool = True)
     """Return tickets by their ids, locked unless they are only looked at."""
     query = sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
     rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
-    return _whole(connection, rows)
+    return whole(connection, rows)
 
 
 def open_citing(
@@ -780,10 +689,19 @@ def count(connection: sa.Connection) -> int:
     return connection.execute(sa.select(sa.func.count()).select_from(_tickets)).scalar_one()
 
 
-def _of_units(units: Iterable[str]) -> sa.ColumnElement[bool]:
+def of_units(units: Iterable[str]) -> sa.ColumnElement[bool]:
+    """Return the condition that one of the units leads a ticket or assists."""
     codes = list(units)
-    assisting = sa.select(_assists.c.ticket_id).where(_assists.c.unit.in_(codes)).scalar_subquery()
-    return _tickets.c.lead_unit.in_(codes) | _tickets.c.id.in_(assisting)
+    a = _assists.c
+    return _tickets.c.lead_unit.in_(codes) | looked_up(
+        sa.select(a.unit).where(a.ticket_id == _tickets.c.id, a.unit.in_(codes))
+    )
+
+
+def looked_up(query: sa.Select[Any]) -> sa.ColumnElement[bool]:
+    """Return the condition that a query finds something for a row: a lookup for each row, whatever the
+    planner thinks of how many there are. Of EXISTS it may make one list of all that there is."""
+    return query.limit(1).scalar_subquery().is_not(None)
 
 
 def _new_values(ticket: Ticket, decision: str, at: datetime) -> dict[str, Any]:
@@ -888,7 +806,7 @@ def _one(connection: sa.Connection, where: sa.ColumnElement[bool], *, lock: bool
     query = sa.select(_tickets).where(where)
     # NO KEY UPDATE: an event of somebody else's may refer to the ticket meanwhile.
     rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
-    found = _whole(connection, rows)
+    found = whole(connection, rows)
     return found[0] if found else None
 
 
@@ -904,8 +822,8 @@ def milestones_of(connection: sa.Connection, ids: Collection[int]) -> dict[int, 
     return by_ticket
 
 
-def _whole(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Ticket]:
-    """Return the tickets of these rows, with their milestones by one more query."""
+def whole(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Ticket]:
+    """Return the tickets of rows of their table, with their milestones by one more query."""
     by_ticket = milestones_of(connection, [row.id for row in rows])
     return [_ticket(row, by_ticket[row.id]) for row in rows]
 

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
+from service.cursors import BadCursor
 from service.desk import KeyReused, UnknownTicket, UnknownUnit
 from service.domain.access import Forbidden
 from service.domain.acts import RuleForbids
@@ -92,6 +93,7 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
         "没有配置接收方",
         lambda _: "请联系管理员配置接收系统的地址，之后再重新投递。",
     ),
+    BadCursor: (400, "这一页已打不开", lambda _: "请回到列表，从第一页开始翻页。"),
     BadPeriod: (422, "没有这个月的通报", lambda e: f"{e}。"),
     OutcomeUnknown: (
         503,

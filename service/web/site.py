@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.cursors import BadCursor
 from service.desk import UnknownTicket
 from service.domain.access import Forbidden
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
@@ -102,6 +103,7 @@ def site() -> FastAPI:
             UnknownDelivery: _refused,
             NotGivenUp: _refused,
             NoReceiver: _refused,
+            BadCursor: _refused,
             BadPeriod: _refused,
             RequestValidationError: _refused,
             HTTPException: _refused,

@@ -30,6 +30,7 @@ context.configure(
     render_as_batch=connection.dialect.name == "sqlite",
     compare_type=True,
     render_item=render,
+    include_object=tables.is_compared(connection.dialect.name),
 )
 with context.begin_transaction():
     context.run_migrations()
