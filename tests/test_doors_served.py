@@ -2,20 +2,21 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from service import cli_user
 from service.domain.access import Actor, Role
 from service.domain.sign_in import FREE, Counted
 from service.passwords import hashed
 from service.store import accounts
 from service.store.tokens import Use
-from tests.process import BANJIE, banjie, environment
+from service.terminal import Refused
 from tests.served import Served, served, sqlite
 from tests.test_web import HERE, MARKET, Browser, form_of, new_token, receive, sign_in, signed_in
 
@@ -100,6 +101,8 @@ def test_a_sign_in_ends_the_session_that_the_browser_had(service: Served) -> Non
     before = service.client.cookies["banjie_session"]
     enter(service)
     assert service.client.cookies["banjie_session"] != before
+    assert service.client.get("/desk/queue").status_code == 200
+    service.client.cookies.clear()
     service.client.cookies.set("banjie_session", before, path="/desk")
     assert service.client.get("/desk/queue").status_code == 303
 
@@ -170,41 +173,38 @@ def test_a_link_brings_in_who_is_held_off(service: Served) -> None:
 # The command line
 
 
-def test_accounts_are_made_and_removed_at_the_command_line(tmp_path: Path) -> None:
-    env = environment(sqlite(tmp_path))
+def test_accounts_are_made_and_removed_at_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BANJIE_DATABASE_URL", sqlite(tmp_path))
+    runner = CliRunner()
+
+    def run(*arguments: str, typed: str = "") -> tuple[int, str]:
+        """Return how a command ended, and all that it said."""
+        ended = runner.invoke(cli_user.app, arguments, input=typed)
+        if isinstance(ended.exception, Refused):
+            return ended.exception.code, str(ended.exception)
+        return ended.exit_code, ended.output
+
     add = [
-        *("user", "add", "li.si", "--name", "李某", "--role", "handler"),
+        *("add", "li.si", "--name", "李某", "--role", "handler"),
         *("--unit", MARKET, "--region", "360732"),
     ]
-
-    def run(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*BANJIE, *arguments],
-            env=env,
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    short = run(*add, typed="short\n")
-    assert (short.returncode, "至少 15 个字符" in short.stderr) == (2, True)
+    assert run(*add, typed="short\n")[0] == 2
     made = run(*add, typed=f"{PASSWORD}\n")
-    assert made.returncode == 0, made.stderr
-    assert PASSWORD not in made.stdout + made.stderr
-    again = run(*add, typed=f"{PASSWORD}\n")
-    assert (again.returncode, "已有账号" in again.stderr) == (1, True)
-    listed = json.loads(run("user", "list", "--json").stdout)
+    assert made == (0, "已添加账号 li.si（李某，承办人）\n")
+    assert run(*add, typed=f"{PASSWORD}\n") == (1, "已有账号“li.si”")
+    assert run("add", "li.si", "--name", "某", "--role", "metrics")[0] == 2
+    listed = json.loads(run("list", "--json")[1])
     assert [(each["account"], each["name"], each["units"]) for each in listed] == [
         ("li.si", "李某", [MARKET])
     ]
     assert "argon2" not in json.dumps(listed)
-    assert run("user", "password", "li.si", typed="another long sentence\n").returncode == 0
-    assert run("user", "password", "nobody", typed="another long sentence\n").returncode == 1
-    assert run("user", "remove", "li.si").returncode == 0
-    assert run("user", "remove", "li.si").returncode == 1
-    kept = json.loads(banjie("user", "log", "--json", env=env).stdout)
+    assert run("password", "li.si", typed="another long sentence\n")[0] == 0
+    assert run("password", "nobody", typed="another long sentence\n")[0] == 1
+    assert run("remove", "li.si")[0] == 0
+    assert run("remove", "li.si")[0] == 1
+    kept = json.loads(run("log", "--json")[1])
     assert [each["what"] for each in kept] == [
         "account_removed",
         "account_changed",

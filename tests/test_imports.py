@@ -4,6 +4,7 @@ import asyncio
 import csv
 import hashlib
 import json
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -579,9 +580,11 @@ def _shown(app: Served) -> None:
     for ticket in listed:
         events = app.get(f"/v1/tickets/{ticket['no']}/events").json()["items"]
         assert events[-1]["act"] == "imported"
+    shown = re.search(r'name="form_token" value="(\w+)"', app.client.get("/desk/sign-in").text)
+    assert shown
     link = app.client.post(
         "/desk/sign-in",
-        data={"token": app.tokens["admin"]},
+        data={"form_token": shown[1], "token": app.tokens["admin"]},
         headers={"Origin": "http://testserver"},
     )
     assert link.status_code < 400

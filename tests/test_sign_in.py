@@ -28,6 +28,7 @@ from service.domain.sign_in import (
 )
 from service.doors import Comer, Doors, HeldOff, Refused
 from service.passwords import fits, hashed
+from service.purge import Purge
 from service.store import Store, accounts, sessions, tokens
 from service.store.tables import IdempotencyRow, metadata
 from service.store.tokens import Use
@@ -404,5 +405,22 @@ def test_what_has_ended_is_deleted_and_nothing_else(in_store: Run) -> None:
         assert not any((await counted()).values())
         assert link
         assert await store.read(lambda c: tokens.find(c, api, clock()))
+
+    in_store(scenario)
+
+
+def test_one_replica_alone_deletes_until_it_is_gone(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        done = []
+
+        async def some(who: str) -> int:
+            done.append(who)
+            return 0
+
+        first, second = (Purge(store, partial(some, who)) for who in ("first", "second"))
+        for _ in range(3):
+            await first.turn()
+            await second.turn()
+        assert set(done) == {"first"}
 
     in_store(scenario)

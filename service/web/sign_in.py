@@ -40,7 +40,7 @@ _CHARS = 200  # of a cookie of ours at most
 LinkToken = Annotated[str, Path(max_length=100)]
 
 _BAD_TOKEN = "令牌无效、已过期，或不是个人使用的令牌。请核对后重新粘贴。"  # noqa: S105 told, no secret
-_WRONG = "账号或密码不对。忘记密码的，请联系系统管理员重设。"
+_WRONG = "账号或密码不对，请核对后重新填写。"
 _BUSY = "正在登录的人太多，请稍等片刻再试。"
 _UNREACHABLE = "暂时连不上统一身份平台，请稍后再试；仍不行请联系系统管理员。"
 _UNVOUCHED = {
@@ -192,6 +192,7 @@ async def _page(
         provider=app.doors.identity.label if app.doors.identity else "",
         accounts=await app.doors.has_accounts(),
         hours=app.doors.ends.whole // timedelta(hours=1),
+        idle=app.doors.ends.idle // timedelta(minutes=1),
     )
 
 
