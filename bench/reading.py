@@ -254,7 +254,7 @@ async def bare(scope: Any, receive: Any, send: Any) -> None:
         return
     global _pool  # noqa: PLW0603 of a process that does nothing else
     if _pool is None:
-        _pool = await asyncpg.create_pool(os.environ["BANJIE_DATABASE_URL"], max_size=4)
+        _pool = await asyncpg.create_pool(os.environ["BANJIE_DATABASE_URL"], min_size=1, max_size=4)
     row = await _pool.fetchrow(
         "SELECT no, state, title, content FROM tickets WHERE id = $1", int(scope["path"][1:])
     )
