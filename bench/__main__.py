@@ -22,6 +22,7 @@ from bench import (
     kpi,
     matching,
     outbox,
+    reading,
     routing,
     simulate,
     working_days,
@@ -61,6 +62,7 @@ def main() -> int:
         "outbox": outbox.run,
         "kpi": kpi.run,
         "feed": feed.run,
+        "reading": reading.run,
         "bulletin": bulletin.run,
         "simulate": simulate.run,
     }
