@@ -24,6 +24,7 @@ from bench import (
     outbox,
     routing,
     simulate,
+    startup,
     working_days,
 )
 
@@ -63,6 +64,7 @@ def main() -> int:
         "feed": feed.run,
         "bulletin": bulletin.run,
         "simulate": simulate.run,
+        "startup": startup.run,
     }
     results: dict[str, dict[str, Any]] = {}
     for name, measure in measurements.items():
