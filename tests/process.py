@@ -61,7 +61,9 @@ def start(
     """Start `banjie`, which adds what it prints to these files; `folder` is where it runs."""
     given = dict(os.environ if env is None else env)
     process = _FORKS.Process(
-        target=_become, args=(arguments, given, folder and str(folder), str(out), str(err))
+        target=_become,
+        args=(arguments, given, folder and str(folder), str(out), str(err)),
+        daemon=True,  # what a test leaves behind ends with the tests
     )
     process.start()
     return process
