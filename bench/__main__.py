@@ -25,6 +25,7 @@ from bench import (
     reading,
     routing,
     simulate,
+    startup,
     working_days,
 )
 
@@ -65,6 +66,7 @@ def main() -> int:
         "reading": reading.run,
         "bulletin": bulletin.run,
         "simulate": simulate.run,
+        "startup": startup.run,
     }
     results: dict[str, dict[str, Any]] = {}
     for name, measure in measurements.items():

@@ -105,7 +105,8 @@ def start(
     if version:
         return Foreign(arguments, given, version, out, err)
     process = _FORKS.Process(
-        target=_become, args=(arguments, given, folder and str(folder), str(out), str(err))
+        target=_become,
+        args=(arguments, given, folder and str(folder), str(out), str(err)),
     )
     process.start()
     return process
@@ -129,11 +130,13 @@ def banjie(
     with tempfile.TemporaryDirectory(prefix="banjie-said-") as scratch:
         out, err = Path(scratch, "out"), Path(scratch, "err")
         process = start(*arguments, out=out, err=err, env=env, folder=folder, version=version)
-        process.join(timeout_s)
-        if process.is_alive():
-            process.kill()
+        try:
+            process.join(timeout_s)
+            if process.is_alive():
+                raise subprocess.TimeoutExpired(["banjie", *arguments], timeout_s)
+        finally:
+            process.kill()  # else the tests would wait for it at their end
             process.join()
-            raise subprocess.TimeoutExpired(["banjie", *arguments], timeout_s)
         assert process.exitcode is not None
         return subprocess.CompletedProcess(
             ["banjie", *arguments],
@@ -179,7 +182,11 @@ class Server:
         self._process = start(
             *("serve", "--port", str(port)), *options, out=log, err=log, env=env, version=version
         )
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            self.kill()  # else the tests would wait for it at their end
+            raise
 
     def _wait(self) -> None:
         # A demo is half a minute's work; on a machine with much else to do, some minutes'.
