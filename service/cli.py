@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import structlog
 import typer
-import uvicorn
 import yaml
 
 from adapters.http import SecretMissing
@@ -30,7 +29,7 @@ from service import (
     cli_simulate,
     cli_sources,
 )
-from service.connection import Connection, Server
+from service.connection import Server, configured
 from service.demo import living, prepare
 from service.domain.access import SYSTEM, Actor, Role
 from service.domain.calendar import SHANGHAI, Calendar
@@ -69,11 +68,11 @@ def serve(
     demo: Annotated[bool, typer.Option(help="Add users and living tickets to play with.")] = False,
 ) -> None:
     """Migrate the database, then serve."""
-    configured = settings()
-    _log_as_json(configured.log_level)
+    chosen = settings()
+    _log_as_json(chosen.log_level)
     listening = _listen(host, port)
     address = f"http://{host}:{listening.getsockname()[1]}"
-    parts = wire(configured)
+    parts = wire(chosen)
     if missing := missing_secrets(parts.sources, os.environ):
         # A source that cannot prove who it is would be refused for ever, and nobody told.
         raise Refused("；".join(missing), 1)
@@ -81,20 +80,9 @@ def serve(
     if demo:
         token = asyncio.run(prepare(parts, address))
         # The event loop of the preparation is gone, and with it what was bound to it.
-        parts = wire(configured)
+        parts = wire(chosen)
     with living(parts, address, token) if token else nullcontext(parts) as running:
-        server = Server(
-            uvicorn.Config(
-                build(running, configured),
-                http=Connection,
-                ws="none",
-                access_log=False,
-                server_header=False,
-                log_config=None,
-                timeout_graceful_shutdown=10,
-            ),
-            running.feed.end,
-        )
+        server = Server(configured(build(running, chosen)), running.feed.end)
         server.run(sockets=[listening])
 
 
