@@ -181,8 +181,8 @@ class Wiring:
         return self.desk.times
 
 
-def wiring(request: Request) -> Wiring:
-    """Return the parts of the service that a request came to."""
+async def wiring(request: Request) -> Wiring:
+    """Return the parts of the service that a request came to. Async: FastAPI gives all else a thread."""
     parts: Wiring = request.app.state.wiring
     return parts
 
