@@ -27,7 +27,12 @@ SOURCES = f"""
   label: 压力测试
   secrets: [BENCH_SECRET]
   auth: signature
+  callback:
+    url: http://127.0.0.1:9/told
+    secret: BENCH_SECRET
+    events: [accepted, dispatched]
 """
+# Nobody listens there: every ticket writes what its source is to be told, and none of it is sent.
 
 _CASES = Path(__file__).parent.parent / "tests" / "cases" / "routing"
 _CHARS = 120  # of a hotline's ticket
