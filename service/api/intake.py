@@ -98,17 +98,19 @@ async def receive(request: Request) -> Response:
 )
 async def receive_batch(push: Pushed, app: Parts) -> BatchAnswer | Response:
     """Receive up to 1,000 payloads; one that is wrong harms no other."""
-    with app.inflow.place(push.source.name):
+    name = push.source.name
+    with app.inflow.place(name):
         payloads = await app.inflow.read(
             len(push.body), lambda: decode_batch(push.body, push.content_type)
         )
-        app.inflow.take(push.source, len(payloads), app.now(), taken=1)
-        begun: list[Answer | Exception] = []
-        for payload in payloads:
-            # Others have their turn between two lines.
-            await asyncio.sleep(0)
-            begun.append(_begun(app, push, payload))
-        found = [await _ended(each) for each in begun]
+        with app.inflow.place(name, len(payloads) - 1, held=1):
+            app.inflow.take(push.source, len(payloads), app.now(), taken=1)
+            begun: list[Answer | Exception] = []
+            for payload in payloads:
+                # Others have their turn between two lines.
+                await asyncio.sleep(0)
+                begun.append(_begun(app, push, payload))
+            found = [await _ended(each) for each in begun]
     for each in found:
         if isinstance(each, MessageReused):
             raise each  # all lines are of one message
