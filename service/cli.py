@@ -1,6 +1,7 @@
 """The command line: `banjie`."""
 
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -50,6 +51,9 @@ app = typer.Typer(
 )
 token_app = typer.Typer(no_args_is_help=True, help="Callers' tokens 令牌.")
 calendar_app = typer.Typer(no_args_is_help=True, help="Working days 工作日.")
+# New objects, then young collections, before the next older ones are looked through.
+_COLLECTED_AFTER = (20_000, 20, 20)
+
 app.add_typer(token_app, name="token")
 app.add_typer(cli_rules.app, name="rules")
 app.add_typer(cli_sources.app, name="sources")
@@ -82,6 +86,11 @@ def serve(
         # The event loop of the preparation is gone, and with it what was bound to it.
         parts = wire(chosen)
     with living(parts, address, token) if token else nullcontext(parts) as running:
+        # The rules are a million objects that live as long as the process: nobody need look at them
+        # again, nor as often as a script's few.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_COLLECTED_AFTER)
         server = Server(configured(build(running, chosen)), running.feed.end)
         server.run(sockets=[listening])
 
