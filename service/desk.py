@@ -45,7 +45,7 @@ from service.domain.ticket import (
     Word,
 )
 from service.mishaps import findable, outcome
-from service.store import Store, StoreUnavailable, deliveries, messages, tallies, tickets
+from service.store import Store, StoreUnavailable, deliveries, messages, tickets
 from service.store.deliveries import Receivers
 from service.store.engine import refused
 from service.store.figures import UnitLoad, unit_loads
@@ -401,13 +401,10 @@ class Desk:
         ]
         made = tickets.insert_all(connection, rows, at)
         told = [
-            (ticket, list(deeds.arrived(ticket, each.arrival.at)))
+            (ticket, ticket.route.decision, list(deeds.arrived(ticket, each.arrival.at)))
             for ticket, each in zip(made, arrivals, strict=True)
         ]
-        tallies.note_events(connection, told, at, new=True)
-        tickets.append_all(
-            connection, [(t.id, t.no, t.region, event) for t, events in told for event in events]
-        )
+        tickets.append_first(connection, told, at)
         self._deliver_all(
             connection, [(t, word) for t in made for word in leaving.on_arrival(t)], at
         )
@@ -480,13 +477,10 @@ class Desk:
                 connection, [(t, p.fingerprint, IMPORTED) for t, p in rows], at
             )
             told = [
-                (ticket, history.events(ticket, past, Place(file, sheet, past.row), at))
+                (ticket, IMPORTED, history.events(ticket, past, Place(file, sheet, past.row), at))
                 for ticket, (_, past) in zip(stored, rows, strict=True)
             ]
-            tallies.note_events(connection, told, at, new=True)
-            tickets.append_all(
-                connection, [(t.id, t.no, t.region, event) for t, es in told for event in es]
-            )
+            tickets.append_first(connection, told, at)
             return found
 
         if not apply:
