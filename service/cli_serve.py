@@ -1,6 +1,7 @@
 """`banjie serve` and `banjie openapi`: the service itself, and what it offers."""
 
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -10,13 +11,15 @@ from typing import Annotated, Any
 
 import structlog
 import typer
-import uvicorn
 import yaml
 
-from service.connection import Connection, Server
+from service.connection import Server, configured
 from service.main import build, serving, wire
 from service.source_check import missing_secrets
 from service.terminal import Refused, settings
+
+# New objects, then young collections, before the next older ones are looked through.
+_COLLECTED_AFTER = (20_000, 20, 20)
 
 
 def serve(
@@ -25,11 +28,11 @@ def serve(
     demo: Annotated[bool, typer.Option(help="Add users and living tickets to play with.")] = False,
 ) -> None:
     """Migrate the database, then serve."""
-    configured = settings()
-    _log_as_json(configured.log_level)
+    chosen = settings()
+    _log_as_json(chosen.log_level)
     listening = _listen(host, port)
     address = f"http://{host}:{listening.getsockname()[1]}"
-    parts = wire(configured, terms=serving(configured))
+    parts = wire(chosen, terms=serving(chosen))
     if missing := missing_secrets(parts.sources, os.environ):
         # A source that cannot prove who it is would be refused for ever, and nobody told.
         raise Refused("；".join(missing), 2)
@@ -39,20 +42,14 @@ def serve(
 
         token = asyncio.run(prepare(parts, address))
         # The event loop of the preparation is gone, and with it what was bound to it.
-        parts = wire(configured, terms=serving(configured))
+        parts = wire(chosen, terms=serving(chosen))
     with living(parts, address, token) if demo else nullcontext(parts) as running:
-        server = Server(
-            uvicorn.Config(
-                build(running, configured),
-                http=Connection,
-                ws="none",
-                access_log=False,
-                server_header=False,
-                log_config=None,
-                timeout_graceful_shutdown=10,
-            ),
-            running.feed.end,
-        )
+        # The rules are a million objects that live as long as the process: nobody need look at them
+        # again, nor as often as a script's few.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_COLLECTED_AFTER)
+        server = Server(configured(build(running, chosen)), running.feed.end)
         server.run(sockets=[listening])
 
 

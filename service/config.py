@@ -70,12 +70,12 @@ class Settings(BaseSettings):
         description="How often due milestones, and new events of the feed, are looked for.",
     )
     intake_in_flight: int = Field(
-        512,
+        2000,
         ge=1,
         le=100_000,
         description=(
-            "How many pushes are worked on at once, three quarters of them of one source; more are"
-            " answered with 503."
+            "How many complaints wait at once, each line of a batch for itself, three quarters of"
+            " them of one source; more are answered with 503."
         ),
     )
     feed_streams: int = Field(

@@ -56,7 +56,6 @@ from service.store import (
     lists,
     messages,
     search,
-    tallies,
     tickets,
 )
 from service.store.deliveries import Receivers
@@ -421,13 +420,10 @@ class Desk:
         ]
         made = tickets.insert_all(connection, rows, at)
         told = [
-            (ticket, list(deeds.arrived(ticket, each.arrival.at)))
+            (ticket, ticket.route.decision, list(deeds.arrived(ticket, each.arrival.at)))
             for ticket, each in zip(made, arrivals, strict=True)
         ]
-        tallies.note_events(connection, told, at, new=True)
-        tickets.append_all(
-            connection, [(t.id, t.no, t.region, event) for t, events in told for event in events]
-        )
+        tickets.append_first(connection, told, at)
         self._deliver_all(
             connection, [(t, word) for t in made for word in leaving.on_arrival(t)], at
         )
@@ -503,13 +499,10 @@ class Desk:
                 at,
             )
             told = [
-                (ticket, history.events(ticket, past, Place(file, sheet, past.row), at))
+                (ticket, IMPORTED, history.events(ticket, past, Place(file, sheet, past.row), at))
                 for ticket, (_, past) in zip(stored, rows, strict=True)
             ]
-            tallies.note_events(connection, told, at, new=True)
-            tickets.append_all(
-                connection, [(t.id, t.no, t.region, event) for t, es in told for event in es]
-            )
+            tickets.append_first(connection, told, at)
             return found
 
         if not apply:

@@ -77,7 +77,7 @@ class TooFast(Exception):
 
 
 class Overloaded(Exception):
-    """As many pushes are being worked on as this replica takes on at once."""
+    """As many complaints wait as this replica lets wait."""
 
 
 # What is longer takes so long to check and to parse that every other caller would feel it.
@@ -93,7 +93,7 @@ class Inflow:
         self._most = most_at_once
         # One, for it shares the interpreter with the loop, and what it parses takes memory.
         self._reader = ThreadPoolExecutor(1, "reader")
-        self._under_way: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
         self._buckets: dict[str, Bucket] = {}
 
     def take(self, source: Source, count: int, at: datetime, taken: int = 0) -> None:
@@ -112,17 +112,24 @@ class Inflow:
         return await asyncio.get_running_loop().run_in_executor(self._reader, work)
 
     @contextmanager
-    def place(self, source: str) -> Iterator[None]:
-        """Work on a push, or raise Overloaded. No source takes every place: one that sends without
-        measure is told to wait, and the others are not."""
-        here = self._under_way[source]
-        if self._under_way.total() >= self._most or here >= ceil(self._most * _SHARE):
+    def place(self, source: str, count: int = 1, held: int = 0) -> Iterator[None]:
+        """Let `count` complaints of a source wait, beside those that their push has `held` so far, or
+        raise Overloaded. No source takes every place: one that sends without measure is told to
+        wait, and the others are not.
+
+        A batch takes no more than its source may have, and whoever comes while nobody waits is let
+        in: none is so large that it is refused for ever.
+        """
+        share = ceil(self._most * _SHARE)
+        count = min(count, share - held)
+        total, here = self._waiting.total(), self._waiting[source]
+        if total > held and (total + count > self._most or here + count > share):
             raise Overloaded
-        self._under_way[source] += 1
+        self._waiting[source] += count
         try:
             yield
         finally:
-            self._under_way[source] -= 1
+            self._waiting[source] -= count
 
 
 class KeptFigures:
@@ -202,8 +209,8 @@ class Wiring:
         return self.desk.times
 
 
-def wiring(request: Request) -> Wiring:
-    """Return the parts of the service that a request came to."""
+async def wiring(request: Request) -> Wiring:
+    """Return the parts of the service that a request came to. Async: FastAPI gives all else a thread."""
     parts: Wiring = request.app.state.wiring
     return parts
 

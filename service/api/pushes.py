@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials
@@ -13,9 +13,11 @@ from service.api.problems import UnknownSource
 from service.domain.access import Actor, Ask, Forbidden, Role, check_act
 from service.domain.ports import Auth, Source
 from service.store.messages import Message
-from service.wiring import Parts, Unauthenticated, Wiring
+from service.wiring import Parts, Unauthenticated, Wiring, wiring
 
-SourceName = Annotated[str, Path(description="A source of sources.yaml", max_length=64)]
+_SOURCE_CHARS = 64
+_SOURCE_IS = "A source of sources.yaml"
+SourceName = Annotated[str, Path(description=_SOURCE_IS, max_length=_SOURCE_CHARS)]
 _NAME_CHARS = 100
 
 
@@ -99,3 +101,27 @@ def _allowed(app: Wiring, by: Actor, name: str) -> Source:
 
 
 Pushed = Annotated[Push, Depends(pushed)]
+# What FastAPI would say of `pushed` by itself, for a route that calls it.
+PUSHED: dict[str, Any] = {
+    "security": [{bearer.scheme_name: []}],
+    "parameters": [
+        {
+            "name": "source",
+            "in": "path",
+            "required": True,
+            "schema": {
+                "type": "string",
+                "maxLength": _SOURCE_CHARS,
+                "description": _SOURCE_IS,
+                "title": "Source",
+            },
+            "description": _SOURCE_IS,
+        }
+    ],
+}
+
+
+async def pushed_by(request: Request) -> Push:
+    """Return a push as `pushed` does."""
+    source: str = request.path_params["source"]
+    return await pushed(source, request, await wiring(request), await bearer(request))

@@ -4,7 +4,7 @@ A statement a row costs a round trip each. Arrays by column (`unnest`) are slowe
 the driver looks at every element of every array in Python, a document is written and read in C.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from operator import itemgetter
@@ -23,6 +23,17 @@ def upsert(connection: sa.Connection, table: sa.Table) -> Any:
     """Return an INSERT that knows ON CONFLICT on either database."""
     dialect = {"postgresql": postgresql, "sqlite": sqlite}[connection.dialect.name]
     return dialect.insert(table)
+
+
+def among(
+    connection: sa.Connection, column: sa.ColumnElement[Any], values: Iterable[Any]
+) -> sa.ColumnElement[bool]:
+    """Return the condition that a column is one of these values. On PostgreSQL its text is the same
+    however many there are: a statement is prepared once, and not for each size of a batch."""
+    if connection.dialect.name != "postgresql":
+        return column.in_(list(values))
+    array = postgresql.ARRAY(column.type)
+    return column == sa.any_(sa.bindparam(None, list(values), type_=array, unique=True))
 
 
 def insert_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
@@ -56,20 +67,55 @@ def insert_ready(connection: sa.Connection, rows: Ready) -> None:
     if connection.dialect.name != "postgresql":
         connection.exec_driver_sql(_sqlite_insert(table, names), values)
         return
-    given = _given(table, names)
-    connection.execute(
-        table.insert().from_select(names, sa.select(*(given.c[name] for name in names))),
-        {"rows": values},
-    )
+    connection.exec_driver_sql(_postgres_insert(table, names), (values,))
 
 
 @cache
-def _sqlite_insert(table: sa.Table, names: tuple[str, ...]) -> str:
-    return str(_compiled(table.insert(), names))
+def _sqlite_insert(table: sa.Table, names: tuple[str, ...], replace: bool | None = None) -> str:
+    insert = sqlite.insert(table)
+    return str(
+        _compiled(
+            insert if replace is None else _settled(insert, table, names, replace=replace), names
+        )
+    )
 
 
 def _compiled(insert: Any, names: tuple[str, ...]) -> Any:
     return insert.compile(dialect=sqlite.dialect(), column_keys=names)
+
+
+@cache
+def _postgres_insert(table: sa.Table, names: tuple[str, ...], replace: bool | None = None) -> str:
+    """Return an INSERT of one document, built once: building it takes longer than a row. `replace` is
+    what is done with a row of the same key, None for nothing."""
+    given = _given(table, names)
+    columns = sa.select(*(given.c[name] for name in names))
+    insert = postgresql.insert(table).from_select(names, columns)
+    return _text(insert if replace is None else _settled(insert, table, names, replace=replace))
+
+
+@cache
+def _postgres_update(table: sa.Table, names: tuple[str, ...], key: str) -> str:
+    given = _given(table, [key, *names])
+    return _text(
+        table.update()
+        .where(table.c[key] == given.c[key])
+        .values({name: given.c[name] for name in names})
+    )
+
+
+def _text(statement: sa.UpdateBase) -> str:
+    dialect = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]
+    return str(statement.compile(dialect=dialect))
+
+
+def _settled(insert: Any, table: sa.Table, names: Sequence[str], *, replace: bool) -> Any:
+    """Return an INSERT that says what is done where a row of the key is there already."""
+    key = [column.name for column in table.primary_key]
+    if not replace:
+        return insert.on_conflict_do_nothing(index_elements=key)
+    others = {name: insert.excluded[name] for name in names if name not in key}
+    return insert.on_conflict_do_update(index_elements=key, set_=others)
 
 
 @cache
@@ -125,13 +171,7 @@ def update_rows(
             [{**row, "row": row[key]} for row in rows],
         )
         return
-    given = _given(table, [key, *names])
-    connection.execute(
-        table.update()
-        .where(table.c[key] == given.c[key])
-        .values({name: given.c[name] for name in names}),
-        {"rows": _document(rows)},
-    )
+    connection.exec_driver_sql(_postgres_update(table, tuple(names), key), (_document(rows),))
 
 
 def _given(table: sa.Table, names: Sequence[str]) -> Any:
@@ -161,25 +201,13 @@ def put_rows(
     already, replace it or leave it as it is."""
     if not rows:
         return
-    names, key = list(rows[0]), [column.name for column in table.primary_key]
-    insert: Any
+    names = tuple(rows[0])
     if connection.dialect.name == "postgresql":
-        given = _given(table, names)
-        insert = postgresql.insert(table).from_select(
-            names, sa.select(*(given.c[name] for name in names))
-        )
-    else:
-        insert = sqlite.insert(table)
-    if replace:
-        others = {name: insert.excluded[name] for name in names if name not in key}
-        insert = insert.on_conflict_do_update(index_elements=key, set_=others)
-    else:
-        insert = insert.on_conflict_do_nothing(index_elements=key)
-    if connection.dialect.name == "postgresql":
-        connection.execute(insert, {"rows": _document(rows)})
+        text = _postgres_insert(table, names, replace)
+        connection.exec_driver_sql(text, (_document(rows),))
     else:
         _, given, values = ready("sqlite", table, rows)
-        connection.exec_driver_sql(str(_compiled(insert, given)), values)
+        connection.exec_driver_sql(_sqlite_insert(table, given, replace), values)
 
 
 def find_rows(connection: sa.Connection, table: sa.Table, keys: Sequence[Row]) -> list[Any]:

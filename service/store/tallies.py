@@ -77,15 +77,15 @@ _COUNTED_AT_ONCE = 2_000
 
 
 def note_new(
-    connection: sa.Connection, tickets: Iterable[tuple[Ticket, str]], at: datetime
+    connection: sa.Connection, came: Iterable[tuple[Ticket, str, Sequence[Told]]], at: datetime
 ) -> None:
-    """Count new tickets, each with the decision that it is stored under."""
+    """Count new tickets, each with the decision that it is stored under, and their events."""
     _note(
         connection,
         at,
         (
-            (ticket, stands(case) + arrived(case, decision))
-            for ticket, decision in tickets
+            (ticket, _sum(stands(case) + arrived(case, decision), _counted(events, [])))
+            for ticket, decision, events in came
             for case in (Case.of(ticket),)
         ),
     )
@@ -98,26 +98,24 @@ def note_change(connection: sa.Connection, before: Ticket, after: Ticket, at: da
 
 
 def note_events(
-    connection: sa.Connection,
-    told: Sequence[tuple[Ticket, Sequence[Told]]],
-    at: datetime,
-    *,
-    new: bool = False,
+    connection: sa.Connection, ticket: Ticket, events: Sequence[Told], at: datetime
 ) -> None:
-    """Count events of tickets, which are not written yet; `new` tickets have none before these."""
-    noted: list[tuple[Ticket, Counts]] = []
-    for ticket, events in told:
-        counted = [event for event in events if event.act in COUNTED]
-        if not counted:
-            continue
-        looks_back = not new and any(event.act not in ALONE for event in counted)
-        before: list[Told] = _history(connection, ticket.id) if looks_back else []
-        found: Counts = Counter()
-        for event in counted:
-            found = _sum(found, happened(event, before))
-            before.append(event)
-        noted.append((ticket, found))
-    _note(connection, at, noted)
+    """Count events of a ticket, which are not written yet."""
+    if counted := [event for event in events if event.act in COUNTED]:
+        looks_back = any(event.act not in ALONE for event in counted)
+        before = _history(connection, ticket.id) if looks_back else []
+        _note(connection, at, [(ticket, _counted(counted, before))])
+
+
+def _counted(events: Iterable[Told], before: Sequence[Told]) -> Counts:
+    """Return what events count for, after those of their ticket that count and came before."""
+    found: Counts = Counter()
+    past = list(before)
+    for event in events:
+        if event.act in COUNTED:
+            found = _sum(found, happened(event, past))
+            past.append(event)
+    return found
 
 
 class Past(NamedTuple):
@@ -195,18 +193,34 @@ def _sum(one: Counts, other: Counts) -> Counts:
 
 
 def _note(connection: sa.Connection, at: datetime, noted: Iterable[tuple[Ticket, Counts]]) -> None:
+    """Write one entry for all tickets of a class: a flood has few classes and many tickets."""
+    together: dict[tuple[str, str, str], tuple[Counts, dict[str, str]]] = {}
+    more: list[tuple[tuple[str, str, str], tuple[Counts, dict[str, str]]]] = []
+    for ticket, found in noted:
+        if not found:
+            continue
+        kind = ticket.received_kind or ticket.complaint.kind
+        of = (ticket.region, ticket.complaint.channel, kind)
+        lead = ticket.lead
+        if of in together and lead and together[of][1].get(lead.unit, lead.name) != lead.name:
+            more.append((of, together.pop(of)))  # an entry knows one name of each unit
+        counts, names = together.setdefault(of, (Counter(), {}))
+        counts.update(found)
+        if lead:
+            names[lead.unit] = lead.name
     known_on = day_of(at).isoformat()
     rows = [
         {
             "known_on": known_on,
-            "region": ticket.region,
-            "channel": ticket.complaint.channel,
-            "kind": ticket.received_kind or ticket.complaint.kind,
-            "counts": [[c.day.isoformat(), c.unit, c.measure, n] for c, n in sorted(found.items())],
-            "names": {ticket.lead.unit: ticket.lead.name} if ticket.lead else {},
+            "region": region,
+            "channel": channel,
+            "kind": kind,
+            "counts": [
+                [c.day.isoformat(), c.unit, c.measure, n] for c, n in sorted(counts.items()) if n
+            ],
+            "names": names,
         }
-        for ticket, found in noted
-        if found
+        for (region, channel, kind), (counts, names) in (*more, *together.items())
     ]
     insert_rows(connection, _entries, rows)
 

@@ -29,7 +29,7 @@ from service.domain.ticket import (
     Ticket,
 )
 from service.store import search, tallies
-from service.store.bulk import Row, insert_rows, update_rows, upsert
+from service.store.bulk import Row, among, insert_rows, update_rows, upsert
 from service.store.search import Words
 from service.store.tables import (
     AssistRow,
@@ -119,7 +119,7 @@ def find_all(
     """Return the tickets that there are of sources and source numbers, by these, locked."""
     rows = connection.execute(
         sa.select(_tickets)
-        .where(_sent(sent))
+        .where(_sent(connection, sent))
         .order_by(_tickets.c.id)
         .with_for_update(key_share=True)
     ).all()
@@ -146,7 +146,9 @@ def touching(connection: sa.Connection, units: Iterable[str], ids: Collection[in
 def fingerprints(connection: sa.Connection, ids: Collection[int]) -> dict[int, set[str]]:
     """Return the fingerprints of the bodies of tickets."""
     found: dict[int, set[str]] = {ticket_id: set() for ticket_id in ids}
-    for body in connection.execute(sa.select(_bodies).where(_bodies.c.ticket_id.in_(list(ids)))):
+    for body in connection.execute(
+        sa.select(_bodies).where(among(connection, _bodies.c.ticket_id, ids))
+    ):
         found[body.ticket_id].add(body.fingerprint)
     return found
 
@@ -156,16 +158,15 @@ def insert_all(
 ) -> list[Ticket]:
     """Write many new tickets, each with its first body's fingerprint, the decision that it is counted
     under and the words by which it is found, their clocks and assisting units; return them as
-    stored, in the same order.
+    stored, in the same order. Nothing counts them before `append_first`.
 
     Raises Raced if a source number is there by now.
     """
     ids = insert_uncounted(connection, [(*row, at) for row in rows])
-    tallies.note_new(connection, [(t, _decision(t, decision)) for t, _, decision, _ in rows], at)
     m = _milestones.c
     clocks: dict[int, list[int]] = {ticket_id: [] for ticket_id in ids.values()}
     for row in connection.execute(
-        sa.select(m.ticket_id, m.id).where(m.ticket_id.in_(clocks)).order_by(m.id)
+        sa.select(m.ticket_id, m.id).where(among(connection, m.ticket_id, clocks)).order_by(m.id)
     ):
         clocks[row.ticket_id].append(row.id)
     return [_as_stored(ticket, ids[ticket.no], clocks[ids[ticket.no]]) for ticket, *_ in rows]
@@ -186,7 +187,9 @@ def insert_uncounted(
         raise Raced from None
     made = [ticket for ticket, *_ in rows]
     found = connection.execute(
-        sa.select(_tickets.c.no, _tickets.c.id).where(_tickets.c.no.in_([t.no for t in made]))
+        sa.select(_tickets.c.no, _tickets.c.id).where(
+            among(connection, _tickets.c.no, [t.no for t in made])
+        )
     )
     ids: dict[str, int] = {row.no: row.id for row in found}
     new = [(ticket, fingerprint, decision, at) for ticket, fingerprint, decision, _, at in rows]
@@ -377,8 +380,17 @@ def _steps(steps: Sequence[Step]) -> list[list[str]]:
 
 def append(connection: sa.Connection, ticket: Ticket, event: Event) -> None:
     """Add an event to a ticket's history, which happened when it is written."""
-    tallies.note_events(connection, [(ticket, [event])], event.at)
+    tallies.note_events(connection, ticket, [event], event.at)
     append_all(connection, [(ticket.id, ticket.no, ticket.region, event)])
+
+
+def append_first(
+    connection: sa.Connection, came: Sequence[tuple[Ticket, str, Sequence[Event]]], at: datetime
+) -> None:
+    """Add the first events of new tickets, each with the decision that it is counted under, and count
+    both."""
+    tallies.note_new(connection, [(t, _decision(t, decided), es) for t, decided, es in came], at)
+    append_all(connection, [(t.id, t.no, t.region, event) for t, _, es in came for event in es])
 
 
 def append_all(connection: sa.Connection, rows: Sequence[tuple[int, str, str, Event]]) -> None:
@@ -438,12 +450,12 @@ def lock(connection: sa.Connection, *numbers: str) -> None:
     ).all()
 
 
-def _sent(sent: Collection[tuple[str, str]]) -> sa.ColumnElement[bool]:
+def _sent(connection: sa.Connection, sent: Collection[tuple[str, str]]) -> sa.ColumnElement[bool]:
     by_source: dict[str, list[str]] = {}
     for source, source_no in sent:
         by_source.setdefault(source, []).append(source_no)
     known = [
-        (_tickets.c.source == source) & _tickets.c.source_no.in_(numbers)
+        (_tickets.c.source == source) & among(connection, _tickets.c.source_no, numbers)
         for source, numbers in by_source.items()
     ]
     return sa.or_(sa.false(), *known)
@@ -453,7 +465,7 @@ def lock_sent(connection: sa.Connection, sent: Sequence[tuple[str, str]]) -> Non
     """Lock the tickets that there are of these sources and source numbers, in that same order."""
     connection.execute(
         sa.select(_tickets.c.id)
-        .where(_sent(sent))
+        .where(_sent(connection, sent))
         .order_by(_tickets.c.id)
         .with_for_update(key_share=True)
     ).all()
@@ -816,7 +828,7 @@ def milestones_of(connection: sa.Connection, ids: Collection[int]) -> dict[int, 
     if by_ticket:
         m = _milestones.c
         for row in connection.execute(
-            sa.select(_milestones).where(m.ticket_id.in_(by_ticket)).order_by(m.id)
+            sa.select(_milestones).where(among(connection, m.ticket_id, by_ticket)).order_by(m.id)
         ):
             by_ticket[row.ticket_id].append(_milestone(row))
     return by_ticket
