@@ -16,8 +16,9 @@ from service.domain.sign_in import ACCOUNT, PERSONS, Record, Way, account_name, 
 from service.labels import RECORDS, ROLES, WAYS
 from service.main import now
 from service.passwords import hashed
-from service.store import accounts, open_store, sessions
+from service.store import accounts, open_store, sessions, tokens
 from service.store.accounts import AccountExists
+from service.store.tokens import Use
 from service.terminal import AsJson, Refused, print_document, settings
 
 T = TypeVar("T")
@@ -120,6 +121,34 @@ def password(name: Name) -> None:
     if not _in_store(work):
         raise Refused(f"没有用密码登录的账号“{name}”", 1)
     typer.echo(f"已更换账号 {name} 的密码，其登录已全部失效")
+
+
+@app.command("link")
+def link(
+    name: Name,
+    minutes: Annotated[int, typer.Option(min=1, max=1440, help="How long it is good.")] = 30,
+) -> None:
+    """Print a link that lets the person of an account in once, whatever the way of the account."""
+    name = _name(name)
+    at = now()
+
+    def work(connection: sa.Connection) -> str | None:
+        account = accounts.find(connection, name)
+        if account is None:
+            return None
+        return tokens.create(
+            connection,
+            account.by,
+            at,
+            use=Use.LINK,
+            expires_at=at + timedelta(minutes=minutes),
+            account_id=account.id,
+        )
+
+    token = _in_store(work)
+    if token is None:
+        raise Refused(f"没有账号“{name}”", 1)
+    typer.echo(f"{(settings().public_url or '').rstrip('/')}/desk/enter/{token}")
 
 
 @app.command("log")

@@ -338,6 +338,33 @@ def test_who_is_removed_or_gets_another_password_is_out_at_once_everywhere(in_st
     in_store(scenario)
 
 
+def test_a_link_of_an_account_opens_one_session_that_ends_with_the_account(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        await account(store)
+        ours = doors(store, Clock(NOW))
+        found = await store.read(lambda c: accounts.find(c, "li.si"))
+        assert found
+
+        async def link() -> str:
+            return await store.run(
+                lambda c: tokens.create(c, found.by, NOW, use=Use.LINK, account_id=found.id)
+            )
+
+        used, unused = await link(), await link()
+        session = await ours.by_token(used, Use.LINK, comer())
+        known = await ours.session(session)
+        assert known
+        assert known.by.name == WHO.name
+        with pytest.raises(Refused):
+            await ours.by_token(used, Use.LINK, comer())
+        assert await store.run(lambda c: accounts.remove(c, "li.si"))
+        assert await ours.session(session) is None
+        with pytest.raises(Refused):
+            await ours.by_token(unused, Use.LINK, comer())
+
+    in_store(scenario)
+
+
 def test_a_session_ends_when_idle_at_its_end_and_with_its_token(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         clock = Clock(NOW)

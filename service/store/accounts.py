@@ -70,10 +70,15 @@ def remove(connection: sa.Connection, name: str) -> bool:
     account = _locked(connection, _a.name == name)
     if account is None:
         return False
-    sessions.end_of(connection, account.id)
+    _shut_out(connection, account.id)
     connection.execute(_devices.delete().where(_devices.c.account == name))
     connection.execute(_accounts.delete().where(_a.id == account.id))
     return True
+
+
+def _shut_out(connection: sa.Connection, account_id: int) -> None:
+    sessions.end_of(connection, account_id)
+    tokens.drop_links_of(connection, account_id)
 
 
 def set_password(connection: sa.Connection, name: str, password: str, at: datetime) -> bool:
@@ -82,7 +87,7 @@ def set_password(connection: sa.Connection, name: str, password: str, at: dateti
     account = _locked(connection, (_a.name == name) & _a.password.is_not(None))
     if account is None:
         return False
-    sessions.end_of(connection, account.id)
+    _shut_out(connection, account.id)
     connection.execute(
         _accounts.update()
         .where(_a.id == account.id)
@@ -115,7 +120,7 @@ def vouched(connection: sa.Connection, subject: str, by: Actor, at: datetime) ->
     account = _locked(connection, _a.subject == subject)
     assert account is not None
     if account.by != by:
-        sessions.end_of(connection, account.id)
+        _shut_out(connection, account.id)
         connection.execute(
             _accounts.update()
             .where(_a.id == account.id)

@@ -91,7 +91,8 @@ def start_by_token(
     if use is Use.LINK:
         if not tokens.revoke(connection, token, at, use):
             return None
-        return start(connection, by, Way.LINK, at, expires_at), by
+        account_id = tokens.account_of(connection, token)
+        return start(connection, by, Way.LINK, at, expires_at, account_id=account_id), by
     return start(connection, by, Way.TOKEN, at, expires_at, token_id=int(by.id)), by
 
 

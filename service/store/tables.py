@@ -322,7 +322,8 @@ class CounterRow(SQLModel, table=True):
 
 
 class TokenRow(SQLModel, table=True):
-    """A caller's token, by its SHA-256; the token itself is nowhere."""
+    """A caller's token, by its SHA-256; the token itself is nowhere. `account_id` is that of the account
+    that a one-time link is for."""
 
     __tablename__ = "tokens"
 
@@ -337,6 +338,7 @@ class TokenRow(SQLModel, table=True):
     created_at: datetime = _at()
     expires_at: datetime | None = _at(nullable=True)
     revoked_at: datetime | None = _at(nullable=True)
+    account_id: int | None = Field(default=None, sa_type=_Id)
 
 
 class IdempotencyRow(SQLModel, table=True):

@@ -31,8 +31,10 @@ def create(
     *,
     use: Use = Use.API,
     expires_at: datetime | None = None,
+    account_id: int | None = None,
 ) -> str:
-    """Return a new token for the actor. It is shown once and cannot be read again."""
+    """Return a new token for the actor, of a link for an account with its id. It is shown once and
+    cannot be read again."""
     token = drawn()
     connection.execute(
         _tokens.insert().values(
@@ -45,9 +47,24 @@ def create(
             region=actor.region,
             created_at=at,
             expires_at=expires_at,
+            account_id=account_id,
         )
     )
     return token
+
+
+def account_of(connection: sa.Connection, token: str) -> int | None:
+    """Return the id of the account that a link is for, None for none."""
+    found: int | None = connection.execute(
+        sa.select(_tokens.c.account_id).where(_tokens.c.digest == digest(token))
+    ).scalar()
+    return found
+
+
+def drop_links_of(connection: sa.Connection, account_id: int) -> None:
+    """Forget the links of an account, used or not."""
+    t = _tokens.c
+    connection.execute(_tokens.delete().where(t.account_id == account_id, t.use == Use.LINK))
 
 
 def find(connection: sa.Connection, token: str, at: datetime, use: Use = Use.API) -> Actor | None:

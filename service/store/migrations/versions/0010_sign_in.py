@@ -86,6 +86,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_sign_ins_at", "sign_ins", ["at"])
     op.create_index("ix_idempotency_keys_at", "idempotency_keys", ["at"])
+    op.add_column("tokens", sa.Column("account_id", _ID, nullable=True))
     # Sessions have a table of their own from now on: whoever is signed in signs in once more.
     op.execute("DELETE FROM tokens WHERE use = 'session'")
     kept = sa.table("secrets", sa.column("name", sa.String()), sa.column("secret", sa.String()))
@@ -95,5 +96,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DELETE FROM secrets WHERE name = 'sign_in'")
     op.drop_index("ix_idempotency_keys_at", table_name="idempotency_keys")
+    op.drop_column("tokens", "account_id")
     for table in ("sign_ins", "sign_in_tries", "devices", "sessions", "accounts"):
         op.drop_table(table)
