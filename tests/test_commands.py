@@ -51,7 +51,10 @@ _LOADED = "; ".join(
         ("token", {"pydantic", "numpy", "sqlalchemy", "httpx"}),
         (
             "serve",
-            {"pydantic", "numpy", "sqlalchemy", "httpx", "fastapi", "uvicorn", "apscheduler"},
+            {
+                *("pydantic", "numpy", "sqlalchemy", "httpx", "rjieba"),
+                *("fastapi", "uvicorn", "apscheduler"),
+            },
         ),
     ],
     ids=lambda value: value or "--help" if isinstance(value, str) else "",

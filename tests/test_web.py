@@ -551,12 +551,14 @@ def test_stored_script_is_shown_as_text(service: Served) -> None:
     browser = signed_in(service, "handler")
     act(browser, no, "sign")
     act(browser, no, "resolve", public_reply=SCRIPT, internal_finding=SCRIPT, solved="false")
-    pages = [browser.get(f"/desk/tickets/{no}"), browser.get(f"/desk/tickets?q={SCRIPT}")]
+    pages = [browser.get(f"/desk/tickets/{no}"), browser.get(f"/desk/tickets?q=短斤少两{SCRIPT}")]
+    unsearchable = browser.get(f"/desk/tickets?q={SCRIPT}")
     browser = signed_in(service, "dispatcher")
     act(browser, no, "reopen", reason=SCRIPT)
     pages += [browser.get(f"/desk/queue?unit={MARKET}"), browser.get(f"/desk/tickets/{no}")]
-    for page in pages:
-        assert page.status_code == 200
+    assert {page.status_code for page in pages} == {200}
+    assert unsearchable.status_code == 422
+    for page in (*pages, unsearchable):
         assert "&lt;script&gt;" in page.text
         assert "<script" not in page.text
         assert page.headers["content-security-policy"].startswith("default-src 'none'")

@@ -20,7 +20,6 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from service.store.revision import MIGRATIONS, current, head
-from service.store.servers import NoServer, Servers
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
@@ -40,6 +39,11 @@ class OutcomeUnknown(StoreUnavailable):
 
 class InUse(Exception):
     """Somebody serves this database."""
+
+
+class NoServer(ConnectionError):
+    """None of the servers can be worked with just now; the message says of each why, in Chinese and
+    by its place in the address: names and passwords are not repeated."""
 
 
 class BadDatabaseUrl(ValueError):
@@ -315,6 +319,9 @@ class PostgresStore:
     writes (ADR 0028)."""
 
     def __init__(self, url: str, terms: Terms) -> None:
+        # SQLite needs no driver of another database.
+        from service.store.servers import Servers  # noqa: PLC0415
+
         self._terms = terms
         servers = Servers(url, terms.connect_s, terms.session())
         connect: dict[str, Any] = {"async_creator_fn": servers.connect}

@@ -5,6 +5,8 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import asyncpg
 
+from service.store.engine import NoServer
+
 Host = tuple[str | None, int | None]  # None for what the environment or libpq's defaults say
 
 # What a store can work with: everything it does ends in a write.
@@ -22,11 +24,6 @@ _WHY = {
     "53300": "连接数已满",
     "57P03": "正在启动或恢复",
 }
-
-
-class NoServer(ConnectionError):
-    """None of the servers can be worked with just now; the message says of each why, in Chinese and
-    by its place in the address: names and passwords are not repeated."""
 
 
 class Servers:
