@@ -117,8 +117,9 @@ GRANTS: Mapping[Act | Ask, Grants] = {
     Ask.SORTING: _DESK | _MASKED,
     Ask.OVERVIEW: _DESK | _MASKED,
     Ask.GROUPS: _DESK | _MASKED,
-    Ask.UNITS: dict.fromkeys(_PERSONS, Reach.ALL),
-    Ask.EXPLAIN: dict.fromkeys(_PERSONS, Reach.ALL),
+    # Whoever maps a city's own system tries with its token where its texts would go.
+    Ask.UNITS: dict.fromkeys((*_PERSONS, Role.SOURCE), Reach.ALL),
+    Ask.EXPLAIN: dict.fromkeys((*_PERSONS, Role.SOURCE), Reach.ALL),
     Ask.EVENTS: {Role.HANDLER: Reach.UNITS} | _DESK | _MASKED,
     Ask.KPIS: {Role.HANDLER: Reach.UNITS} | _DESK | _MASKED,
     Ask.BULLETINS: _DESK | _MASKED,  # of every unit, before it is published
