@@ -33,7 +33,7 @@ def create_token(
     """Create a token and print it alone. It cannot be shown again."""
     actor = checked(Actor(name.strip(), role, tuple(unit or ()), source, region))
     at = datetime.now(UTC)
-    typer.echo(_in_store(lambda connection: tokens.create(connection, actor, at)))
+    typer.echo(in_store(lambda connection: tokens.create(connection, actor, at)))
 
 
 @app.command("list")
@@ -43,7 +43,7 @@ def list_tokens(
 ) -> None:
     """List the tokens of programs: number, name, role, scope, since when. None is shown itself."""
     at = datetime.now(UTC)
-    found = [each for each in _in_store(tokens.listed) if ended or each.good_at(at)]
+    found = [each for each in in_store(tokens.listed) if ended or each.good_at(at)]
     if as_json:
         print_document(
             [
@@ -93,7 +93,7 @@ def revoke_token(
         tokens.revoke_listed(connection, found[0].id, at)
         return found[0]
 
-    ended = _in_store(work)
+    ended = in_store(work)
     typer.echo(
         f"已吊销 {ended.id} {ended.actor.name}（{ROLES[ended.actor.role]}），各副本 5 秒内生效"
     )
@@ -120,7 +120,9 @@ def checked(by: Actor) -> Actor:
     return by
 
 
-def _in_store(work: Callable[[sa.Connection], T]) -> T:
+def in_store(work: Callable[[sa.Connection], T]) -> T:
+    """Return the result of work in the database of the settings, migrated first."""
+
     async def run() -> T:
         store = open_store(settings().database_url)
         try:

@@ -1,27 +1,23 @@
 """`banjie user`: the accounts of people who sign in with a password, and who came in."""
 
-import asyncio
 import sys
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import sqlalchemy as sa
 import typer
 
-from service.cli_token import checked
+from service.cli_token import checked, in_store
 from service.domain.access import Actor, Role
 from service.domain.calendar import SHANGHAI
 from service.domain.sign_in import ACCOUNT, PERSONS, Record, Way, account_name, weakness
 from service.labels import RECORDS, ROLES, WAYS
 from service.main import now
 from service.passwords import hashed
-from service.store import accounts, open_store, sessions, tokens
+from service.store import accounts, sessions, tokens
 from service.store.accounts import AccountExists
 from service.store.tokens import Use
 from service.terminal import AsJson, Refused, print_document, settings
-
-T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, help="People's accounts 账号.")
 
@@ -50,7 +46,7 @@ def add(
         sessions.record(connection, at, Record.ACCOUNT_ADDED, Way.PASSWORD, by.name, "")
 
     try:
-        _in_store(work)
+        in_store(work)
     except AccountExists:
         raise Refused(f"已有账号“{name}”", 1) from None
     typer.echo(f"已添加账号 {name}（{by.name}，{ROLES[role]}）")
@@ -59,7 +55,7 @@ def add(
 @app.command("list")
 def show(as_json: AsJson = False) -> None:
     """List the accounts, those of the identity provider too."""
-    found = _in_store(accounts.all_of)
+    found = in_store(accounts.all_of)
     if as_json:
         print_document(
             [
@@ -96,7 +92,7 @@ def remove(name: Name) -> None:
         sessions.record(connection, at, Record.ACCOUNT_REMOVED, way, account.by.name, "")
         return True
 
-    if not _in_store(work):
+    if not in_store(work):
         raise Refused(f"没有账号“{name}”", 1)
     typer.echo(f"已删除账号 {name}，其登录已全部失效")
 
@@ -105,7 +101,7 @@ def remove(name: Name) -> None:
 def password(name: Name) -> None:
     """Give an account another password; its sessions end at once."""
     name = _name(name)
-    if not _in_store(lambda connection: _is_local(connection, name)):
+    if not in_store(lambda connection: _is_local(connection, name)):
         raise Refused(f"没有用密码登录的账号“{name}”", 1)
     encoded = hashed(_password(name))
     at = now()
@@ -118,7 +114,7 @@ def password(name: Name) -> None:
         sessions.record(connection, at, Record.ACCOUNT_CHANGED, way, account.by.name, "")
         return True
 
-    if not _in_store(work):
+    if not in_store(work):
         raise Refused(f"没有用密码登录的账号“{name}”", 1)
     typer.echo(f"已更换账号 {name} 的密码，其登录已全部失效")
 
@@ -145,7 +141,7 @@ def link(
             account_id=account.id,
         )
 
-    token = _in_store(work)
+    token = in_store(work)
     if token is None:
         raise Refused(f"没有账号“{name}”", 1)
     typer.echo(f"{(settings().public_url or '').rstrip('/')}/desk/enter/{token}")
@@ -158,7 +154,7 @@ def log(
 ) -> None:
     """Show who came in, went out or was refused, and what became of accounts; newest first."""
     since = now() - timedelta(days=days)
-    found = _in_store(lambda connection: sessions.recorded(connection, since, _MOST))
+    found = in_store(lambda connection: sessions.recorded(connection, since, _MOST))
     if as_json:
         print_document(
             [
@@ -202,15 +198,3 @@ def _password(name: str) -> str:
 def _is_local(connection: sa.Connection, name: str) -> bool:
     account = accounts.find(connection, name)
     return account is not None and account.password is not None
-
-
-def _in_store(work: Callable[[sa.Connection], T]) -> T:
-    async def run() -> T:
-        store = open_store(settings().database_url)
-        try:
-            await store.migrate()
-            return await store.run(work)
-        finally:
-            await store.close()
-
-    return asyncio.run(run())

@@ -37,7 +37,9 @@ async def table(
 async def tried(visit: Signed, form: SignedForm) -> Response:
     """Show where a text would go, and why. Nothing is stored, and no text is in an address."""
     check_act(visit.by, Ask.EXPLAIN)
-    text = form.one("text").strip()[:_MOST_CHARS]
+    text = form.one("text").strip()
+    if len(text) > _MOST_CHARS:  # the page's own form is not that long
+        raise HTTPException(413)
     code = _region(visit, form.one("region"))
     kind = form.one("kind") or Kind.HELP
     route: Route | None = None
