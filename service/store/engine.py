@@ -201,8 +201,8 @@ def _document(value: Any) -> str:
 
 
 # SQLSTATE classes that say "not now": connection gone, out of resources, operator's shutdown, lost a
-# deadlock, read-only standby (25006), no such database. Everything else is a fault of ours.
-_NOT_NOW = ("08", "53", "57", "40", "25006", "3D", "28")
+# deadlock, did not get a lock in time (55P03), read-only standby (25006), no such database. Everything else is a fault of ours.
+_NOT_NOW = ("08", "53", "57", "40", "25006", "3D", "28", "55P03")
 _SQLITE_NOT_NOW = ("locked", "busy", "disk", "full", "readonly", "read-only", "unable to open")
 
 
@@ -306,9 +306,12 @@ class SqliteStore:
 
 # A deadlock lost, a write that met another, a connection that broke or leads to what is no primary
 # any more, a statement prepared for the schema of before: done again from the beginning.
-_PASSES = ("40001", "40P01", "08", "57P01", "57P02", "25006", "0A000")
+_PASSES = ("40001", "40P01", "55P03", "08", "57P01", "57P02", "25006", "0A000")
 _GONE = ("08", "57")
 _TRIES = 3
+# A lock not got in time, a deadlock lost; between the tries of a migration, a minute in all.
+_LOCKED_OUT = ("55P03", "40P01")
+_MIGRATES_AGAIN_S = (0.5, 1, 2, 4, 8, 15, 30)
 _APART_S = 0.05
 # The server's own bound comes first: it says so and keeps the connection.
 _GRACE_S = 1.0
@@ -421,18 +424,25 @@ class PostgresStore:
                 timer.cancel()
 
     async def migrate(self) -> None:
-        """See Store. An advisory lock makes others wait; they then find nothing left to do."""
+        """See Store. An advisory lock makes others wait; they then find nothing left to do. Who
+        serves meanwhile is waited for briefly: behind a lock that is waited for everybody queues."""
 
         def locked(connection: sa.Connection) -> None:
             for bound in ("statement_timeout", "idle_in_transaction_session_timeout"):
                 connection.exec_driver_sql(f"SET LOCAL {bound} = 0")
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            # Below the time after which PostgreSQL looks for deadlocks: we step back, not they.
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '800ms'")
             migrate(connection)
 
-        try:
-            await self._once(locked, None)
-        except _Passing as passing:
-            raise passing.told from passing
+        for pause_s in (*_MIGRATES_AGAIN_S, None):
+            try:
+                return await self._once(locked, None)
+            except _Passing as passing:
+                if pause_s is None or not passing.state.startswith(_LOCKED_OUT):
+                    raise passing.told from passing
+                await asyncio.sleep(pause_s)
+        raise AssertionError
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
