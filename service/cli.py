@@ -17,6 +17,7 @@ COMMANDS = {
     "openapi": ("cli_serve", "openapi", "Print the OpenAPI document as YAML."),
     "token": ("cli_token", "app", "Callers' tokens 令牌."),
     "user": ("cli_user", "app", "People's accounts 账号."),
+    "keys": ("cli_keys", "app", "The keys of what people told 密钥."),
     "rules": ("cli_rules", "app", "The responsible-unit table 责任单位."),
     "sources": ("cli_sources", "app", "The systems that send complaints 来源."),
     "learn": ("cli_learn", "app", "The learned model; needs the extra `learn`."),
@@ -110,6 +111,7 @@ def _mendable(error: Exception) -> tuple[str, int] | None:
     from adapters.sources import SourceFileError
     from routing_rules.clocks import ClockFileError
     from routing_rules.yamlfile import RuleFileError
+    from service.seal import KeyFault, Tampered
     from service.store import BadDatabaseUrl, StoreUnavailable
 
     match error:
@@ -119,6 +121,10 @@ def _mendable(error: Exception) -> tuple[str, int] | None:
             return f"设置有误：{error}", 2
         case BadDatabaseUrl():
             return f"设置有误：BANJIE_DATABASE_URL：{error}", 2
+        case KeyFault():
+            return str(error), 1
+        case Tampered():
+            return f"{error}；请从备份核对", 1
         case StoreUnavailable():
             return f"数据库不可用：{error}", 1
         case _:

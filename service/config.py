@@ -54,6 +54,21 @@ class Settings(BaseSettings):
             " and answered with 503."
         ),
     )
+    keys: Path | None = Field(
+        None,
+        description=(
+            "File with the keys of what people told; made and changed by `banjie keys`. Without it an"
+            " SQLite database has one beside it, and PostgreSQL keeps a key within (see operations.md)."
+        ),
+    )
+    anonymise_after_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description=(
+            "So long after the last that happened to it a finished ticket is made anonymous; 0 is never."
+        ),
+    )
     sources: Path | None = Field(
         None, description="Path of a sources.yaml in place of the shipped one."
     )

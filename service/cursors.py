@@ -32,6 +32,7 @@ class List(StrEnum):
     DELIVERIES = "d"
     REJECTED = "r"
     GROUPS = "g"
+    PERSON = "p"
     FEED = "f"
 
 

@@ -34,12 +34,14 @@ from service.domain.calendar import SHANGHAI
 from service.domain.complaint import Complaint, Contact, Decision, Kind, Route, UnitRef, Urgency
 from service.domain.confidence import unnamed, withheld
 from service.domain.deeds import MET_BY, Deed, Deeds, check_may
+from service.domain.flow import Bucket, Rate, take
 from service.domain.history import IMPORTED, Past, Place, Standing
 from service.domain.lifecycle import ASSISTS, FINISHED, MOVES, Act, State
 from service.domain.limits import Timetable
-from service.domain.personal import masked
+from service.domain.personal import FREE_TEXTS, hidden, masked, said
 from service.domain.ports import Router, Unit
 from service.domain.region import covers
+from service.domain.similar import number
 from service.domain.ticket import (
     Delivery,
     Event,
@@ -86,6 +88,34 @@ class UnknownUnit(Exception):
         super().__init__(unit)
         self.pointer = pointer
         self.unit = unit
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What people told of themselves, unmasked. `history` is what is masked of events, by their id and
+    field."""
+
+    contact: Contact
+    title: str
+    content: str
+    place: str
+    history: Mapping[int, Mapping[str, str]]
+
+
+class ReadsTooMuch(Exception):
+    """Somebody reads more contacts than anybody can ring up; `wait_s` says when the next may be read."""
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__()
+        self.wait_s = wait_s
+
+
+class MadeAnonymous(Exception):
+    """The ticket was made anonymous: nothing is left to be read."""
+
+
+class NoNumber(Exception):
+    """What was asked for is no telephone number."""
 
 
 class KeyReused(Exception):
@@ -190,6 +220,9 @@ class Settled:
 
 _RECALCULATED_AT_ONCE = 100
 _RACES = 3
+# As fast as somebody can ring people up, on each replica; who copies numbers is told to wait.
+_READINGS = Rate(per_minute=6, burst=30)
+_READERS_MOST = 10_000
 # How long a ticket rests that a job cannot do: what is wrong with it is looked at by a person.
 _SET_ASIDE = timedelta(minutes=10)
 
@@ -224,6 +257,7 @@ class Desk:
         self._receivers = receivers or {}
         self._committed = committed
         self._aside: dict[int, datetime] = {}
+        self._readings: dict[str, Bucket] = {}
 
     @property
     def router(self) -> Router:
@@ -571,7 +605,10 @@ class Desk:
             before, now = old.contact.masked(), changed_ticket.complaint.contact.masked()
             changed |= {"contact_before": before.phone, "contact_now": now.phone}
         tickets.append(connection, stored, deeds.event("supplemented", stored, SYSTEM, at, changed))
-        more = cut(*search.supplement_texts(changed))
+        now_told = hidden(replace(complaint, contact=changed_ticket.complaint.contact))
+        more = cut(
+            *(str(getattr(now_told, name)) for name in search.SUPPLEMENTED if name in changed)
+        )
         search.add(connection, stored.id, stored.region, more)
         self._tell_units("supplemented", connection, current, stored, {}, at)
         # Only who sent it knows what it added: a merged ticket's source is not told of another's.
@@ -693,7 +730,7 @@ class Desk:
 
         def both(connection: sa.Connection) -> None:
             tickets.lock(connection, order.no, into)
-            other[:] = [_visible(connection, into, order.by)]
+            other[:] = [_visible(connection, into, order.by, lock=True)]
 
         deed = self._deeds.merge(order.at, lambda: other[0], no=into, reason=reason)
         return await self._perform(order, deed, tell, first=both)
@@ -822,22 +859,43 @@ class Desk:
     def _coordinator(self, ticket: Ticket) -> str:
         return self._router.coordinator(ticket.region, ticket.complaint.coordinator).code
 
-    async def read_contact(self, no: str, by: Actor, at: datetime, *, reason: str) -> Contact:
-        """Return a citizen's name and number, and write down who read them and why.
+    async def read_contact(self, no: str, by: Actor, at: datetime, *, reason: str) -> Told:
+        """Return what is masked of a ticket everywhere else, and write down who read it and why.
 
-        Raises UnknownTicket, or Forbidden for who has no call to speak to the citizen.
+        Raises UnknownTicket, Forbidden for who has no call to speak to the citizen, ReadsTooMuch, and
+        MadeAnonymous where nothing is left.
         """
 
-        def work(connection: sa.Connection) -> Contact:
-            ticket = _visible(connection, no, by)
+        def work(connection: sa.Connection) -> Told:
+            ticket = _visible(connection, no, by, lock=True)
             check_may(by, _calling(by), ticket)
             if not may_read_contact(by, ticket):
                 raise Forbidden(by.role, Ask.READ_CONTACT)
+            if tickets.is_anonymous(connection, ticket.id):
+                raise MadeAnonymous
             event = deeds.event("read_contact", ticket, by, at, {"reason": reason})
+            own = tickets.own_words(connection, ticket)
             tickets.append(connection, ticket, event)
-            return ticket.complaint.contact
+            told = ticket.complaint
+            return Told(told.contact, told.title, told.content, told.place, own)
 
-        return await self._store.run(work)
+        bucket, wait_s = take(_READINGS, self._readings.get(by.id), 1, at)
+        if wait_s:
+            raise ReadsTooMuch(wait_s)
+        found = await self._store.run(work)
+        if len(self._readings) > _READERS_MOST:
+            self._readings.clear()
+        self._readings[by.id] = bucket
+        return found
+
+    async def of_person(self, by: Actor, phone: str, after: int, limit: int) -> Page[Ticket]:
+        """Return a page of the tickets of whoever complained from this number, newest first, of the
+        caller's region. Raises Forbidden, and NoNumber for what is none."""
+        check_act(by, Ask.BY_PHONE)
+        if not number(phone):
+            raise NoNumber
+        found = await self._store.read(lambda c: lists.of_person(c, by, phone, after, limit))
+        return replace(found, items=[shown(by, ticket) for ticket in found.items])
 
     # What time does
 
@@ -1036,8 +1094,9 @@ def _counted_by(arrival: Arrival) -> tuple[str, str]:
 
 
 def searched(complaint: Complaint) -> Words:
-    """Return the words by which a complaint is found."""
-    return cut(complaint.title, complaint.content, complaint.place)
+    """Return the words by which a complaint is found: of what everybody may see of it."""
+    shut = hidden(complaint)
+    return cut(shut.title, shut.content, shut.place)
 
 
 def _apart(
@@ -1112,8 +1171,8 @@ def _calling(by: Actor) -> Act:
     return Act.CONTACT if by.role is Role.HANDLER else Act.CALL_BACK
 
 
-def _visible(connection: sa.Connection, no: str, by: Actor) -> Ticket:
-    ticket = tickets.get(connection, no)
+def _visible(connection: sa.Connection, no: str, by: Actor, *, lock: bool = False) -> Ticket:
+    ticket = tickets.get(connection, no, lock=lock)
     if ticket is None or not sees_ticket(by, ticket):
         raise UnknownTicket(no)
     return ticket
@@ -1139,14 +1198,15 @@ def is_withheld(by: Actor, ticket: Ticket) -> bool:
 def shown(by: Actor, ticket: Ticket) -> Ticket:
     """Return the ticket as a role sees it.
 
-    All personal data in free text is masked for an auditor. A unit from which it is kept who
-    complained sees no name and no number, in the text neither.
+    Personal data is masked for everybody, for an auditor plates as well. A unit from which it is kept
+    who complained sees no name and no number at all, in the text neither.
     """
+    told = hidden(ticket.complaint)
+    ticket = replace(ticket, complaint=told)
     say = _saying(by, ticket)
     if say is None:
         return ticket
-    told = ticket.complaint
-    hidden = replace(
+    less = replace(
         told,
         title=say(told.title),
         content=say(told.content),
@@ -1154,13 +1214,13 @@ def shown(by: Actor, ticket: Ticket) -> Ticket:
         attachments=tuple(replace(each, name=say(each.name)) for each in told.attachments),
     )
     if is_withheld(by, ticket):
-        hidden = replace(hidden, contact=Contact(), extra={})
-    return replace(ticket, complaint=hidden)
+        less = replace(less, contact=Contact(), extra={})
+    return replace(ticket, complaint=less)
 
 
 def _saying(by: Actor, ticket: Ticket | None) -> Callable[[str], str] | None:
-    """Return what free text becomes before a role reads it, None for nothing. Only for a handler
-    it depends on the ticket."""
+    """Return what free text becomes before a role reads it beside what is hidden from everybody, None
+    for nothing. Only for a handler it depends on the ticket."""
     if by.role is not Role.HANDLER:
         return masked if reach(by.role, Ask.TICKETS) is Reach.MASKED else None
     assert ticket is not None
@@ -1178,7 +1238,10 @@ def event_shown(by: Actor, ticket: Ticket | None, event: Event) -> Event:
         return replace(event, content={})
     say = _saying(by, ticket)
     if say is None:
-        return event
+        # What was written before anything was sealed is hidden here.
+        texts = {name: event.content[name] for name in FREE_TEXTS if name in event.content}
+        told = {name: said(text) for name, text in texts.items() if isinstance(text, str)}
+        return replace(event, content=event.content | told) if told != texts else event
     kept = ticket is not None and is_withheld(by, ticket)
     content = {
         name: say(value) if isinstance(value, str) else value

@@ -69,6 +69,7 @@ class Jobs:
         order: Callable[[], Awaitable[int]] = _nothing_to_do,
         purge: Callable[[], Awaitable[int]] = _nothing_to_do,
         cut: Callable[[], Awaitable[int | None]] = _all_done,
+        keep: Callable[[], Awaitable[int]] = _nothing_to_do,
     ) -> None:
         self._desk = desk
         self._outbox = outbox
@@ -83,6 +84,7 @@ class Jobs:
         self._order = order
         self._purge = purge
         self._cut = cut
+        self._keep = keep
         self._all_cut = False
         self._seen = (now(), monotonic())
         self._settled = False
@@ -100,6 +102,7 @@ class Jobs:
             ("order", self._order_all, tick_seconds),
             ("purge", self._purge_all, _PURGE_S),
             ("cut", self._cut_all, tick_seconds),
+            ("keep", self._keep_all, tick_seconds),
         )
         self._under_way = {name: asyncio.Lock() for name, _, _ in every}
         self._jobs = [
@@ -184,6 +187,15 @@ class Jobs:
             elif not done:
                 return  # another replica is at it
             else:
+                await asyncio.sleep(self._monotonic() - began)
+
+    async def _keep_all(self) -> None:
+        """Seal what is not, seal anew, make anonymous. It rests as long as it worked, as above."""
+        done = 1
+        while done and not self._stopping:
+            began = self._monotonic()
+            done = await self._keep()
+            if done:
                 await asyncio.sleep(self._monotonic() - began)
 
     async def _look(self) -> None:

@@ -68,11 +68,13 @@ ACTS: dict[str, str] = {
     "recalculated": "重算时限",
     "merged_here": "并入",
     "imported": "历史导入",
+    "anonymised": "匿名化",
     # What is asked for beside the acts.
     Ask.INTAKE: "推送工单",
     Ask.TICKETS: "查看工单",
     Ask.HISTORY: "查看办理记录",
     Ask.READ_CONTACT: "查看联系方式",
+    Ask.BY_PHONE: "按电话查找",
     Ask.NOT_SAME: "不并单",
     Ask.QUEUE: "查看队列",
     Ask.SORTING: "查看待派单",

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
+
 from adapters.outbound import Outbound
 from adapters.pages import Lists
 from adapters.sources import ADAPTERS, read_sources
@@ -18,6 +20,7 @@ from routing_rules.receivers import load_receivers
 from routing_rules.rulebook import TERRITORY_LINE, Rulebook, load
 from service.bulletin import Bulletins
 from service.config import Settings, pairs
+from service.custody import Custody
 from service.desk import Desk
 from service.domain.access import Role
 from service.domain.bulletin import Rules
@@ -36,12 +39,14 @@ from service.refresh import Freshness
 from service.reports import Reports
 from service.source_check import require, signing_keys
 from service.store import Terms, open_store
-from service.store.engine import COMMAND, SERVES
+from service.store.engine import COMMAND, SERVES, prepare
 from service.store.search import catch_up
 from service.wiring import Callers, Inflow, KeptFigures, Readiness, Wiring
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+log = structlog.get_logger()
 
 VERSION = "0.1.0"
 _THREADS = 64
@@ -76,7 +81,7 @@ def wire(
         **load_receivers(rulebook, settings.rules),
     }
     post = Outbound(receivers, environ)
-    store = open_store(settings.database_url, terms)
+    store = open_store(settings.database_url, terms, settings.keys)
     metrics = Metrics()
     outbox = Outbox(store, receivers, post, clock)
     desk = Desk(store, rulebook, times, receivers, outbox.wake)
@@ -98,6 +103,7 @@ def wire(
         keys={name: signing_keys(source, environ) for name, source in sources.items()},
         adapters=adapters,
         matching=Matching(store, likeness, sources),
+        custody=Custody(store, clock, settings.anonymise_after_days),
         metrics=metrics,
         callers=Callers(store),
         figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
@@ -200,6 +206,9 @@ def build(parts: Wiring, settings: Settings) -> "FastAPI":
     @asynccontextmanager
     async def lifespan(_app: object) -> AsyncIterator[None]:
         await parts.store.migrate()
+        await prepare(parts.store)
+        if parts.store.sealing.keeps_in_database:
+            log.warning("keys.in_database", hint=parts.custody.says)
         await parts.reports.begin(parts.now())
         await parts.refresh()
         # Names are looked up in these; a name server that hangs must not hold up the others.
@@ -217,6 +226,7 @@ def build(parts: Wiring, settings: Settings) -> "FastAPI":
             fold=parts.reports.fold,
             order=parts.feed.order,
             purge=Purge(parts.store, parts.doors.purge).turn,
+            keep=parts.custody.turn,
             cut=partial(parts.store.run, partial(catch_up, limit=_CUT_AT_ONCE)),
         )
         jobs.start()

@@ -80,7 +80,8 @@ class Matching:
         if not ids:
             return 0
         groups = matching.forget(connection, ids)
-        found = [t for t in tickets.by_ids(connection, ids) if not t.is_counted_only]
+        opened = tickets.by_ids(connection, ids, opened=True)
+        found = [t for t in opened if not t.is_counted_only]
         new = [(made, marks(made)) for made in (_traits(ticket, key) for ticket in found)]
         matching.keep(connection, [(made, by, groups.get(made.ticket_id, 0)) for made, by in new])
         near = matching.sharing(connection, new, self._likeness.back)

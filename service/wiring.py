@@ -13,6 +13,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request
 
 from service.bulletin import Bulletins
+from service.custody import Custody
 from service.desk import Desk
 from service.domain.access import Actor
 from service.domain.flow import Bucket, Rate, take
@@ -184,6 +185,7 @@ class Wiring:
     keys: Mapping[str, tuple[bytes, ...]]  # of the signatures, by source
     adapters: Mapping[str, Adapter]
     matching: Matching
+    custody: Custody
     metrics: Metrics
     callers: Callers
     figures: KeptFigures

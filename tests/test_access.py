@@ -334,6 +334,9 @@ RULES: Mapping[str, Check] = {
     "POST /v1/tickets/{no}/contact-readings": at_each_ticket(
         Ask.READ_CONTACT, "POST", "/v1/tickets/{no}/contact-readings", {"reason": "核实"}
     ),
+    "POST /v1/tickets/search": all_or_nothing(
+        Ask.BY_PHONE, "POST", "/v1/tickets/search", {"phone": "13800000001"}
+    ),
     "POST /v1/tickets/{no}/not-same": at_each_ticket(
         Ask.NOT_SAME, "POST", "/v1/tickets/{no}/not-same", lambda ticket: {"no": ticket.no}
     ),
@@ -463,6 +466,15 @@ def contact_page(world: World, role: Role) -> None:
         assert ("13800000001" in answer.text) == (wanted == 200)
 
 
+def by_phone_page(world: World, role: Role) -> None:
+    answer = press(world, role, "/desk/tickets/by-phone", phone="13800000001")
+    wanted = 200 if role in GRANTS[Ask.BY_PHONE] else 403
+    assert told(answer, role, "by-phone") == (wanted, role.value, "by-phone")
+    if wanted == 200:
+        seen = {name for name, each in world.tickets.items() if each.no in answer.text}
+        assert seen == {n for n, each in world.tickets.items() if each.region.startswith(REGION)}
+
+
 def not_same_page(world: World, role: Role) -> None:
     for name, subject in world.tickets.items():
         path = f"/desk/tickets/{subject.no}/not-same"
@@ -520,6 +532,7 @@ PAGES: Mapping[str, Check] = {
     "POST /desk/tickets/{no}/acts/{name}": act_pages,
     "POST /desk/tickets/{no}/not-same": not_same_page,
     "POST /desk/tickets/{no}/contact": contact_page,
+    "POST /desk/tickets/by-phone": by_phone_page,
     "GET /desk/sorting": shown(Ask.SORTING, "/desk/sorting"),
     "GET /desk/overview": shown(Ask.OVERVIEW, "/desk/overview"),
     "GET /desk/figures": shown(Ask.KPIS, "/desk/figures"),

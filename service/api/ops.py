@@ -50,6 +50,9 @@ async def readyz(app: Parts) -> JSONResponse:
         "limits": app.times.limits.digest,
         "units": len(app.router.units()),
     }
+    checks["sealing"] = {"ok": True}
+    if said := app.custody.says:
+        checks["sealing"]["detail"] = said
     calendar = app.times.calendar
     left = calendar.days_left(app.now().astimezone(SHANGHAI).date())
     checks["calendar"] = {

@@ -13,7 +13,14 @@ from adapters.payload import Undecodable, WrongMedia
 from adapters.signature import NotSigned
 from routing_rules.faults import QUOTED_CHARS
 from service.cursors import BadCursor
-from service.desk import KeyReused, UnknownTicket, UnknownUnit
+from service.desk import (
+    KeyReused,
+    MadeAnonymous,
+    NoNumber,
+    ReadsTooMuch,
+    UnknownTicket,
+    UnknownUnit,
+)
 from service.domain.access import Forbidden
 from service.domain.acts import RuleForbids
 from service.domain.deadline import LimitError
@@ -25,6 +32,7 @@ from service.findings import field_problem
 from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.reports import BadPeriod
+from service.seal import KeyFault, Tampered
 from service.store import OutcomeUnknown, StoreUnavailable
 from service.store.messages import MessageReused
 from service.store.tickets import Stale
@@ -142,6 +150,36 @@ PROBLEMS: dict[type[Exception], Problem] = {
         "key-reused",
         "Idempotency-Key 已用于其他请求",
         lambda _: "同一个键只能用于重试同一个请求。",
+    ),
+    ReadsTooMuch: Problem(
+        429,
+        "reads-too-much",
+        "查看过快",
+        lambda e: f"短时间内查看的联系方式过多，请在 {e.wait_s} 秒后再试。",
+        headers=lambda e: {"Retry-After": str(e.wait_s)},
+    ),
+    MadeAnonymous: Problem(
+        410, "anonymised", "已匿名化", lambda _: "按保存期限，诉求人的信息已不再保存。"
+    ),
+    NoNumber: Problem(
+        422,
+        "no-number",
+        "不是电话号码",
+        lambda _: "请提供完整的电话号码，固定电话请带区号。",
+        lambda _: (FieldProblem("/phone", "应为完整的电话号码"),),
+    ),
+    KeyFault: Problem(
+        503,
+        "keys",
+        "密钥不全",
+        lambda _: "封存个人信息的密钥不全，请联系系统管理员核对密钥文件。",
+        headers=lambda _: {"Retry-After": RETRY_S},
+    ),
+    Tampered: Problem(
+        500,
+        "tampered",
+        "封存的内容被改动",
+        lambda _: "封存的个人信息被改动过，无法打开，请联系系统管理员从备份核对。",
     ),
     MessageReused: Problem(
         409,

@@ -1,6 +1,6 @@
 """What crosses the wire: requests as they must be, answers as they are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -23,7 +23,7 @@ from service.domain.complaint import (
 from service.domain.deadline import CountFrom
 from service.domain.kpi import RATES, Better, Rate, Row
 from service.domain.lifecycle import Act, State, allowed
-from service.domain.personal import Sort, find
+from service.domain.personal import Sort, find_masked, hidden
 from service.domain.policy import Measures
 from service.domain.similar import InGroup, Link, Relation
 from service.domain.ticket import (
@@ -158,7 +158,8 @@ class GroupLink(BaseModel):
 
 
 class PersonalOut(BaseModel):
-    """Personal data in free text, by the field's JSON pointer and the characters' positions."""
+    """Personal data that is masked in free text, by the field's JSON pointer and the characters'
+    positions in the text as it is shown; of a number the sort is the likeliest."""
 
     pointer: str
     sort: Sort
@@ -167,8 +168,8 @@ class PersonalOut(BaseModel):
 
     @classmethod
     def of(cls, ticket: Ticket) -> "list[PersonalOut]":
-        """Return what stands in the texts of a ticket."""
-        told = ticket.complaint
+        """Return what is masked in the texts of a ticket."""
+        told = hidden(ticket.complaint)
         return [
             cls(pointer=pointer, sort=each.sort, start=each.start, end=each.end)
             for pointer, text in (
@@ -176,7 +177,7 @@ class PersonalOut(BaseModel):
                 ("/content", told.content),
                 ("/place", told.place),
             )
-            for each in find(text)
+            for each in find_masked(text)
         ]
 
 
@@ -276,7 +277,8 @@ class TicketOut(BaseModel):
 
 def _shown(ticket: Ticket) -> dict[str, Any]:
     """Return the fields of a `TicketOut`."""
-    complaint = ticket.complaint
+    # Whatever came this far: nobody gets more than everybody may see.
+    complaint = hidden(ticket.complaint)
     related = complaint.related_no
     return {
         "no": ticket.no,
@@ -492,10 +494,30 @@ class UnitList(BaseModel):
     next: None = None
 
 
+class OwnWords(BaseModel):
+    """The texts of an event as they were written, by field."""
+
+    event: int
+    texts: Mapping[str, str]
+
+
 class ContactAnswer(BaseModel):
-    """Name and number of a citizen, for one who said why."""
+    """What is masked of a ticket everywhere else, for one who said why. `history` has of each event
+    the texts in which something is masked."""
 
     contact: Contact
+    title: str
+    content: str
+    place: str
+    history: Sequence[OwnWords]
+
+
+class PersonIn(Given):
+    """A telephone number to look for: in the body, so that no address and no log has it."""
+
+    phone: Annotated[str, StringConstraints(min_length=7, max_length=40, pattern=PRINTABLE)]
+    cursor: Annotated[str, StringConstraints(max_length=100, pattern=PRINTABLE)] = ""
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
 class DeliveryOut(BaseModel):

@@ -14,6 +14,8 @@ from service.api.schemas import (
     EventOut,
     GroupList,
     GroupOut,
+    OwnWords,
+    PersonIn,
     TicketAnswer,
     TicketList,
     TicketOut,
@@ -110,11 +112,29 @@ async def act(
     return await _answer(app, by, response, after)
 
 
-@router.post("/tickets/{no}/contact-readings", summary="Read a citizen's name and number")
-async def read_contact(no: No, wanted: ContactReading, app: Parts, by: Caller) -> ContactAnswer:
-    """Return the citizen's name and number to who says why; the reading becomes an event."""
-    contact = await app.desk.read_contact(checked_no(no), by, app.now(), reason=wanted.reason)
-    return ContactAnswer(contact=contact)
+@router.post("/tickets/search", summary="List somebody's tickets by telephone number")
+async def of_person(wanted: PersonIn, app: Parts, by: Caller) -> TicketList:
+    """List the tickets of whoever complained from this number, newest first."""
+    after = read_cursor(List.PERSON, wanted.cursor)
+    found = await app.desk.of_person(by, wanted.phone, after, wanted.limit)
+    return await _page(app, by, found, List.PERSON)
+
+
+@router.post("/tickets/{no}/contact-readings", summary="Read what is masked of a ticket")
+async def read_contact(
+    no: No, wanted: ContactReading, response: Response, app: Parts, by: Caller
+) -> ContactAnswer:
+    """Return the citizen's name and number, and the texts in which something is masked, to who says
+    why; the reading becomes an event."""
+    found = await app.desk.read_contact(checked_no(no), by, app.now(), reason=wanted.reason)
+    response.headers["Cache-Control"] = "no-store"
+    return ContactAnswer(
+        contact=found.contact,
+        title=found.title,
+        content=found.content,
+        place=found.place,
+        history=[OwnWords(event=n, texts=texts) for n, texts in found.history.items()],
+    )
 
 
 @router.post("/tickets/{no}/not-same", summary="Say that another ticket is not the same matter")

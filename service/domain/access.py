@@ -31,6 +31,7 @@ class Ask(StrEnum):
     TICKETS = "tickets"
     HISTORY = "history"
     READ_CONTACT = "read_contact"
+    BY_PHONE = "by_phone"
     NOT_SAME = "not_same"
     QUEUE = "queue"
     SORTING = "sorting"
@@ -112,6 +113,7 @@ GRANTS: Mapping[Act | Ask, Grants] = {
     # Findings stay inside: not for sources.
     Ask.HISTORY: {Role.HANDLER: Reach.UNITS} | _DESK | _MASKED,
     Ask.READ_CONTACT: _LED | _DESK,  # who rings citizens up
+    Ask.BY_PHONE: _DESK,  # a unit would learn who else complained
     Ask.NOT_SAME: _DESK,
     Ask.QUEUE: {Role.HANDLER: Reach.UNITS} | _DESK | _MASKED,
     Ask.SORTING: _DESK | _MASKED,

@@ -6,9 +6,11 @@ alone: a handler must be able to read what the matter is.
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
+
+from service.domain.complaint import Complaint, Contact
 
 
 class Sort(StrEnum):
@@ -196,11 +198,111 @@ def _told(sort: Sort, it: str) -> str:
     return it[:3] + "****" + it[-4:]
 
 
+# What masking leaves, by which pages and answers tell where it stands.
+_MASKED = re.compile(
+    r"(?P<email>[A-Za-z0-9._%+-]\*{4}@[A-Za-z0-9.-]{4,254})"
+    r"|(?P<number>[0-9+(][0-9()-]{2}\*{4}[0-9Xx-]{4})(?![0-9*])"
+    r"|(?<![0-9*])(?P<short>\*{4}[0-9]{2})(?![0-9*])"
+)
+
+
+def find_masked(text: str) -> tuple[Found, ...]:
+    """Return where a text has personal data that was masked, in order. Of a number the sort is the
+    likeliest: what would tell it surely is hidden."""
+    if "****" not in text:
+        return ()
+    found = []
+    for match in _MASKED.finditer(text):
+        if match["email"]:
+            sort = Sort.EMAIL
+        elif match["number"] and not _LIKE_PHONE.match(match[0]):
+            is_card = match[0][-1] in "Xx" or _PROVINCE.match(match[0])
+            sort = Sort.ID_CARD if is_card and match[0][:2] != "62" else Sort.BANK_CARD
+        else:
+            sort = Sort.PHONE
+        found.append(Found(sort, match.start(), match.end()))
+    return tuple(found)
+
+
+_LIKE_PHONE = re.compile(r"1[3-9][0-9]\*|[0+(]|86")
+
+
+# As everybody may see it
+
+# The hundred or so surnames that nearly everybody has: what is no name, such as 市民 or 网友, is left.
+_SURNAMES = (
+    "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖萧田董袁潘于蒋蔡余杜叶程苏魏"
+    "吕丁任沈姚卢姜崔钟谭陆汪范金石廖贾夏韦付傅方白邹孟熊秦邱江尹薛闫阎段雷侯龙史陶黎贺顾毛郝龚邵万"
+    "钱严覃武戴莫孔向汤温康施文牛樊葛邢安齐易乔伍庞颜倪庄聂章鲁岳翟殷詹申欧耿关兰焦俞左柳甘祝包宁"
+    "尚符舒阮柯纪梅童凌毕单季裴霍涂成苗谷盛曲翁冉骆蓝路游辛靳管柴蒙鲍华喻祁蒲房滕屈饶解牟艾尤阳时"
+    "穆农司卓古吉缪简车项连芦麦褚娄窦戚岑景党宫费卜冷晏席卫米柏宗瞿桂全佟应臧闵苟邬边卞姬师和仇栾"
+    "隋商刁沙荣巫寇桑郎甄丛仲虞敖巩明佘池查麻苑迟邝官封谈匡鞠惠荆乐冀郁胥南班储原栗燕楚鄢劳谌奚皮"
+    "粟冼蔺楼盘满闻位厉伊仝区郜海阚花权强帅屠豆朴盖练廉禹井祖漆巴丰支卿国狄平计索宣晋相初门云容敬"
+)
+_FULL_NAME = re.compile(rf"[{_SURNAMES}][\u4e00-\u9fff]{{1,3}}")
+_CALLED = re.compile(r".{1,2}(?:先生|女士|小姐|同志|老师|师傅)")
+
+
+def is_full_name(name: str) -> bool:
+    """Whether what a source calls a person is a whole name, and no nickname (热心市民) or 王先生."""
+    return bool(_FULL_NAME.fullmatch(name)) and not _CALLED.fullmatch(name)
+
+
+_NOBODY = Contact()
+
+
+def said(text: str, contact: Contact = _NOBODY) -> str:
+    """Return a text, of a complaint or about it, as everybody may read it: personal data masked, and the
+    name and number of who complained too. Plates stay: they are often the matter."""
+    for known, told in (
+        (contact.phone if len(contact.phone) > 5 else "", contact.masked().phone),
+        (contact.name if is_full_name(contact.name) else "", contact.masked().name),
+    ):
+        if known and known in text:
+            text = text.replace(known, told)
+    return masked(text, OF_THE_PERSON)
+
+
+def hidden(complaint: Complaint) -> Complaint:
+    """Return a complaint as everybody may see it. What a source tells beside its fields is left out but
+    for what was unsure in it. Hiding again changes nothing."""
+    contact = complaint.contact
+    return replace(
+        complaint,
+        title=said(complaint.title, contact),
+        content=said(complaint.content, contact),
+        place=said(complaint.place, contact),
+        contact=contact.masked(),
+        attachments=tuple(
+            replace(each, name=said(each.name, contact)) for each in complaint.attachments
+        ),
+        extra={name: said(text) for name, text in complaint.extra.items() if name in _TOLD},
+    )
+
+
+# In which fields of an event people write freely.
+FREE_TEXTS = (
+    "text",
+    "reason",
+    "basis",
+    "public_reply",
+    "internal_finding",
+    "title",
+    "content",
+    "place",
+)
+# What people see of the fields beside: see the ticket's page.
+_TOLD = frozenset({"finding", "kind_raw", "urgency_raw", "rating_raw"})
+
+
 def parts(text: str) -> list[tuple[str, Sort | None]]:
-    """Return the text in pieces, each with the sort of personal data that it is, None for none."""
+    """Return the text in pieces, each with the sort of personal data that it is, masked or not, None
+    for none."""
     pieces: list[tuple[str, Sort | None]] = []
     at = 0
-    for each in find(text):
+    for each in sorted((*find(text), *find_masked(text)), key=lambda found: found.start):
+        if each.start < at:
+            continue
         pieces += [(text[at : each.start], None), (text[each.start : each.end], each.sort)]
         at = each.end
     return [(piece, sort) for piece, sort in [*pieces, (text[at:], None)] if piece]

@@ -64,7 +64,10 @@ _PHRASES = re.compile(
 
 
 def number(phone: str) -> str:
-    """Return the digits of a telephone number, the same however it is written, "" for what is none."""
+    """Return the digits of a telephone number, the same however it is written, "" for what is none or
+    is masked."""
+    if "*" in phone:
+        return ""
     digits = re.sub(r"[^0-9]", "", phone)
     digits = re.sub(r"^(?:00)?86(?=1[3-9][0-9]{9}$)", "", digits)
     return "" if len(digits) < 7 or len(set(digits)) == 1 else digits

@@ -284,7 +284,7 @@ class Event:
     """Something that happened to a ticket; never changed, never deleted.
 
     `act` is an Act's name or one of: received, supplemented, stage, recalculated, merged_here,
-    read_contact, imported, not_same. `at` is when it happened: for a stage the time at which it was
+    read_contact, imported, not_same, anonymised. `at` is when it happened: for a stage the time at which it was
     due;
     `content` is what the act carried, JSON-able, without personal data of the citizen other than
     what an official wrote.

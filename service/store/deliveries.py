@@ -11,11 +11,14 @@ import sqlalchemy as sa
 
 from service.domain.delivery import Addressee, Due, Verdict
 from service.domain.kpi import day_of
+from service.domain.personal import FREE_TEXTS, said
 from service.domain.ports import Receiver
 from service.domain.region import prefix
 from service.domain.ticket import Delivery, DeliveryState, Recipient, Ticket, Word
+from service.store import sealing
 from service.store.bulk import Row, insert_rows
 from service.store.pages import Page, among, walk
+from service.store.sealing import Part
 from service.store.tables import DeliveryRow, TicketRow, metadata
 from service.store.tallies import note_deliveries
 
@@ -25,6 +28,9 @@ _d, _t = _deliveries.c, _tickets.c
 
 # Written out: a partial index is not found by a value that is only known when the query runs.
 _PENDING = _d.state == sa.literal_column("'pending'")
+
+# That a delivery's own words are sealed, under its message.
+_SEALED = "sealed"
 
 Receivers = Mapping[str, Receiver]
 
@@ -58,8 +64,20 @@ def deliver_all(
     """Write what is to leave, each with its ticket's id, number and region. What no receiver takes
     is settled at once: people see to it."""
     new = [_new(row, at, receivers) for row in rows]
+    sealing.keep(connection, [part for row in new if (part := _hide(row))])
     insert_rows(connection, _deliveries, new)
     note_deliveries(connection, Counter(row["state"] for row in new), at)
+
+
+def _hide(row: dict[str, Any]) -> Part | None:
+    """Mask what people wrote in a delivery; return what is to be sealed of it, None for nothing."""
+    payload = row["payload"]
+    texts = {name: payload[name] for name in FREE_TEXTS if isinstance(payload.get(name), str)}
+    told = {name: said(text) for name, text in texts.items()}
+    if told == texts:
+        return None
+    row["payload"] = {**payload, **told, _SEALED: True}
+    return Part(row["ticket_id"], row["message"], texts)
 
 
 Told = tuple[int, str, str, Delivery, datetime]
@@ -186,7 +204,7 @@ def claim(
                 .where(_d.id.in_([row.id for row in fresh]))
                 .values(attempts=_d.attempts + 1, claimed_until=until)
             )
-        claimed += [_due(row) for row in fresh]
+        claimed += [_due(row, _payload(connection, row)) for row in fresh]
     return claimed
 
 
@@ -216,7 +234,15 @@ def _heads(destination: str, at: datetime, *, probing: bool) -> sa.Select[Any]:
     return query.order_by(_d.next_at, _d.id)
 
 
-def _due(row: sa.Row[Any]) -> Due:
+def _payload(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, Any]:
+    """Return what a delivery says, in the words in which it was written."""
+    payload = dict(row.payload)
+    if payload.pop(_SEALED, None):
+        payload |= sealing.opened(connection, [row.ticket_id], row.message)[row.ticket_id] or {}
+    return payload
+
+
+def _due(row: sa.Row[Any], payload: dict[str, Any]) -> Due:
     return Due(
         id=row.id,
         message=row.message,
@@ -226,7 +252,7 @@ def _due(row: sa.Row[Any]) -> Due:
         recipient=Recipient(row.recipient),
         unit=row.unit,
         destination=row.destination,
-        payload=row.payload,
+        payload=payload,
         attempts=row.attempts + 1,
         created_at=row.created_at,
         expires_at=row.expires_at,
@@ -306,6 +332,12 @@ def _settled(
         .values(state=state, reason=reason, next_at=None, claimed_until=None, settled_at=at)
     ).rowcount
     note_deliveries(connection, {DeliveryState.PENDING: -settled, state: settled}, at)
+
+
+def waiting(connection: sa.Connection, ids: Iterable[int]) -> set[int]:
+    """Return which of these tickets something still waits to leave of."""
+    query = sa.select(_d.ticket_id).where(_PENDING, among(connection, _d.ticket_id, list(ids)))
+    return set(connection.execute(query).scalars())
 
 
 # Looking, and trying again

@@ -7,11 +7,12 @@ is the answer, and the answer comes after the commit.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from service.store.revision import MIGRATIONS, current, head
+from service.store.sealing import OPTION, NotPrepared, Sealing
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
@@ -51,7 +53,9 @@ class BadDatabaseUrl(ValueError):
 
 
 class Store(Protocol):
-    """The database."""
+    """The database. `sealing` has the keys of what is sealed in it."""
+
+    sealing: Sealing
 
     async def run(self, work: Work[T]) -> T:
         """Return the result of `work`, after its transaction is committed; roll back if it raises.
@@ -120,18 +124,19 @@ COMMAND = Terms()
 """What a command goes by: one that counts years may take as long as it does."""
 
 
-def open_store(url: str, terms: Terms = COMMAND) -> Store:
+def open_store(url: str, terms: Terms = COMMAND, keys: Path | None = None) -> Store:
     """Return the store for a plain URL: `sqlite:///path` or `postgresql://…`, of which the latter may
-    name several servers.
+    name several servers. `keys` is the file with the keys of what is sealed; without one they are
+    beside an SQLite file, and in PostgreSQL itself.
 
     Raises BadDatabaseUrl for any other.
     """
     scheme, marked, _ = url.partition("://")
     try:
         if scheme == "sqlite":
-            return SqliteStore(url)
+            return SqliteStore(url, keys)
         if scheme in {"postgresql", "postgres"}:
-            return PostgresStore(url, terms)
+            return PostgresStore(url, terms, keys)
     except (sa.exc.ArgumentError, ValueError, OSError) as error:
         # The address itself may hold a password and is not repeated.
         ours = type(error) in {BadDatabaseUrl, ValueError} and not str(error).isascii()
@@ -221,19 +226,37 @@ def refused(error: Exception) -> Exception:
     return error
 
 
+async def prepare(store: Store) -> bool:
+    """Hold the keys against the database; return whether there are tables yet. Whoever serves does it
+    first, so that it does not start with keys that lack one; for others `run` does. Raises KeyFault."""
+    found = await store.run(store.sealing.prepare)
+    store.sealing.is_ready = found
+    return found
+
+
+async def _sealing(store: Store, run: Callable[[Work[T]], Awaitable[T]], work: Work[T]) -> T:
+    """Return the result of work, with the keys ready if it seals anything."""
+    try:
+        return await run(work)
+    except NotPrepared:
+        await prepare(store)
+        return await run(work)
+
+
 class SqliteStore:
     """SQLite in WAL mode with synchronous=FULL: what was answered survives a power cut."""
 
     _READERS = 4
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, keys: Path | None = None) -> None:
+        beside = Path(f"{sa.make_url(url).database}.keys")
+        self.sealing = Sealing(keys or beside, makes=keys is None)
         self._writer = self._engine(url, begin="BEGIN IMMEDIATE", threads=1)
         self._reader = self._engine(url, begin="BEGIN", threads=self._READERS)
         self._write_thread = ThreadPoolExecutor(1, "store-writer")
         self._read_threads = ThreadPoolExecutor(self._READERS, "store-reader")
 
-    @staticmethod
-    def _engine(url: str, *, begin: str, threads: int) -> sa.Engine:
+    def _engine(self, url: str, *, begin: str, threads: int) -> sa.Engine:
         path = sa.make_url(url).database
         if not path or path == ":memory:":
             msg = "SQLite 需要一个文件路径，例如 sqlite:///var/banjie.db"
@@ -248,6 +271,7 @@ class SqliteStore:
             json_deserializer=orjson.loads,
             connect_args={"check_same_thread": False, "timeout": 10},
             json_serializer=_document,
+            execution_options={OPTION: self.sealing},
         )
 
         @sa.event.listens_for(engine, "connect")
@@ -271,7 +295,7 @@ class SqliteStore:
 
     async def run(self, work: Work[T]) -> T:
         """See Store."""
-        return await self._in(self._write_thread, self._writer, work)
+        return await _sealing(self, partial(self._in, self._write_thread, self._writer), work)
 
     async def read(self, work: Work[T]) -> T:
         """See Store."""
@@ -321,11 +345,12 @@ class PostgresStore:
     """PostgreSQL through asyncpg, on the event loop; with several servers, on the one that takes
     writes (ADR 0028)."""
 
-    def __init__(self, url: str, terms: Terms) -> None:
+    def __init__(self, url: str, terms: Terms, keys: Path | None = None) -> None:
         # SQLite needs no driver of another database.
         from service.store.servers import Servers  # noqa: PLC0415
 
         self._terms = terms
+        self.sealing = Sealing(keys)
         servers = Servers(url, terms.connect_s, terms.session())
         connect: dict[str, Any] = {"async_creator_fn": servers.connect}
         if not servers.prepares:
@@ -338,6 +363,7 @@ class PostgresStore:
             pool_timeout=86_400,  # who waits has a bound of its own
             hide_parameters=True,
             json_deserializer=orjson.loads,
+            execution_options={OPTION: self.sealing},
         )
 
         @sa.event.listens_for(self._engine.sync_engine, "checkout")
@@ -348,7 +374,7 @@ class PostgresStore:
 
     async def run(self, work: Work[T]) -> T:
         """See Store."""
-        return await self._done(work)
+        return await _sealing(self, self._done, work)
 
     async def read(self, work: Work[T]) -> T:
         """See Store."""

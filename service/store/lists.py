@@ -11,7 +11,7 @@ from service.domain.access import Actor, Role
 from service.domain.lifecycle import FINISHED, State
 from service.domain.region import covers, prefix
 from service.domain.ticket import Stage, Ticket
-from service.store import pages, search
+from service.store import pages, sealing, search
 from service.store.pages import Page, Stream
 from service.store.tables import AssistRow, MilestoneRow, TicketRow, TraitsRow, metadata
 from service.store.tickets import looked_up, of_units, whole
@@ -65,6 +65,24 @@ def page(connection: sa.Connection, actor: Actor, wanted: Filter) -> Page[Ticket
         return connection.execute(query).all()
 
     rows, onward = pages.walk(stream, fetch, wanted.after, wanted.limit)
+    return Page(whole(connection, rows), onward)
+
+
+def of_person(
+    connection: sa.Connection, actor: Actor, phone: str, after: int, limit: int
+) -> Page[Ticket]:
+    """Return a page of the tickets of whoever has this number that the actor may see, newest first."""
+    fits = _fitting(connection, actor, Filter(), None)
+
+    def stream(after: int, count: int) -> Sequence[int]:
+        return sealing.of_person(connection, phone, after, count)
+
+    def fetch(ids: Sequence[int], most: int) -> Sequence[sa.Row[Any]]:
+        these = pages.among(connection, _tickets.c.id, ids)
+        query = sa.select(_tickets).where(these, *fits).order_by(_tickets.c.id.desc()).limit(most)
+        return connection.execute(query).all()
+
+    rows, onward = pages.walk(stream, fetch, after, limit)
     return Page(whole(connection, rows), onward)
 
 

@@ -11,8 +11,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.domain.access import Actor
 from service.domain.lifecycle import FINISHED, State
+from service.domain.personal import said
 from service.domain.region import prefix
 from service.domain.similar import Common, Print, Traits
+from service.store import sealing
 from service.store.bulk import insert_rows, update_rows
 from service.store.lists import Due
 from service.store.tables import (
@@ -46,7 +48,7 @@ def take_turn(connection: sa.Connection) -> bytes | None:
     found = connection.execute(
         sa.select(s.secret).where(s.name == "person").with_for_update(skip_locked=True)
     ).scalar()
-    return bytes.fromhex(found) if found else None
+    return None if found is None else sealing.person_key(connection)
 
 
 def unseen(connection: sa.Connection, limit: int, only: int = 0) -> list[int]:
@@ -79,6 +81,13 @@ def forget(connection: sa.Connection, ids: Collection[int]) -> dict[int, int]:
         connection.execute(_marks.delete().where(_marks.c.ticket_id.in_(list(known))))
         connection.execute(_traits.delete().where(_traits.c.ticket_id.in_(list(known))))
     return {ticket: group for ticket, group in known.items() if group is not None}
+
+
+def forget_people(connection: sa.Connection, ids: Collection[int]) -> None:
+    """Drop by what the people of these tickets would be found again."""
+    connection.execute(_traits.update().where(_traits.c.ticket_id.in_(list(ids))).values(person=""))
+    m = _marks.c
+    connection.execute(_marks.delete().where(m.ticket_id.in_(list(ids)), m.mark.startswith("p:")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,7 +403,7 @@ def groups(
             group.first_at,
             group.last_at,
             is_open.get(group.id, 0),
-            title.get(group.id, ""),
+            said(title.get(group.id, "")),
         )
         for group in found
     ]

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from service.domain.polling import Place
 from service.domain.ports import FieldProblem
+from service.store import sealing
 from service.store.bulk import upsert
 from service.store.leases import LeaseLost
 from service.store.tables import PollRow, RejectedRow, metadata
@@ -109,11 +110,12 @@ def reject(connection: sa.Connection, rows: Sequence[Rejected], at: datetime) ->
         values = {"source": row.source, "digest": row.digest, "source_no": row.source_no}
         added = connection.execute(
             upsert(connection, _rejected)
-            .values(**values, body=row.body, problems=problems, first_at=at, last_at=at)
+            .values(**values, body="", problems=problems, first_at=at, last_at=at)
             .on_conflict_do_nothing(index_elements=["source", "digest"])
         ).rowcount
         if added:
             new.add(row.digest)
+            sealing.put(connection, [_part(row.source, row.digest, row.body)])
         else:
             same = (_r.source == row.source) & (_r.digest == row.digest)
             connection.execute(
@@ -121,19 +123,49 @@ def reject(connection: sa.Connection, rows: Sequence[Rejected], at: datetime) ->
                 .where(same)
                 .values(last_at=at, problems=problems, source_no=row.source_no, taken_at=None)
             )
+            sealing.put(connection, [_part(row.source, row.digest, row.body)])
     return new
+
+
+def _name(source: str, digest: str) -> str:
+    return f"rejected:{source}:{digest}"
+
+
+def _part(source: str, digest: str, body: str) -> sealing.Part:
+    return sealing.Part(0, _name(source, digest), {"body": body})
+
+
+def seal_bodies(connection: sa.Connection, limit: int) -> int:
+    """Seal some of the rows that were kept before anything was sealed; return how many."""
+    query = sa.select(_r.id, _r.source, _r.digest, _r.body, _r.taken_at).where(_r.body != "")
+    found = connection.execute(query.order_by(_r.id).limit(limit).with_for_update()).all()
+    waiting = [each for each in found if each.taken_at is None]
+    sealing.put(connection, [_part(each.source, each.digest, each.body) for each in waiting])
+    ids = [each.id for each in found]
+    connection.execute(_rejected.update().where(_r.id.in_(ids)).values(body=""))
+    return len(ids)
 
 
 def taken(connection: sa.Connection, source: str, numbers: Sequence[str], at: datetime) -> None:
     """Close the rejected rows whose numbers came in a form that could become a ticket."""
     mine = (_r.source == source) & _r.taken_at.is_(None) & _r.source_no.in_(numbers)
-    connection.execute(_rejected.update().where(mine).values(taken_at=at))
+    _close(connection, source, mine, at)
 
 
 def settle(connection: sa.Connection, source: str, digests: Sequence[str], at: datetime) -> None:
     """Close rejected rows that became tickets after all."""
     mine = (_r.source == source) & _r.taken_at.is_(None) & _r.digest.in_(digests)
-    connection.execute(_rejected.update().where(mine).values(taken_at=at))
+    _close(connection, source, mine, at)
+
+
+def _close(
+    connection: sa.Connection, source: str, which: sa.ColumnElement[bool], at: datetime
+) -> None:
+    """Close rows, and forget what was in them: it is in a ticket now."""
+    closed = connection.execute(
+        _rejected.update().where(which).values(taken_at=at, body="").returning(_r.digest)
+    ).scalars()
+    sealing.forget(connection, [(0, _name(source, digest)) for digest in closed])
 
 
 def rejected(
@@ -145,13 +177,15 @@ def rejected(
         .where(_r.source == source, _r.taken_at.is_(None), _r.id > after)
         .order_by(_r.id)
         .limit(limit)
-    )
+    ).all()
+    names = {row.id: _name(row.source, row.digest) for row in rows}
+    sealed = sealing.opened_parts(connection, 0, list(names.values()))
     return [
         Rejected(
             source=row.source,
             source_no=row.source_no,
             digest=row.digest,
-            body=row.body,
+            body=row.body or sealed.get(names[row.id], {}).get("body", ""),
             problems=_PROBLEMS.validate_python(row.problems),
             first_at=row.first_at,
             last_at=row.last_at,

@@ -259,6 +259,10 @@ def catch_up(connection: sa.Connection, limit: int) -> int | None:
     return len(ids)
 
 
+# The texts that a supplement may change.
+SUPPLEMENTED = ("title", "content", "place")
+
+
 def supplement_texts(changed: Mapping[str, Any]) -> list[str]:
     """Return the texts that a supplement changed, of its event."""
-    return [str(changed[name]) for name in ("title", "content", "place") if name in changed]
+    return [str(changed[name]) for name in SUPPLEMENTED if name in changed]

@@ -93,7 +93,7 @@ class TicketRow(SQLModel, table=True):
     decision: str = Field(max_length=32)  # the router's, or `counted` for what nobody works
     title: str
     content: str
-    complaint: dict[str, Any] = _json()  # all but title and content
+    complaint: dict[str, Any] = _json()  # all but title and content; as everybody may see it
     route: dict[str, Any] = _json()
     lead_unit: str = Field(max_length=64)
     lead_name: str
@@ -453,6 +453,39 @@ class SecretRow(SQLModel, table=True):
 
     name: str = Field(max_length=32, primary_key=True)
     secret: str = Field(max_length=64)
+
+
+class SealKeyRow(SQLModel, table=True):
+    """A key that sealed something, by what tells it from another of the same id. `secret` is the key
+    itself where the service has no key file, else ""; `since` is when it became the one that seals."""
+
+    __tablename__ = "seal_keys"
+
+    id: str = Field(max_length=32, primary_key=True)
+    algorithm: str = Field(max_length=16)
+    proof: str = Field(max_length=32)
+    secret: str = Field(max_length=64)
+    since: datetime | None = _at(nullable=True)
+
+
+class SealedRow(SQLModel, table=True):
+    """What people told, sealed (ADR 0030): of a ticket its complaint (part "") and what else was
+    written with numbers in it; what is of no ticket under 0. `person` is a keyed hash of the telephone
+    number. Of what was made anonymous nothing is left but when."""
+
+    __tablename__ = "sealed"
+    __table_args__ = (
+        sa.Index("ix_sealed_key", "key", "ticket_id"),
+        _where("ix_sealed_person", ("person", "ticket_id"), "person <> ''"),
+    )
+
+    # No foreign key: it is written with its ticket, and a look for each would cost the intake.
+    ticket_id: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
+    part: str = Field(max_length=200, primary_key=True)
+    key: str = Field(max_length=32)
+    person: str = Field(max_length=32)
+    document: str
+    dropped_at: datetime | None = _at(nullable=True)
 
 
 class GroupRow(SQLModel, table=True):

@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
@@ -13,6 +15,7 @@ from service.domain.complaint import Complaint, Route, UnitRef
 from service.domain.deadline import CountFrom
 from service.domain.history import IMPORTED, Place
 from service.domain.lifecycle import FINISHED, State
+from service.domain.personal import FREE_TEXTS, hidden, said
 from service.domain.policy import Measures
 from service.domain.region import prefix
 from service.domain.ticket import (
@@ -28,8 +31,9 @@ from service.domain.ticket import (
     Supervision,
     Ticket,
 )
-from service.store import search, tallies
+from service.store import sealing, search, tallies
 from service.store.bulk import Row, among, insert_rows, update_rows, upsert
+from service.store.sealing import Part
 from service.store.search import Words
 from service.store.tables import (
     AssistRow,
@@ -57,6 +61,8 @@ _events = metadata.tables[EventRow.__tablename__]
 _rulings = metadata.tables[RulingRow.__tablename__]
 _counters = metadata.tables[CounterRow.__tablename__]
 _keys = metadata.tables[IdempotencyRow.__tablename__]
+# Where an event's own words are that were hidden.
+_SEALED_AS = "sealed"
 # Tickets from before channels had coordinators of their own name none.
 _coordinator = _tickets.c.complaint["coordinator"].as_string()
 
@@ -101,16 +107,17 @@ def take_nos(connection: sa.Connection, days: Sequence[tuple[str, str]]) -> list
 
 
 def get(connection: sa.Connection, no: str, *, lock: bool = False) -> Ticket | None:
-    """Return the ticket with this number, or None; `lock` keeps it from others until the commit."""
+    """Return the ticket with this number, or None; `lock` keeps it from others until the commit, and
+    opens it: who changes a ticket has all of it, who looks at it has what everybody may see."""
     return _one(connection, _tickets.c.no == no, lock=lock)
 
 
-def by_ids(connection: sa.Connection, ids: Sequence[int]) -> list[Ticket]:
-    """Return tickets by their ids, in the order of the ids."""
+def by_ids(connection: sa.Connection, ids: Sequence[int], *, opened: bool = False) -> list[Ticket]:
+    """Return tickets by their ids, in the order of the ids; `opened` with what is sealed of them."""
     rows = connection.execute(
         sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
     ).all()
-    return whole(connection, rows)
+    return _opened(connection, rows) if opened else whole(connection, rows)
 
 
 def find_all(
@@ -123,7 +130,7 @@ def find_all(
         .order_by(_tickets.c.id)
         .with_for_update(key_share=True)
     ).all()
-    found = whole(connection, rows)
+    found = _opened(connection, rows, lock=True)
     return {(each.complaint.source, each.complaint.source_no): each for each in found}
 
 
@@ -143,14 +150,30 @@ def touching(connection: sa.Connection, units: Iterable[str], ids: Collection[in
     )
 
 
-def fingerprints(connection: sa.Connection, ids: Collection[int]) -> dict[int, set[str]]:
+class Prints:
+    """Fingerprints of bodies as they are kept: hashed with a key, for from a bare one and what is not
+    sealed the rest of a body could be guessed. Those of before are bare until they are sealed."""
+
+    def __init__(self, connection: sa.Connection, kept: Iterable[str] = ()) -> None:
+        self._kept = set(kept)
+        self._keyed = partial(sealing.keyed, connection)
+
+    def __contains__(self, fingerprint: str) -> bool:
+        return fingerprint in self._kept or self._keyed(fingerprint) in self._kept
+
+    def add(self, fingerprint: str) -> None:
+        """Add one."""
+        self._kept.add(self._keyed(fingerprint))
+
+
+def fingerprints(connection: sa.Connection, ids: Collection[int]) -> dict[int, Prints]:
     """Return the fingerprints of the bodies of tickets."""
-    found: dict[int, set[str]] = {ticket_id: set() for ticket_id in ids}
+    found: dict[int, list[str]] = {ticket_id: [] for ticket_id in ids}
     for body in connection.execute(
         sa.select(_bodies).where(among(connection, _bodies.c.ticket_id, ids))
     ):
-        found[body.ticket_id].add(body.fingerprint)
-    return found
+        found[body.ticket_id].append(body.fingerprint)
+    return {ticket_id: Prints(connection, kept) for ticket_id, kept in found.items()}
 
 
 def insert_all(
@@ -192,11 +215,40 @@ def insert_uncounted(
         )
     )
     ids: dict[str, int] = {row.no: row.id for row in found}
-    new = [(ticket, fingerprint, decision, at) for ticket, fingerprint, decision, _, at in rows]
+    seal_new(connection, [(ids[ticket.no], ticket.complaint) for ticket in made])
+    new = [
+        (ticket, sealing.keyed(connection, fingerprint), decision, at)
+        for ticket, fingerprint, decision, _, at in rows
+    ]
     for table, parts in _parts(ids, new):
         insert_rows(connection, table, parts)
     search.keep(connection, [(ids[t.no], t.region, words) for t, _, _, words, _ in rows])
     return ids
+
+
+def seal_new(connection: sa.Connection, rows: Sequence[tuple[int, Complaint]]) -> None:
+    """Seal the complaints of new tickets, each with its ticket's id."""
+    sealing.keep(connection, [_part(ticket_id, complaint) for ticket_id, complaint in rows])
+
+
+def _part(ticket_id: int, complaint: Complaint) -> Part:
+    return Part(ticket_id, "", _sealed_of(complaint), complaint.contact.phone)
+
+
+def _sealed_of(complaint: Complaint) -> dict[str, Any]:
+    """Return what is sealed of a complaint, written out: pydantic takes ten times as long for it."""
+    contact = complaint.contact
+    return {
+        "title": complaint.title,
+        "content": complaint.content,
+        "place": complaint.place,
+        "contact": {"name": contact.name, "phone": contact.phone, "gender": contact.gender},
+        "attachments": [
+            {"name": each.name, "url": each.url, "size": each.size}
+            for each in complaint.attachments
+        ],
+        "extra": dict(complaint.extra),
+    }
 
 
 _New = tuple[Ticket, str, str, datetime]
@@ -261,7 +313,7 @@ class Known:
     from with what there was to look at, None and "" if it came otherwise."""
 
     no: str
-    fingerprints: frozenset[str]
+    fingerprints: Prints
     place: Place | None
     finding: str
 
@@ -287,7 +339,7 @@ def known(connection: sa.Connection, source: str, source_nos: Collection[str]) -
     return {
         row.source_no: Known(
             row.no,
-            frozenset(prints[row.id]),
+            prints[row.id],
             _place(came[row.id]) if row.id in came else None,
             came.get(row.id, {}).get("finding", ""),
         )
@@ -303,24 +355,29 @@ def add_body(connection: sa.Connection, ticket: Ticket, fingerprint: str, at: da
     """Remember a body of a ticket; return False if the very same was there before."""
     result = connection.execute(
         upsert(connection, _bodies)
-        .values(ticket_id=ticket.id, fingerprint=fingerprint, received_at=at)
+        .values(
+            ticket_id=ticket.id, fingerprint=sealing.keyed(connection, fingerprint), received_at=at
+        )
         .on_conflict_do_nothing()
     )
     return bool(result.rowcount)
 
 
 def save(connection: sa.Connection, before: Ticket, after: Ticket, at: datetime) -> Ticket:
-    """Write what an act changed at `at` and return the ticket as stored.
+    """Write what an act changed at `at` and return the ticket as stored. Both are opened: so reads
+    everything that locks a ticket.
 
     Raises Stale if somebody else wrote the ticket since `before` was read.
     """
     updated = connection.execute(
         _tickets.update()
         .where(_tickets.c.id == before.id, _tickets.c.version == before.version)
-        .values(**_ticket_values(after))
+        .values(**_ticket_values(after, hidden(after.complaint)))
     )
     if updated.rowcount != 1:
         raise Stale(before.version)
+    if _sealed_of(before.complaint) != _sealed_of(after.complaint):
+        sealing.put(connection, [_part(before.id, after.complaint)])
     if before.assist != after.assist:
         connection.execute(_assists.delete().where(_assists.c.ticket_id == before.id))
         _write_assists(connection, before.id, after.assist)
@@ -330,7 +387,7 @@ def save(connection: sa.Connection, before: Ticket, after: Ticket, at: datetime)
     save_milestones(connection, changed)
     _insert_milestones(connection, before.id, after.region, new)
     tallies.note_change(connection, before, after, at)
-    return _one_by_id(connection, before.id)
+    return replace(_one_by_id(connection, before.id), complaint=after.complaint)
 
 
 def save_milestones(connection: sa.Connection, changed: Sequence[Milestone]) -> None:
@@ -381,7 +438,7 @@ def _steps(steps: Sequence[Step]) -> list[list[str]]:
 def append(connection: sa.Connection, ticket: Ticket, event: Event) -> None:
     """Add an event to a ticket's history, which happened when it is written."""
     tallies.note_events(connection, ticket, [event], event.at)
-    append_all(connection, [(ticket.id, ticket.no, ticket.region, event)])
+    _append_hidden(connection, [(ticket, event)])
 
 
 def append_first(
@@ -390,7 +447,26 @@ def append_first(
     """Add the first events of new tickets, each with the decision that it is counted under, and count
     both."""
     tallies.note_new(connection, [(t, _decision(t, decided), es) for t, decided, es in came], at)
-    append_all(connection, [(t.id, t.no, t.region, event) for t, _, es in came for event in es])
+    _append_hidden(connection, [(ticket, event) for ticket, _, es in came for event in es])
+
+
+def _append_hidden(connection: sa.Connection, rows: Sequence[tuple[Ticket, Event]]) -> None:
+    """Add events, and seal what is hidden of them: an event is never changed, and what seals it is."""
+    plain, parts = [], []
+    for ticket, event in rows:
+        contact = ticket.complaint.contact
+        texts = {name: event.content[name] for name in FREE_TEXTS if name in event.content}
+        told = {name: said(text, contact) for name, text in texts.items() if isinstance(text, str)}
+        own = {name: texts[name] for name, text in told.items() if text != texts[name]}
+        shown = event
+        if own:
+            part = f"event:{uuid4().hex}"
+            parts.append(Part(ticket.id, part, own))
+            shown = replace(event, content={**event.content, **told, _SEALED_AS: part})
+        plain.append((ticket.id, ticket.no, ticket.region, shown))
+    append_all(connection, plain)
+    if parts:
+        sealing.keep(connection, parts)
 
 
 def append_all(connection: sa.Connection, rows: Sequence[tuple[int, str, str, Event]]) -> None:
@@ -425,6 +501,38 @@ def events(
     e = _events.c
     query = sa.select(_events).where(e.ticket_id == ticket.id, e.id > after).order_by(e.id)
     return [event_of(row) for row in connection.execute(query.limit(limit))]
+
+
+def aged(connection: sa.Connection, before: datetime, after: int, limit: int) -> list[int]:
+    """Return the ids of finished tickets, in order from `after` on, to which nothing has happened since
+    a time but that somebody read who complained, and of which that is still known."""
+    t, e = _tickets.c, _events.c
+    later = sa.select(e.id).where(e.ticket_id == t.id, e.at > before, e.act != "read_contact")
+    known = sealing.is_known(t.id)
+    query = (
+        sa.select(t.id)
+        .where(t.id > after, t.stored_at <= before, t.state.in_(FINISHED), known)
+        .where(~later.exists())
+        .order_by(t.id)
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def is_anonymous(connection: sa.Connection, ticket_id: int) -> bool:
+    """Whether what its people told was dropped."""
+    return sealing.opened(connection, [ticket_id]).get(ticket_id, {}) is None
+
+
+def own_words(connection: sa.Connection, ticket: Ticket) -> dict[int, dict[str, str]]:
+    """Return what is hidden of a ticket's events, by event id and field."""
+    parts = sealing.parts_of(connection, ticket.id)
+    if not parts:
+        return {}
+    e = _events.c
+    rows = connection.execute(sa.select(e.id, e.content).where(e.ticket_id == ticket.id))
+    named = {row.id: row.content.get(_SEALED_AS, "") for row in rows}
+    return {event: parts[part] for event, part in named.items() if part in parts}
 
 
 def latest(connection: sa.Connection, found: Sequence[Ticket], act: str) -> dict[int, Event]:
@@ -487,10 +595,10 @@ def keep_ruling(
             ticket_no=ticket.no,
             region=ticket.region,
             unit=ticket.ruled,
-            title=ticket.complaint.title,
+            title=hidden(ticket.complaint).title,
             words=list(words),
             document=document,
-            reason=reason,
+            reason=said(reason, ticket.complaint.contact),
             actor=actor,
             at=at,
         )
@@ -592,7 +700,7 @@ def claim_paused(
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True)
     ).all()
-    return whole(connection, rows)
+    return _opened(connection, rows, lock=True)
 
 
 def claim_open(
@@ -605,7 +713,7 @@ def claim_open(
         query = query.where(t.region.startswith(prefix(region), autoescape=True))
     query = query.order_by(t.id).limit(limit)
     rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
-    return whole(connection, rows)
+    return _opened(connection, rows, lock=lock)
 
 
 def provisional_ids(
@@ -626,10 +734,10 @@ def provisional_ids(
 
 
 def claim(connection: sa.Connection, ids: Collection[int], *, lock: bool = True) -> list[Ticket]:
-    """Return tickets by their ids, locked unless they are only looked at."""
+    """Return tickets by their ids, opened, and locked unless they are only looked at."""
     query = sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
     rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
-    return whole(connection, rows)
+    return _opened(connection, rows, lock=lock)
 
 
 def open_citing(
@@ -717,9 +825,9 @@ def looked_up(query: sa.Select[Any]) -> sa.ColumnElement[bool]:
 
 
 def _new_values(ticket: Ticket, decision: str, at: datetime) -> dict[str, Any]:
-    complaint = ticket.complaint
+    complaint = hidden(ticket.complaint)
     return {
-        **_ticket_values(ticket),
+        **_ticket_values(ticket, complaint),
         "no": ticket.no,
         "source": complaint.source,
         "source_no": complaint.source_no,
@@ -738,24 +846,30 @@ def _decision(ticket: Ticket, decision: str) -> str:
     return "counted" if ticket.is_counted_only else decision
 
 
-def _ticket_values(ticket: Ticket) -> dict[str, Any]:
-    complaint = _COMPLAINT.dump_python(ticket.complaint, mode="json", exclude={"title", "content"})
+def _ticket_values(ticket: Ticket, shut: Complaint) -> dict[str, Any]:
+    """Return the values of a ticket's row, its complaint as everybody may see it."""
     return {
         "state": ticket.state,
         "version": ticket.version,
         "kind": ticket.complaint.kind,
         "urgency": ticket.complaint.urgency,
         "region": ticket.region,
-        "complaint": complaint,
+        "complaint": _complaint_values(shut),
         "lead_unit": ticket.lead.unit if ticket.lead else "",
         "lead_name": ticket.lead.name if ticket.lead else "",
         "assist": [{"unit": ref.unit, "name": ref.name} for ref in ticket.assist],
         "redo": ticket.redo,
         "limits": ticket.limits,
-        "extensions": _EXTENSIONS.dump_python(ticket.extensions, mode="json"),
+        "extensions": [
+            {**each, "reason": said(each["reason"])}
+            for each in _EXTENSIONS.dump_python(ticket.extensions, mode="json")
+        ],
         "pauses": _PAUSES.dump_python(ticket.pauses, mode="json"),
         "resume_at": ticket.pause.until if ticket.pause else None,
-        "supervision": _SUPERVISION.dump_python(ticket.supervision, mode="json"),
+        "supervision": [
+            {**each, "text": said(each["text"])}
+            for each in _SUPERVISION.dump_python(ticket.supervision, mode="json")
+        ],
         "sent_back": ticket.sent_back,
         "ruled": ticket.ruled,
         "merged_into": ticket.into,
@@ -818,7 +932,7 @@ def _one(connection: sa.Connection, where: sa.ColumnElement[bool], *, lock: bool
     query = sa.select(_tickets).where(where)
     # NO KEY UPDATE: an event of somebody else's may refer to the ticket meanwhile.
     rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
-    found = whole(connection, rows)
+    found = _opened(connection, rows, lock=True) if lock else whole(connection, rows)
     return found[0] if found else None
 
 
@@ -835,16 +949,69 @@ def milestones_of(connection: sa.Connection, ids: Collection[int]) -> dict[int, 
 
 
 def whole(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Ticket]:
-    """Return the tickets of rows of their table, with their milestones by one more query."""
+    """Return the tickets of rows of their table, with their milestones by one more query: of each
+    complaint what everybody may see."""
     by_ticket = milestones_of(connection, [row.id for row in rows])
-    return [_ticket(row, by_ticket[row.id]) for row in rows]
+    # Those from before anything was sealed are as they came.
+    return [_ticket(row, by_ticket[row.id], hidden(_plain(row))) for row in rows]
 
 
-def _ticket(row: sa.Row[Any], milestones: Sequence[Milestone]) -> Ticket:
-    document: Mapping[str, Any] = {**row.complaint, "title": row.title, "content": row.content}
+def _opened(
+    connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, lock: bool = False
+) -> list[Ticket]:
+    """Return the tickets of rows of their table with all of their complaints. What stands there as it
+    came is sealed now if the rows are locked: so whoever changes a ticket finds it sealed."""
+    ids = [row.id for row in rows]
+    by_ticket = milestones_of(connection, ids)
+    sealed = sealing.opened(connection, ids) if ids else {}
+    if lock and (old := [row for row in rows if row.id not in sealed]):
+        _seal(connection, old)
+    return [_ticket(row, by_ticket[row.id], _plain(row, sealed.get(row.id))) for row in rows]
+
+
+def _seal(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> None:
+    """Seal tickets from before anything was sealed; they are locked."""
+    came = {row.id: _plain(row) for row in rows}
+    seal_new(connection, list(came.items()))
+    update_rows(
+        connection,
+        _tickets,
+        [
+            {
+                "id": ticket_id,
+                "title": shut.title,
+                "content": shut.content,
+                "complaint": _complaint_values(shut),
+            }
+            for ticket_id, shut in ((n, hidden(complaint)) for n, complaint in came.items())
+        ],
+    )
+    b = _bodies.c
+    bodies = connection.execute(
+        sa.select(_bodies).where(among(connection, b.ticket_id, came))
+    ).all()
+    for body in bodies:
+        connection.execute(
+            _bodies.update()
+            .where(b.ticket_id == body.ticket_id, b.fingerprint == body.fingerprint)
+            .values(fingerprint=sealing.keyed(connection, body.fingerprint))
+        )
+
+
+def _plain(row: sa.Row[Any], sealed: Mapping[str, Any] | None = None) -> Complaint:
+    document = {**row.complaint, "title": row.title, "content": row.content, **(sealed or {})}
+    return _COMPLAINT.validate_python(document)
+
+
+def _complaint_values(shut: Complaint) -> dict[str, Any]:
+    found: dict[str, Any] = _COMPLAINT.dump_python(shut, mode="json", exclude={"title", "content"})
+    return found
+
+
+def _ticket(row: sa.Row[Any], milestones: Sequence[Milestone], complaint: Complaint) -> Ticket:
     return Ticket(
         no=row.no,
-        complaint=_COMPLAINT.validate_python(document),
+        complaint=complaint,
         route=_ROUTE.validate_python(row.route),
         state=State(row.state),
         version=row.version,
@@ -872,7 +1039,7 @@ def event_of(row: sa.Row[Any]) -> Event:
         at=row.at,
         actor=row.actor,
         role=row.role,
-        content=row.content,
+        content={name: each for name, each in row.content.items() if name != _SEALED_AS},
         version=row.version,
         unit=row.unit,
         id=row.id,

@@ -23,8 +23,9 @@ _RUN = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+")
 _IS_HAN = re.compile(rf"[{_HAN}]")
 # Blanks that stand in the middle of Chinese part nothing, those between other words do.
 _BLANK_WITHIN = re.compile(rf"(?<=[{_HAN}])\s+(?=[{_HAN}])")
-# Personal data has an @ or seven digits near each other: to see that a text has neither is cheap.
-_MAY_BE_PERSONAL = re.compile(r"[@＠]|(?:[0-9０-９][^0-9０-９\n]{0,3}){7}")
+# Personal data has an @ or seven digits near each other, masked it has asterisks: to see that a text
+# has none of these is cheap.
+_MAY_BE_PERSONAL = re.compile(r"[@＠]|\*{4}|(?:[0-9０-９][^0-9０-９\n]{0,3}){7}")
 _LONGEST = 64
 # A tsvector ends at a megabyte. What is longer than this is no complaint, and found by its beginning.
 _TEXT_MOST = 50_000
@@ -90,7 +91,7 @@ class Term:
     def why_not(self) -> str:
         """Return why it cannot be looked for, in Chinese."""
         if any(sort in OF_THE_PERSON for _, sort in parts(self.text)):
-            return "电话号码、证件号码等个人信息不作检索，请改用工单编号、地点或事项"
+            return "电话号码、证件号码等个人信息不在此检索；按电话查找请用“按电话查找”（POST /v1/tickets/search）"
         return "每个检索词至少两个字，也可以是完整的工单编号或来源编号"
 
 

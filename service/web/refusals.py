@@ -13,7 +13,14 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from service.cursors import BadCursor
-from service.desk import KeyReused, UnknownTicket, UnknownUnit
+from service.desk import (
+    KeyReused,
+    MadeAnonymous,
+    NoNumber,
+    ReadsTooMuch,
+    UnknownTicket,
+    UnknownUnit,
+)
 from service.domain.access import Forbidden
 from service.domain.acts import RuleForbids
 from service.domain.deeds import CallBackOwed
@@ -23,6 +30,7 @@ from service.findings import field_problem
 from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.reports import BadPeriod
+from service.seal import KeyFault, Tampered
 from service.store import OutcomeUnknown, StoreUnavailable
 from service.store.tickets import Stale
 from service.web.sessions import ForeignForm
@@ -76,6 +84,19 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
     IllegalMove: (409, "当前状态不允许此操作", _not_allowed),
     RuleForbids: (409, "规定不允许此操作", lambda e: f"{e.detail}。"),
     CallBackOwed: (409, "尚未回访", lambda _: "诉求人留有电话，结案前应先回访。"),
+    ReadsTooMuch: (
+        429,
+        "查看过快",
+        lambda e: f"短时间内查看的联系方式过多，请在 {e.wait_s} 秒后再试。",
+    ),
+    MadeAnonymous: (410, "已匿名化", lambda _: "按保存期限，诉求人的信息已不再保存。"),
+    NoNumber: (422, "不是电话号码", lambda _: "请输入完整的电话号码，固定电话请带区号。"),
+    KeyFault: (503, "密钥不全", lambda _: "封存个人信息的密钥不全，请联系系统管理员核对密钥文件。"),
+    Tampered: (
+        500,
+        "封存的内容被改动",
+        lambda _: "封存的个人信息被改动过，无法打开，请联系系统管理员从备份核对。",
+    ),
     KeyReused: (
         409,
         "这张表已经提交过",

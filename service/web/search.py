@@ -1,6 +1,6 @@
 """Every ticket that the caller may see, by words, state, stage, channel and kind."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query
@@ -8,14 +8,17 @@ from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from service.cursors import List, cursor_of, read_cursor
+from service.desk import NoNumber
+from service.domain.access import Ask, reach
 from service.domain.complaint import Kind
 from service.domain.lifecycle import State
-from service.domain.ticket import Stage
+from service.domain.ticket import Stage, Ticket
 from service.store.lists import Filter
 from service.store.pages import Page
 from service.store.words import Unsearchable
 from service.web.queue import Asked, OneStage, OneState
-from service.web.sessions import Signed
+from service.web.refusals import refusal
+from service.web.sessions import Signed, SignedForm, Visit
 from service.web.words import left
 
 router = APIRouter()
@@ -55,8 +58,6 @@ async def search(
         found = await app.desk.page(visit.by, wanted)
     except Unsearchable as error:
         found, why_not = Page([]), str(error)
-    shown = await app.matching.linked(visit.by, found.items)
-    now = app.now()
     asked = {
         "q": q,
         "state": state,
@@ -70,13 +71,36 @@ async def search(
         **{k: v for k, v in asked.items() if v},
         "after": cursor_of(List.TICKETS, found.onward),
     }
+    there = f"/desk/tickets?{urlencode(onward)}" if onward["after"] else ""
+    return await _listed(visit, found, asked, why_not, there)
+
+
+@router.post("/desk/tickets/by-phone")
+async def by_phone(visit: Signed, form: SignedForm) -> Response:
+    """List the newest tickets of whoever complained from a number, which no address has."""
+    why_not = ""
+    found: Page[Ticket] = Page([])
+    try:
+        found = await visit.app.desk.of_person(visit.by, form.one("phone")[:40], 0, _PAGE)
+    except NoNumber as error:
+        why_not = refusal(error).detail.rstrip("。")
+    return await _listed(visit, found, {}, why_not, "")
+
+
+async def _listed(
+    visit: Visit, found: Page[Ticket], asked: dict[str, Any], why_not: str, onward: str
+) -> Response:
+    app, unit = visit.app, asked.get("unit", "")
+    shown = await app.matching.linked(visit.by, found.items)
+    now = app.now()
     return visit.page(
         "search.html",
         422 if why_not else 200,
         tickets=shown,
         why_not=why_not,
         is_short=len(shown) < _PAGE,
-        onward=f"/desk/tickets?{urlencode(onward)}" if onward["after"] else "",
+        onward=onward,
+        may_ask_phone=reach(visit.by.role, Ask.BY_PHONE) is not None,
         asked=asked,
         filtered=any(asked.values()),
         states=list(State),

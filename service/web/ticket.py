@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -13,6 +13,9 @@ from starlette.responses import Response
 from service.cursors import List, cursor_of, read_cursor
 from service.desk import (
     KeyReused,
+    MadeAnonymous,
+    ReadsTooMuch,
+    Told,
     UnknownUnit,
     is_withheld,
     may_read_contact,
@@ -20,10 +23,10 @@ from service.desk import (
 )
 from service.domain.access import Forbidden, reach, sees
 from service.domain.acts import RuleForbids, policy_of
-from service.domain.complaint import Contact
 from service.domain.deadline import LimitError
 from service.domain.deeds import CallBackOwed
 from service.domain.lifecycle import Act, IllegalMove, State
+from service.domain.personal import find_masked
 from service.domain.ports import Unit
 from service.domain.ticket import MilestoneKind, Ticket
 from service.orders import ContactReading, checked_no, perform
@@ -111,14 +114,14 @@ async def not_same(visit: Signed, form: SignedForm, no: No) -> Response:
 
 @router.post("/desk/tickets/{no}/contact")
 async def read_contact(visit: Signed, form: SignedForm, no: No) -> Response:
-    """Show the citizen's name and number once, to who says why; the reading becomes an event."""
+    """Show what is masked once, to who says why; the reading becomes an event."""
     app = visit.app
     try:
         wanted = ContactReading(reason=form.one("reason"))
         contact = await app.desk.read_contact(
             checked_no(no), visit.by, app.now(), reason=wanted.reason
         )
-    except (ValidationError, Forbidden) as error:
+    except (ValidationError, Forbidden, ReadsTooMuch, MadeAnonymous) as error:
         attempt = Attempt(READING, refusal(error), {"reason": form.all("reason")})
         return await _shown(visit, no, attempt=attempt)
     return await _shown(visit, no, contact=contact)
@@ -130,13 +133,16 @@ async def _shown(
     words: str = "",
     *,
     attempt: Attempt | None = None,
-    contact: Contact | None = None,
+    contact: Told | None = None,
     after: int = 0,
 ) -> Response:
     app, by = visit.app, visit.by
     [found] = await app.matching.linked(by, [await app.desk.ticket(checked_no(no), by)])
     events = await app.desk.history(no, by, after, _EVENTS_SHOWN + 1)
     history = events[:_EVENTS_SHOWN]
+    if contact:
+        own = contact.history
+        history = [replace(e, content={**e.content, **own.get(e.id, {})}) for e in history]
     onward = history[-1].id if len(events) > _EVENTS_SHOWN else 0
     likely = _likely(found)
     acts = [FORMS[act] for act in offered(by, found) if act in FORMS]
@@ -157,7 +163,7 @@ async def _shown(
         withheld=is_withheld(by, found),
         lost=attempt if attempt and attempt.act not in {a.act for a in acts} else None,
         contact=contact,
-        may_read_contact=may_read_contact(by, found) and bool(found.complaint.contact.phone),
+        may_read_contact=may_read_contact(by, found) and _is_masked(found),
         key=secrets.token_urlsafe(12),
         words=words,
         options=_options(visit, found, words, attempt),
@@ -168,6 +174,12 @@ async def _shown(
         sources=app.sources,
         left=lambda m, t: left(app.times.calendar_of(t.region), now, m.due_at, m.limit),
     )
+
+
+def _is_masked(found: Ticket) -> bool:
+    told = found.complaint
+    texts = (told.title, told.content, told.place)
+    return bool(told.contact.phone) or any(find_masked(text) for text in texts)
 
 
 _MEETS = {
