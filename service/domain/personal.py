@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
+from functools import lru_cache
 
 from service.domain.complaint import Complaint, Contact
 
@@ -251,6 +252,8 @@ def is_full_name(name: str) -> bool:
 _NOBODY = Contact()
 
 
+# A text is hidden for its words, for its row and for the answer, one after the other.
+@lru_cache(maxsize=512)
 def said(text: str, contact: Contact = _NOBODY) -> str:
     """Return a text, of a complaint or about it, as everybody may read it: personal data masked, and the
     name and number of who complained too. Plates stay: they are often the matter."""

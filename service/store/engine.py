@@ -12,16 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from service.store.revision import MIGRATIONS, current, head
-from service.store.sealing import OPTION, NotPrepared, Sealing
+
+if TYPE_CHECKING:
+    from service.store.sealing import Sealing
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
@@ -52,10 +54,38 @@ class BadDatabaseUrl(ValueError):
     """A database address that no store of ours understands; the message says which ones they do."""
 
 
-class Store(Protocol):
-    """The database. `sealing` has the keys of what is sealed in it."""
+class NotPrepared(Exception):
+    """Something is to be sealed, and the keys were not held against the database yet: the store does
+    that, in a transaction of its own, and then the work again."""
 
-    sealing: Sealing
+
+# By this name whoever works with a connection finds the keys.
+OPTION = "keys"
+
+
+class Keys:
+    """The keys of what is sealed in a database, read when they are asked for: a command that only
+    migrates needs neither them nor the tables."""
+
+    def __init__(self, path: Path | None, *, makes: bool) -> None:
+        self._path = path
+        self._makes = makes
+
+    @cached_property
+    def sealing(self) -> "Sealing":
+        """Return what seals and opens."""
+        from service.store.sealing import Sealing  # noqa: PLC0415
+
+        return Sealing(self._path, makes=self._makes)
+
+
+class Store(Protocol):
+    """The database."""
+
+    @property
+    def sealing(self) -> "Sealing":
+        """Return what seals and opens what is kept in it."""
+        ...
 
     async def run(self, work: Work[T]) -> T:
         """Return the result of `work`, after its transaction is committed; roll back if it raises.
@@ -250,7 +280,7 @@ class SqliteStore:
 
     def __init__(self, url: str, keys: Path | None = None) -> None:
         beside = Path(f"{sa.make_url(url).database}.keys")
-        self.sealing = Sealing(keys or beside, makes=keys is None)
+        self._keys = Keys(keys or beside, makes=keys is None)
         self._writer = self._engine(url, begin="BEGIN IMMEDIATE", threads=1)
         self._reader = self._engine(url, begin="BEGIN", threads=self._READERS)
         self._write_thread = ThreadPoolExecutor(1, "store-writer")
@@ -271,7 +301,7 @@ class SqliteStore:
             json_deserializer=orjson.loads,
             connect_args={"check_same_thread": False, "timeout": 10},
             json_serializer=_document,
-            execution_options={OPTION: self.sealing},
+            execution_options={OPTION: self._keys},
         )
 
         @sa.event.listens_for(engine, "connect")
@@ -292,6 +322,11 @@ class SqliteStore:
             connection.exec_driver_sql(begin)
 
         return engine
+
+    @property
+    def sealing(self) -> "Sealing":
+        """See Store."""
+        return self._keys.sealing
 
     async def run(self, work: Work[T]) -> T:
         """See Store."""
@@ -350,7 +385,7 @@ class PostgresStore:
         from service.store.servers import Servers  # noqa: PLC0415
 
         self._terms = terms
-        self.sealing = Sealing(keys)
+        self._keys = Keys(keys, makes=False)
         servers = Servers(url, terms.connect_s, terms.session())
         connect: dict[str, Any] = {"async_creator_fn": servers.connect}
         if not servers.prepares:
@@ -363,7 +398,7 @@ class PostgresStore:
             pool_timeout=86_400,  # who waits has a bound of its own
             hide_parameters=True,
             json_deserializer=orjson.loads,
-            execution_options={OPTION: self.sealing},
+            execution_options={OPTION: self._keys},
         )
 
         @sa.event.listens_for(self._engine.sync_engine, "checkout")
@@ -371,6 +406,11 @@ class PostgresStore:
             # The loop knows of a server that went away: to ask each time would be a round trip each.
             if connection.driver_connection.is_closed():
                 raise sa.exc.InvalidatePoolError
+
+    @property
+    def sealing(self) -> "Sealing":
+        """See Store."""
+        return self._keys.sealing
 
     async def run(self, work: Work[T]) -> T:
         """See Store."""

@@ -30,6 +30,7 @@ from service.seal import (
     write_keys,
 )
 from service.store.bulk import among, insert_rows, put_rows
+from service.store.engine import OPTION, Keys, NotPrepared
 from service.store.tables import SealedRow, SealKeyRow, SecretRow, TicketRow, metadata
 
 _keys = metadata.tables[SealKeyRow.__tablename__]
@@ -38,7 +39,6 @@ _secrets = metadata.tables[SecretRow.__tablename__]
 _tickets = metadata.tables[TicketRow.__tablename__]
 _k, _s = _keys.c, _sealed.c
 
-OPTION = "sealing"
 # Of no ticket: the key of the hashes, sealed like everything else. So it stays the same when the
 # keys change, and nobody finds it in the database.
 _INDEX = (0, "index")
@@ -55,11 +55,6 @@ class Part:
     part: str
     document: Mapping[str, Any]
     phone: str = ""
-
-
-class NotPrepared(Exception):
-    """Something is to be sealed, and the keys were not held against the database yet: the store does
-    that, in a transaction of its own, and then the work again."""
 
 
 class Sealing:
@@ -219,8 +214,8 @@ def _is_used(connection: sa.Connection, key: str) -> bool:
 
 def of(connection: sa.Connection) -> Sealing:
     """Return what seals and opens for whoever works with this connection."""
-    found: Sealing = connection.get_execution_options()[OPTION]
-    return found
+    keys: Keys = connection.get_execution_options()[OPTION]
+    return keys.sealing
 
 
 # What is written

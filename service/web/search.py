@@ -24,6 +24,7 @@ from service.web.words import left
 router = APIRouter()
 
 _PAGE = 50
+_ASKED = ("q", "state", "stage", "channel", "kind", "unit", "group")
 
 OneKind = Annotated[Kind | None, BeforeValidator(lambda value: value or None)]
 
@@ -84,7 +85,7 @@ async def by_phone(visit: Signed, form: SignedForm) -> Response:
         found = await visit.app.desk.of_person(visit.by, form.one("phone")[:40], 0, _PAGE)
     except NoNumber as error:
         why_not = refusal(error).detail.rstrip("。")
-    return await _listed(visit, found, {}, why_not, "")
+    return await _listed(visit, found, dict.fromkeys(_ASKED, ""), why_not, "")
 
 
 async def _listed(
