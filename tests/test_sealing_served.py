@@ -1,23 +1,25 @@
 """Nobody meets a citizen's number anywhere but where it is asked for with a reason. All invented."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import yaml
 from fastapi.routing import APIRoute
 from structlog.testing import capture_logs
 
 from service.web.site import site
-from tests.process import banjie
+from service.wiring import Wiring
+from tests.process import banjie, environment
 from tests.served import Served, served, sqlite
-from tests.test_web import HERE, Browser, signed_in
+from tests.test_web import Browser, signed_in
 
 PHONE, CARD, NAME = "13800004321", "11010519491231002X", "王建国"
 KNOWN = (PHONE, CARD, NAME, "建国")
 TELLING = {
-    "orderNo": "T20261121-1",
+    "workOrderNo": "T20261121-1",
     "orderType": "投诉",
     "urgency": "一般",
     "title": f"退款，联系{PHONE}",
@@ -34,6 +36,7 @@ TELLING = {
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with capture_logs() as logs, served(sqlite(tmp_path_factory.mktemp("sealed"))) as running:
+        running.client.follow_redirects = False
         yield running
         assert not [each for each in logs if any(known in str(each) for known in KNOWN)]
 
@@ -61,7 +64,9 @@ def _addresses() -> list[str]:
 
 
 def _pages() -> list[str]:
-    found = [r.path for r in site.routes if isinstance(r, APIRoute) and "GET" in (r.methods or ())]
+    found = [
+        r.path for r in site().routes if isinstance(r, APIRoute) and "GET" in (r.methods or ())
+    ]
     return [path for path in found if "oidc" not in path and "static" not in path]
 
 
@@ -119,37 +124,26 @@ def test_somebodys_tickets_are_found_on_the_page_and_over_http(service: Served, 
 
 
 def test_what_was_changed_in_the_database_is_told_and_not_shown(service: Served, no: str) -> None:
-    import sqlalchemy as sa
+    def written(old: str, new: str) -> Callable[[Wiring], Awaitable[None]]:
+        changed = sa.text("UPDATE sealed SET document = replace(document, :old, :new)")
 
-    from service.wiring import Wiring
+        async def write(parts: Wiring) -> None:
+            await parts.store.run(lambda c: c.execute(changed, {"old": old, "new": new}) and None)
 
-    async def change(parts: Wiring) -> None:
-        await parts.store.run(
-            lambda c: c.execute(
-                sa.text("UPDATE sealed SET document = replace(document, '.', ',') WHERE part = ''")
-            )
-        )
+        return write
 
-    async def back(parts: Wiring) -> None:
-        await parts.store.run(
-            lambda c: c.execute(
-                sa.text("UPDATE sealed SET document = replace(document, ',', '.') WHERE part = ''")
-            )
-        )
-
-    service.run(change)
+    service.run(written(".A256GCM.", ".SM4GCM."))
     path = f"/v1/tickets/{no}/contact-readings"
     answer = service.post(path, {"reason": "核实"}, "dispatcher")
-    service.run(back)
+    service.run(written(".SM4GCM.", ".A256GCM."))
     assert (answer.status_code, answer.json()["type"]) == (500, "urn:banjie:problem:tampered")
-    assert HERE
 
 
 def test_the_keys_are_changed_from_the_command_line(tmp_path: Path) -> None:
     url, keys = f"sqlite:///{tmp_path}/banjie.db", str(tmp_path / "keys")
 
     def run(*words: str) -> tuple[int, str]:
-        done = banjie(*words, database_url=url, BANJIE_KEYS=keys)
+        done = banjie(*words, env=environment(url, BANJIE_KEYS=keys))
         return done.returncode, done.stdout + done.stderr
 
     assert run("migrate")[0] == 0
