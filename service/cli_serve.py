@@ -13,9 +13,12 @@ import structlog
 import typer
 import yaml
 
+from service.config import Settings
 from service.connection import Server, configured
 from service.main import build, serving, wire
 from service.source_check import missing_secrets
+from service.store import StoreUnavailable, open_store
+from service.store.engine import prepare
 from service.terminal import Refused, settings
 
 # New objects, then young collections, before the next older ones are looked through.
@@ -36,6 +39,8 @@ def serve(
     if missing := missing_secrets(parts.sources, os.environ):
         # A source that cannot prove who it is would be refused for ever, and nobody told.
         raise Refused("；".join(missing), 2)
+    # Before anything listens to callers: keys that do not fit the database stop the start.
+    asyncio.run(_prepared(chosen))
     token = ""
     if demo:
         from service.demo import living, prepare
@@ -51,6 +56,17 @@ def serve(
         gc.set_threshold(*_COLLECTED_AFTER)
         server = Server(configured(build(running, chosen)), running.feed.end)
         server.run(sockets=[listening])
+
+
+async def _prepared(chosen: Settings) -> None:
+    store = open_store(chosen.database_url, serving(chosen), chosen.keys)
+    try:
+        await store.migrate()
+        await prepare(store)
+    except StoreUnavailable:
+        pass  # the service itself says so
+    finally:
+        await store.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

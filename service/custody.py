@@ -57,11 +57,10 @@ class Custody:
     async def turn(self) -> int:
         """Do a piece of it; return how much there was, 0 while there is nothing to do."""
         await self._refresh()
-        done = 0
-        for work in (self._seal, self._reseal, self._age):
-            done += await work()
-        self.is_busy = done > 0
-        return done
+        walked, sealed = await self._seal()
+        resealed = await self._reseal()
+        self.is_busy = sealed + resealed > 0
+        return walked + resealed + await self._age()
 
     async def _refresh(self) -> None:
         """Take in a key file that somebody changed; one that does not fit is told of and not taken."""
@@ -73,10 +72,12 @@ class Custody:
         except KeyFault as error:
             log.error("keys.refused", error=str(error))
 
-    async def _seal(self) -> int:
+    async def _seal(self) -> tuple[int, int]:
+        """Seal some of what was there before; return how many ids were looked at or more, and how many
+        of them were not sealed."""
         at = self._now()
         if self._rests_until and at < self._rests_until:
-            return 0
+            return 0, 0
         ids, last = await self._store.read(
             lambda connection: sealing.unsealed(connection, self._after, _WINDOW)
         )
@@ -87,9 +88,9 @@ class Custody:
         if last is None and not bodies:
             self._after = max(0, self._after - _AGAIN_IDS)
             self._rests_until = at + _AGAIN_AFTER
-            return 0
+            return 0, 0
         self._after = last or self._after
-        return max(1, len(ids))
+        return 1, len(ids) + bodies
 
     async def _reseal(self) -> int:
         return await self._store.run(_resealed)

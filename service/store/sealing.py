@@ -223,12 +223,14 @@ def of(connection: sa.Connection) -> Sealing:
 
 def keep(connection: sa.Connection, parts: Sequence[Part], sealing: Sealing | None = None) -> None:
     """Seal parts that are new. Raises NotPrepared."""
-    insert_rows(connection, _sealed, _rows(connection, parts, sealing or _ready(connection)))
+    if parts:
+        insert_rows(connection, _sealed, _rows(connection, parts, sealing or _ready(connection)))
 
 
 def put(connection: sa.Connection, parts: Sequence[Part]) -> None:
     """Seal parts, of which some may be there. Raises NotPrepared."""
-    put_rows(connection, _sealed, _rows(connection, parts, _ready(connection)), replace=True)
+    if parts:
+        put_rows(connection, _sealed, _rows(connection, parts, _ready(connection)), replace=True)
 
 
 def _ready(connection: sa.Connection) -> Sealing:
