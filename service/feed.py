@@ -54,11 +54,11 @@ class Feed:
         self._stirred = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
 
-    async def order(self) -> int:
-        """Give places to some events that have none yet; return how many."""
+    async def order(self) -> bool:
+        """Give places to some events that have none yet; return whether there are likely more."""
         if not await self._store.read(feed.waiting):
-            return 0
-        return await self._store.run(feed.order)
+            return False
+        return await self._store.run(feed.order) == feed.PLACED_AT_ONCE
 
     async def page(self, by: Actor, after: Place, limit: int, region: str = "") -> Page:
         """Return what the caller may see after a place, of `limit` events at most, of a region.

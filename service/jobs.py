@@ -36,6 +36,10 @@ async def _nothing_to_do() -> int:
     return 0
 
 
+async def _nothing_more() -> bool:
+    return False
+
+
 async def _all_done() -> int | None:
     return None
 
@@ -47,8 +51,8 @@ class Jobs:
     on the monotonic clock notices and sets it going again.
 
     `refresh` brings the rules up to date and tells whether the calendar has changed; `fold` adds
-    some of what was counted to the sums and tells how much, `order` gives some events their places in
-    the feed and tells how many; `purge` deletes some of what has ended and tells how much; `cut` makes
+    some of what was counted to the sums, `order` gives some events their places in the feed, and both
+    tell whether there is likely more; `purge` deletes some of what has ended and tells how much; `cut` makes
     some tickets of before findable by their words and tells how many, None once all are.
     """
 
@@ -65,8 +69,8 @@ class Jobs:
         outbox: Outbox | None = None,
         poller: Poller | None = None,
         matching: Matching | None = None,
-        fold: Callable[[], Awaitable[int]] = _nothing_to_do,
-        order: Callable[[], Awaitable[int]] = _nothing_to_do,
+        fold: Callable[[], Awaitable[bool]] = _nothing_more,
+        order: Callable[[], Awaitable[bool]] = _nothing_more,
         purge: Callable[[], Awaitable[int]] = _nothing_to_do,
         cut: Callable[[], Awaitable[int | None]] = _all_done,
     ) -> None:
@@ -159,7 +163,8 @@ class Jobs:
             log.error("job.failed", job=name, **findable(error))
 
     async def _fold_all(self) -> None:
-        """Add to the sums what was counted. Answers never wait for it; they get slower without it."""
+        """Add to the sums what was counted. Answers never wait for it; they get slower without it.
+        What comes meanwhile is for the next turn: the more at once, the less each costs."""
         while not self._stopping and await self._fold():
             pass
 

@@ -285,12 +285,12 @@ class Reports:
 
     # Keeping the tallies
 
-    async def fold(self) -> int:
-        """Add some of what was counted to the sums; return how many entries there were."""
+    async def fold(self) -> bool:
+        """Add some of what was counted to the sums; return whether there is likely more."""
         # Looking takes no writer's place.
         if not await self._store.read(tallies.waiting):
-            return 0
-        return await self._store.run(tallies.fold)
+            return False
+        return await self._store.run(tallies.fold) == tallies.FOLDED_AT_ONCE
 
     async def recount(self, at: datetime, *, apply: bool = False) -> Recount:
         """Count from scratch and return where the tallies differ; applied, what is missing is

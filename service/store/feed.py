@@ -24,7 +24,7 @@ _turns = metadata.tables[FeedTurnRow.__tablename__]
 
 # Any number will do as long as every replica uses the same.
 _ORDER_LOCK = 0x62616E6A6665
-_PLACED_AT_ONCE = 50_000
+PLACED_AT_ONCE = 50_000
 # How many places one page looks at, for a caller to whom most of them say nothing.
 _LOOKED_AT = 5_000
 # After so many transactions that wrote no event the sequencer notes that it has seen them.
@@ -98,7 +98,7 @@ def waiting(connection: sa.Connection) -> bool:
     )
 
 
-def order(connection: sa.Connection, most: int = _PLACED_AT_ONCE) -> int:
+def order(connection: sa.Connection, most: int = PLACED_AT_ONCE) -> int:
     """Give places to some events that have none; return how many, less than `most` if that was all,
     and 0 while another replica is at it or where ids are places."""
     if connection.dialect.name != "postgresql":

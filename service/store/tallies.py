@@ -69,7 +69,7 @@ _d = metadata.tables[DeliveryRow.__tablename__].c
 
 # Any number will do as long as every replica uses the same.
 _FOLD_LOCK = 0x62616E6B7069
-_FOLDED_AT_ONCE = 500
+FOLDED_AT_ONCE = 500
 _COUNTED_AT_ONCE = 2_000
 
 
@@ -390,7 +390,7 @@ def waiting(connection: sa.Connection) -> bool:
     return _has(connection, _entries)
 
 
-def fold(connection: sa.Connection, most: int = _FOLDED_AT_ONCE) -> int:
+def fold(connection: sa.Connection, most: int = FOLDED_AT_ONCE) -> int:
     """Add some entries to the tallies and take them away; return how many, 0 while another replica
     is at it."""
     if (
