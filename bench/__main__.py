@@ -15,12 +15,14 @@ from typing import Any
 
 from bench import (
     bulletin,
+    capacity,
     enforce,
     feed,
     holdout,
     imports,
     kpi,
     matching,
+    months,
     outbox,
     routing,
     simulate,
@@ -61,6 +63,8 @@ def main() -> int:
         "outbox": outbox.run,
         "kpi": kpi.run,
         "feed": feed.run,
+        "months": months.run,
+        "capacity": capacity.run,
         "bulletin": bulletin.run,
         "simulate": simulate.run,
     }

@@ -29,6 +29,7 @@ from service import (
     cli_rules,
     cli_simulate,
     cli_sources,
+    cli_store,
 )
 from service.connection import Connection, Server
 from service.demo import living, prepare
@@ -39,6 +40,8 @@ from service.labels import MILESTONES
 from service.main import build, now, wire
 from service.source_check import missing_secrets
 from service.store import BadDatabaseUrl, Store, StoreUnavailable, open_store, tokens
+from service.store.months import Detached
+from service.store.schema import SchemaRefused
 from service.terminal import AsJson, Refused, fail, print_document, settings
 from service.timekeeping import Moved
 
@@ -56,6 +59,7 @@ app.add_typer(cli_rules.app, name="rules")
 app.add_typer(cli_sources.app, name="sources")
 app.add_typer(cli_learn.app, name="learn")
 app.add_typer(cli_kpi.app, name="kpi")
+app.add_typer(cli_store.app, name="store")
 app.add_typer(calendar_app, name="calendar")
 app.command("import")(cli_import.import_history)
 app.command()(cli_bulletin.bulletin)
@@ -322,6 +326,13 @@ def main() -> None:
         fail(f"设置有误：BANJIE_DATABASE_URL：{error}", 2)
     except StoreUnavailable as error:
         fail(f"数据库不可用：{error}", 1)
+    except SchemaRefused as error:
+        fail(str(error), 1)
+    except Detached as error:
+        fail(
+            f"{error.until // 100} 年 {error.until % 100} 月及以前的办件历史已取下，请先用 banjie store attach 接回",
+            1,
+        )
 
 
 def _with_store(work: Callable[[Store], Any]) -> None:

@@ -24,7 +24,7 @@ from routing_rules.rulebook import Rulebook, load
 from service.domain.complaint import Route
 from service.domain.region import covers
 from service.store import open_store, tickets
-from service.store.engine import is_migrated
+from service.store.schema import is_served
 from service.terminal import AsJson, Refused, print_document, settings
 
 app = typer.Typer(no_args_is_help=True, help="The responsible-unit table 责任单位.")
@@ -194,7 +194,7 @@ async def _touched(documents: set[str], items: set[str]) -> list[str]:
     store = open_store(settings().database_url)
     try:
         # A question changes no schema: that of a running service may be another version's.
-        if not await store.read(is_migrated):
+        if not await store.read(is_served):
             raise Refused("数据库的结构不是本版本的，请先运行 banjie migrate", 2)
         return await store.read(lambda c: tickets.open_citing(c, documents, items))
     finally:

@@ -18,6 +18,22 @@ class Settings(BaseSettings):
         "sqlite:///var/banjie.db",
         description="Database: `sqlite:///path` or `postgresql://user@host/db`.",
     )
+    migrate: bool = Field(
+        True,
+        description=(
+            "Whether a start brings the schema up to date; else one that is older stops the start, and"
+            " `banjie migrate` is for you to run."
+        ),
+    )
+    closed_after_days: int = Field(
+        730,
+        ge=0,
+        le=36_500,
+        description=(
+            "How long after its end a ticket's documents and deliveries are kept apart by month; 0 for"
+            " never."
+        ),
+    )
     sources: Path | None = Field(
         None, description="Path of a sources.yaml in place of the shipped one."
     )

@@ -15,9 +15,12 @@ from service.mishaps import findable, outcome
 from service.outbox import Outbox
 from service.polling import Poller
 from service.store import StoreUnavailable
+from service.upkeep import Upkeep
 from service.wiring import Refresh
 
 _BATCH = 1000
+_UPKEEP_S = 60.0
+_KEPT_AT_MOST = 20
 # Clocks are slewed by milliseconds; what is more than this was set.
 _JUMP_S = 2.0
 # How much longer than it worked the comparing of tickets rests.
@@ -42,7 +45,7 @@ class Jobs:
 
     `refresh` brings the rules up to date and tells whether the calendar has changed; `fold` adds
     some of what was counted to the sums and tells how much, `order` gives some events their places in
-    the feed and tells how many.
+    the feed and tells how many. `upkeep` keeps the store in shape.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Jobs:
         matching: Matching | None = None,
         fold: Callable[[], Awaitable[int]] = _nothing_to_do,
         order: Callable[[], Awaitable[int]] = _nothing_to_do,
+        upkeep: Upkeep | None = None,
     ) -> None:
         self._desk = desk
         self._outbox = outbox
@@ -72,6 +76,7 @@ class Jobs:
         self._poller = poller
         self._fold = fold
         self._order = order
+        self._upkeep = upkeep
         self._seen = (now(), monotonic())
         self._settled = False
         self._settle_again = False
@@ -86,6 +91,8 @@ class Jobs:
             ("compare", self._compare, tick_seconds),
             ("fold", self._fold_all, tick_seconds),
             ("order", self._order_all, tick_seconds),
+            ("months", self._months, _UPKEEP_S),
+            ("closed", self._closed, _UPKEEP_S),
         )
         self._under_way = {name: asyncio.Lock() for name, _, _ in every}
         self._jobs = [
@@ -153,6 +160,16 @@ class Jobs:
         """Give every event its place in the feed. Those who follow it wait for this, nobody else."""
         while not self._stopping and await self._order():
             pass
+
+    async def _months(self) -> None:
+        if self._upkeep:
+            await self._upkeep.months()
+
+    async def _closed(self) -> None:
+        """Keep what ended long ago apart, in small transactions, and so many a turn: nobody waits."""
+        for _ in range(_KEPT_AT_MOST):
+            if not self._upkeep or self._stopping or not await self._upkeep.closed():
+                return
 
     async def _look(self) -> None:
         """Bring the rules up to date; after a new calendar, what was provisional is worked out, and

@@ -34,7 +34,8 @@ from service.polling import Poller
 from service.refresh import Freshness
 from service.reports import Reports
 from service.source_check import require, signing_keys
-from service.store import open_store
+from service.store import open_store, schema
+from service.upkeep import Upkeep
 from service.wiring import Callers, Inflow, KeptFigures, Wiring
 
 VERSION = "0.1.0"
@@ -134,7 +135,11 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await parts.store.migrate()
+        if settings.migrate:
+            await parts.store.migrate()
+        else:
+            await parts.store.read(schema.require)
+        upkeep = Upkeep(parts.store, parts.now, settings.closed_after_days)
         await parts.reports.begin(parts.now())
         await parts.refresh()
         # Names are looked up in these; a name server that hangs must not hold up the others.
@@ -151,6 +156,7 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
             matching=parts.matching,
             fold=parts.reports.fold,
             order=parts.feed.order,
+            upkeep=upkeep,
         )
         jobs.start()
         try:

@@ -4,8 +4,15 @@ import base64
 import binascii
 import re
 
-from service.api.problems import BadCursor
 from service.feed import BEGINNING, Place
+
+
+class BadCursor(Exception):
+    """A cursor that this list did not give out; `pointer` says where it stood."""
+
+    def __init__(self, pointer: str) -> None:
+        super().__init__(pointer)
+        self.pointer = pointer
 
 
 def cursor_of(last_id: int) -> str:

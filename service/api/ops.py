@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.domain.calendar import SHANGHAI
 from service.store import StoreUnavailable
-from service.store.engine import is_migrated
+from service.store.schema import is_served
 from service.wiring import Parts
 
 router = APIRouter(tags=["operations"])
@@ -28,7 +28,7 @@ async def readyz(app: Parts) -> JSONResponse:
     calendar reaches. A calendar that ends soon is said and does not make the service unready."""
     checks: dict[str, Any] = {}
     try:
-        migrated = await app.store.read(is_migrated)
+        migrated = await app.store.read(is_served)
         checks["store"] = {"ok": True}
         checks["migrations"] = {"ok": migrated}
     except StoreUnavailable:

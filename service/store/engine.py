@@ -6,30 +6,47 @@ is the answer, and the answer comes after the commit.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import orjson
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from service.store.schema import VERSIONS, Standing, require, standing, upgrade
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number will do as long as every replica uses the same.
 _MIGRATION_LOCK = 0x62616E6A6965
+# How often one who waits for another's migration looks again.
+_LOOKS_S = 0.2
+# Between the tries of a migration that does not get its locks: about two minutes in all.
+_TRIES_AFTER_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0)
+# lock_not_available, deadlock_detected
+_LOCKED_OUT = {"55P03", "40P01"}
+# How long a start waits for another process that migrates the same SQLite file.
+_WAITS_S = 600.0
+
+log = structlog.get_logger()
 
 
 class StoreUnavailable(Exception):
     """The database cannot be reached or refuses to work just now; nothing was written."""
+
+
+class StoreFull(StoreUnavailable):
+    """There is no room on the database's disk; nothing was written, and it goes on by itself when
+    there is room again."""
+
+
+class MigrationBlocked(StoreUnavailable):
+    """A migration did not get its locks; it was rolled back, and what serves goes on serving."""
 
 
 class BadDatabaseUrl(ValueError):
@@ -50,8 +67,12 @@ class Store(Protocol):
         """Return the result of `work`, which only reads, all of it from one snapshot."""
         ...
 
-    async def migrate(self) -> None:
-        """Bring the schema up to date; of several that start at once one does it, the rest wait."""
+    async def migrate(self, versions: Path = VERSIONS) -> None:
+        """Bring the schema to the last revision of a folder; of several that start at once one does
+        it, the rest wait. A schema that is newer stays, if this program works with it.
+
+        Raises SchemaRefused if it does not, and MigrationBlocked.
+        """
         ...
 
     async def close(self) -> None:
@@ -80,22 +101,14 @@ def open_store(url: str) -> Store:
     raise BadDatabaseUrl(msg)
 
 
-def migrate(connection: sa.Connection) -> None:
-    """Run the migrations that are still missing on an open connection."""
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-
-
-@cache
-def _head() -> str | None:
-    return ScriptDirectory(str(_MIGRATIONS)).get_current_head()
-
-
-def is_migrated(connection: sa.Connection) -> bool:
-    """Whether the schema is the one this version works with."""
-    return MigrationContext.configure(connection).get_current_revision() == _head()
+def _is_due(connection: sa.Connection, versions: Path) -> bool:
+    """Whether revisions are missing. Raises SchemaRefused for a database that is not for us."""
+    found = standing(connection, versions)
+    if found is Standing.NEWER:
+        log.warning("schema.newer")
+    elif found is Standing.FOREIGN:
+        require(connection)
+    return found is Standing.OLDER
 
 
 def _document(value: Any) -> str:
@@ -103,8 +116,9 @@ def _document(value: Any) -> str:
 
 
 # SQLSTATE classes that say "not now": connection gone, out of resources, operator's shutdown, lost a
-# deadlock, read-only standby (25006), no such database. Everything else is a fault of ours.
-_NOT_NOW = ("08", "53", "57", "40", "25006", "3D", "28")
+# deadlock, did not get a lock in time (55P03), read-only standby (25006), no such database. Everything
+# else is a fault of ours.
+_NOT_NOW = ("08", "53", "57", "40", "25006", "3D", "28", "55P03")
 _SQLITE_NOT_NOW = ("locked", "busy", "disk", "full", "readonly", "read-only", "unable to open")
 
 
@@ -113,6 +127,9 @@ def refused(error: Exception) -> Exception:
     if not isinstance(error, sa.exc.DBAPIError):
         return StoreUnavailable(type(error).__name__)
     state = str(getattr(error.orig, "sqlstate", None) or "")
+    if state == _DISK_FULL or _SQLITE_FULL in str(error.orig):
+        _tell_full()
+        return StoreFull(state or type(error.orig).__name__)
     if state:
         return StoreUnavailable(f"SQLSTATE {state}") if state.startswith(_NOT_NOW) else error
     said = str(error.orig)
@@ -120,6 +137,20 @@ def refused(error: Exception) -> Exception:
     if gone or any(word in said for word in _SQLITE_NOT_NOW):
         return StoreUnavailable(type(error.orig).__name__)
     return error
+
+
+_DISK_FULL = "53100"
+_SQLITE_FULL = "database or disk is full"
+_TOLD_EVERY_S = 60.0
+_told_at = [float("-inf")]
+
+
+def _tell_full() -> None:
+    """Tell whoever reads the log, and not with every push of a flood."""
+    now = time.monotonic()
+    if now - _told_at[0] >= _TOLD_EVERY_S:
+        _told_at[0] = now
+        log.error("store.full")
 
 
 class SqliteStore:
@@ -188,9 +219,24 @@ class SqliteStore:
 
         return await asyncio.get_running_loop().run_in_executor(threads, transaction)
 
-    async def migrate(self) -> None:
-        """See Store. The write lock that BEGIN IMMEDIATE takes makes others wait."""
-        await self.run(migrate)
+    async def migrate(self, versions: Path = VERSIONS) -> None:
+        """See Store. The write lock that BEGIN IMMEDIATE takes makes others wait. All revisions are
+        one transaction: Python's driver would commit before DDL, ours begins nothing by itself."""
+
+        def missing(connection: sa.Connection) -> None:
+            if _is_due(connection, versions):
+                upgrade(connection, versions)
+
+        until = time.monotonic() + _WAITS_S
+        while True:
+            try:
+                await self.run(missing)
+            except StoreUnavailable as error:
+                if "locked" not in str(error.__cause__) or time.monotonic() > until:
+                    raise
+                log.info("migrate.waits")
+            else:
+                return
 
     async def close(self) -> None:
         """See Store."""
@@ -233,14 +279,52 @@ class PostgresStore:
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
             raise refused(error) from error
 
-    async def migrate(self) -> None:
-        """See Store. An advisory lock makes others wait; they then find nothing left to do."""
+    async def migrate(self, versions: Path = VERSIONS) -> None:
+        """See Store. Each revision is a transaction of its own, so that no lock is held longer than
+        it needs; an advisory lock on another connection keeps the others out meanwhile."""
+        if not await self.read(lambda connection: _is_due(connection, versions)):
+            return
+        try:
+            async with self._engine.connect() as guard:
+                await self._alone(guard)
+                # It may have been done by whoever was waited for.
+                if await self.read(lambda connection: _is_due(connection, versions)):
+                    await self._upgrade(versions)
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
+            raise refused(error) from error
 
-        def locked(connection: sa.Connection) -> None:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            migrate(connection)
+    @staticmethod
+    async def _alone(guard: AsyncConnection) -> None:
+        """Hold the migration's lock for as long as this connection's transaction lasts."""
+        # Asked for again and again instead of waited for: a statement that waits has a snapshot, and
+        # CREATE INDEX CONCURRENTLY waits for every snapshot there is. One that is idle has none.
+        taken = sa.select(sa.func.pg_try_advisory_xact_lock(_MIGRATION_LOCK))
+        while not (await guard.execute(taken)).scalar():
+            await guard.rollback()
+            log.info("migrate.waits")
+            await asyncio.sleep(_LOOKS_S)
+        await guard.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
-        await self.run(locked)
+    async def _upgrade(self, versions: Path) -> None:
+        began = time.monotonic()
+        for pause in (*_TRIES_AFTER_S, None):
+            try:
+                async with self._engine.connect() as connection:
+                    await connection.run_sync(upgrade, versions)
+            except sa.exc.DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in _LOCKED_OUT:
+                    raise
+                if pause is None:
+                    msg = (
+                        f"数据库迁移在 {time.monotonic() - began:.0f} 秒内多次等不到锁，已撤回，"
+                        "未改动任何数据；旧版本可以继续服务。请结束长时间未提交的事务"
+                        "（见 pg_stat_activity 的 xact_start）后再启动"
+                    )
+                    raise MigrationBlocked(msg) from error
+            else:
+                return
+            log.warning("migrate.locked_out", again_in_s=pause)
+            await asyncio.sleep(pause)
 
     async def close(self) -> None:
         """See Store."""

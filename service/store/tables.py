@@ -56,6 +56,11 @@ def _json() -> Any:
     return Field(sa_type=_Json, nullable=False)
 
 
+def _document() -> Any:
+    # As text and not as JSONB: it is read and written as a whole, and nothing asks for what is in it.
+    return Field(sa_type=sa.JSON, nullable=False)
+
+
 def _where(name: str, column: str | tuple[str, ...], condition: str) -> sa.Index:
     """Return an index of the few rows that a question is about: it stays small however long the
     history grows."""
@@ -107,6 +112,8 @@ class TicketRow(SQLModel, table=True):
     merged_into: str = Field(max_length=32)
     received_at: datetime = _at()
     stored_at: datetime = _at()
+    # In which month of `closed_tickets` its documents are; None: they are here.
+    kept_in: int | None = Field(default=None, nullable=True)
 
 
 class AssistRow(SQLModel, table=True):
@@ -212,6 +219,56 @@ class FeedRow(SQLModel, table=True):
 
     position: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
     event_id: int = Field(sa_column=sa.Column(_Id, nullable=False))
+
+
+class MonthRow(SQLModel, table=True):
+    """A month as events are kept by (ADR 0026): its events have ids from `first_event` on, and a
+    ticket with an id above `ticket_id` has none before it. The first row is what was there before."""
+
+    __tablename__ = "event_months"
+
+    month: int = Field(sa_column=sa.Column(sa.Integer, primary_key=True, autoincrement=False))
+    first_event: int = Field(sa_type=sa.BigInteger)
+    ticket_id: int = Field(sa_type=sa.BigInteger)
+    began_at: datetime = _at()
+    detached_at: datetime | None = _at(nullable=True)
+    # The last place in the feed of an event of a month that was taken off, and its mark.
+    feed_to: int | None = Field(default=None, sa_type=sa.BigInteger, nullable=True)
+    feed_mark: str = Field(max_length=8)
+
+
+class ClosedRow(SQLModel, table=True):
+    """What is kept apart of a ticket that ended long ago (ADR 0026), by the month of its end."""
+
+    __tablename__ = "closed_tickets"
+
+    month: int = Field(sa_column=sa.Column(sa.Integer, primary_key=True, autoincrement=False))
+    ticket_id: int = Field(
+        sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), primary_key=True, autoincrement=False)
+    )
+    kept: dict[str, Any] = _document()  # columns of the ticket, as they stood there
+    deliveries: list[dict[str, Any]] = _document()  # rows of `deliveries` that are over
+    delivered: int  # how many of them were in this state
+    unaddressed: int
+
+
+class ClosedTurnRow(SQLModel, table=True):
+    """How far the tickets have been gone through for those that ended long ago, one row."""
+
+    __tablename__ = "closed_turns"
+
+    id: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
+    after: int = Field(sa_type=sa.BigInteger)
+    month: int  # in which it was begun
+
+
+class SupportRow(SQLModel, table=True):
+    """The oldest revision whose program works with the schema as it is, one row."""
+
+    __tablename__ = "schema_support"
+
+    id: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
+    oldest: str = Field(max_length=32)
 
 
 class FeedTurnRow(SQLModel, table=True):
@@ -464,11 +521,6 @@ class RejectedRow(SQLModel, table=True):
     first_at: datetime = _at()
     last_at: datetime = _at()
     taken_at: datetime | None = _at(nullable=True)
-
-
-def _document() -> Any:
-    # As text and not as JSONB: it is read and written as a whole, and nothing asks for what is in it.
-    return Field(sa_type=sa.JSON, nullable=False)
 
 
 class TallyEntryRow(SQLModel, table=True):

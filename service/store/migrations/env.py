@@ -1,4 +1,5 @@
-"""Alembic runs on the connection that the store hands over, inside the store's transaction."""
+"""Alembic runs on the connection that the store hands over: on SQLite inside the store's transaction,
+on PostgreSQL with one for each revision."""
 
 from typing import Any, Literal
 
@@ -8,6 +9,10 @@ from alembic.autogenerate.api import AutogenContext
 from sqlmodel import AutoString
 
 from service.store import tables
+from service.store.schema import ours
+
+# How long a step waits for its lock before it lets those behind it go first.
+_LOCK_TIMEOUT = "3s"
 
 
 def render(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
@@ -23,10 +28,20 @@ def render(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False
 
 
 connection: sa.Connection = context.config.attributes["connection"]
+if connection.dialect.name == "postgresql" and not connection.in_transaction():
+
+    @sa.event.listens_for(connection, "begin")
+    def _impatient(begun: sa.Connection) -> None:
+        # Of the transaction alone: a pooler may give the connection to somebody else after it.
+        begun.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+
+
 context.configure(
     connection=connection,
     target_metadata=tables.metadata,
     transactional_ddl=True,
+    transaction_per_migration=True,
+    include_name=ours,
     render_as_batch=connection.dialect.name == "sqlite",
     compare_type=True,
     render_item=render,

@@ -1,0 +1,164 @@
+"""Events by month on PostgreSQL, tickets that ended long ago kept apart, and who works with a schema
+
+No row is written anew. The table of events becomes the partition of what was there before: ids have
+been small until now, and from here on tell their month (ADR 0026).
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from alembic import op
+
+from service.store.migrations import online
+
+revision = "0010"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_AT = sa.DateTime(timezone=True)
+_IDS = 10**10
+_INDEXES = {
+    "ix_events_ticket_id": "(ticket_id, id)",
+    "ix_events_tx": "(tx) WHERE tx IS NOT NULL",
+}
+_AHEAD = 3
+
+
+def _month() -> int:
+    # China has one time and no summer time.
+    now = datetime.now(UTC) + timedelta(hours=8)
+    return now.year * 100 + now.month
+
+
+def _following(month: int) -> int:
+    return month + 89 if month % 100 == 12 else month + 1
+
+
+def upgrade() -> None:
+    if online.on_postgresql():
+        greatest = op.get_bind().execute(sa.text("SELECT max(id) FROM events")).scalar() or 0
+        # A database that went back from here has ids of months already.
+        month = max(_month(), _following(greatest // _IDS) if greatest >= _IDS else 0)
+        # Read now, while everybody writes; attaching then need not look.
+        online.add_check("events_before_ids", "events", f"id < {month * _IDS}")
+    op.create_table(
+        "schema_support",
+        sa.Column("id", _ID, autoincrement=False, nullable=False),
+        sa.Column("oldest", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_schema_support")),
+    )
+    op.execute("INSERT INTO schema_support (id, oldest) VALUES (1, '0008')")
+    op.create_table(
+        "event_months",
+        sa.Column("month", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("first_event", sa.BigInteger(), nullable=False),
+        sa.Column("ticket_id", sa.BigInteger(), nullable=False),
+        sa.Column("began_at", _AT, nullable=False),
+        sa.Column("detached_at", _AT, nullable=True),
+        sa.Column("feed_to", sa.BigInteger(), nullable=True),
+        sa.Column("feed_mark", sa.String(8), nullable=False),
+        sa.PrimaryKeyConstraint("month", name=op.f("pk_event_months")),
+    )
+    op.execute(
+        "INSERT INTO event_months (month, first_event, ticket_id, began_at, feed_mark)"
+        " VALUES (0, 0, 0, CURRENT_TIMESTAMP, '')"
+    )
+    op.create_table(
+        "closed_tickets",
+        sa.Column("month", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("ticket_id", _ID, autoincrement=False, nullable=False),
+        sa.Column("kept", sa.JSON(), nullable=False),
+        sa.Column("deliveries", sa.JSON(), nullable=False),
+        sa.Column("delivered", sa.Integer(), nullable=False),
+        sa.Column("unaddressed", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["ticket_id"], ["tickets.id"], name=op.f("fk_closed_tickets_ticket_id")
+        ),
+        sa.PrimaryKeyConstraint("month", "ticket_id", name=op.f("pk_closed_tickets")),
+        postgresql_partition_by="RANGE (month)",
+    )
+    op.create_table(
+        "closed_turns",
+        sa.Column("id", _ID, autoincrement=False, nullable=False),
+        sa.Column("after", sa.BigInteger(), nullable=False),
+        sa.Column("month", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_closed_turns")),
+    )
+    op.execute("INSERT INTO closed_turns (id, after, month) VALUES (1, 0, 0)")
+    online.add_column("tickets", sa.Column("kept_in", sa.Integer(), nullable=True))
+    if online.on_postgresql():
+        _by_month(month)
+
+
+def _by_month(month: int) -> None:
+    """Put the table of events under one of the same name that is parted by month."""
+    op.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+    op.execute("ALTER TABLE events ALTER COLUMN id DROP IDENTITY")
+    op.execute("ALTER TABLE events RENAME TO events_before")
+    op.execute("ALTER TABLE events_before RENAME CONSTRAINT pk_events TO pk_events_before")
+    op.execute(
+        "ALTER TABLE events_before RENAME CONSTRAINT fk_events_ticket_id"
+        " TO fk_events_before_ticket_id"
+    )
+    for name in _INDEXES:
+        op.execute(f"ALTER INDEX {name} RENAME TO {name.replace('events', 'events_before')}")
+    op.execute(
+        "CREATE TABLE events (LIKE events_before INCLUDING DEFAULTS) PARTITION BY RANGE (id)"
+    )
+    op.execute("ALTER TABLE events ADD CONSTRAINT pk_events PRIMARY KEY (id)")
+    op.execute(
+        "ALTER TABLE events ADD CONSTRAINT fk_events_ticket_id"
+        " FOREIGN KEY (ticket_id) REFERENCES tickets (id)"
+    )
+    for name, columns in _INDEXES.items():
+        op.execute(f"CREATE INDEX {name} ON events {columns}")
+    first = month * _IDS
+    op.execute(
+        f"ALTER TABLE events ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (START {first + 1})"
+    )
+    op.execute(
+        f"ALTER TABLE events ATTACH PARTITION events_before FOR VALUES FROM (MINVALUE) TO ({first})"
+    )
+    op.execute("ALTER TABLE events_before DROP CONSTRAINT events_before_ids")
+    each = month
+    for _ in range(_AHEAD + 1):
+        op.execute(
+            f"CREATE TABLE events_{each} PARTITION OF events"
+            f" FOR VALUES FROM ({each * _IDS}) TO ({_following(each) * _IDS})"
+        )
+        each = _following(each)
+    op.execute("CREATE TABLE events_rest PARTITION OF events DEFAULT")
+    # The events are locked: who gets a ticket's id from here on gets its events' ids later.
+    op.execute(
+        "INSERT INTO event_months (month, first_event, ticket_id, began_at, feed_mark)"
+        f" SELECT {month}, {first}, coalesce(pg_sequence_last_value("
+        "pg_get_serial_sequence('tickets', 'id')), 0), CURRENT_TIMESTAMP, ''"
+    )
+
+
+def downgrade() -> None:
+    if op.get_bind().execute(sa.text("SELECT count(*) FROM closed_tickets")).scalar():
+        msg = "tickets are kept apart: what was there before does not find their documents"
+        raise RuntimeError(msg)
+    if online.on_postgresql():
+        op.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+        op.execute("ALTER TABLE events DETACH PARTITION events_before")
+        op.execute("INSERT INTO events_before SELECT * FROM events")
+        op.execute("DROP TABLE events")
+        op.execute("ALTER TABLE events_before RENAME TO events")
+        op.execute("ALTER TABLE events RENAME CONSTRAINT pk_events_before TO pk_events")
+        op.execute(
+            "ALTER TABLE events RENAME CONSTRAINT fk_events_before_ticket_id TO fk_events_ticket_id"
+        )
+        for name in _INDEXES:
+            op.execute(f"ALTER INDEX {name.replace('events', 'events_before')} RENAME TO {name}")
+        op.execute("ALTER TABLE events ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY")
+        op.execute(
+            "SELECT setval(pg_get_serial_sequence('events', 'id'), greatest(max(id), 1)) FROM events"
+        )
+    # Not by a copy of the table, as batches go: others refer to it.
+    op.execute("ALTER TABLE tickets DROP COLUMN kept_in")
+    for table in ("closed_turns", "closed_tickets", "event_months", "schema_support"):
+        op.drop_table(table)
