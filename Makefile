@@ -1,6 +1,6 @@
 # What a developer types. Everything lives in .venv; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test run bench openapi revision
+.PHONY: help setup fmt check test test-ha run bench openapi revision
 
 # The first Python on the path that will do.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -12,6 +12,10 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export UV_PYTHON_DOWNLOADS := never
 # Trust what the machine trusts, as pip does: offices have certificate authorities of their own.
 export UV_SYSTEM_CERTS := true
+# Containers often forbid Python to keep what it compiled; then each process of `banjie`, and of the
+# tests hundreds, compiles everything anew: most of what a start costs.
+unexport PYTHONDONTWRITEBYTECODE
+export UV_COMPILE_BYTECODE := 1
 
 # The lock's versions and hashes, from the index that pip uses here: `uv sync` would go to the
 # addresses written in the lock, which an office behind a mirror cannot reach.
@@ -19,7 +23,7 @@ INDEX = index=$$($(BIN)/python -m pip config get global.index-url 2>/dev/null); 
 	[ -z "$$index" ] || export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$index}";
 
 help: ## Tell what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: .venv/.made ## Make .venv with exactly the locked packages
 
@@ -46,6 +50,9 @@ check: setup ## Everything that needs no run: format, lint, types, arrows, rules
 
 test: setup ## Run the tests
 	$(BIN)/pytest --numprocesses auto --dist worksteal
+
+test-ha: setup ## Kill databases and replicas, and see that nothing is lost (some minutes)
+	$(BIN)/pytest -m ha -s tests/ha
 
 run: setup ## Serve on http://127.0.0.1:8000 with users and tickets to play with
 	$(BIN)/banjie serve --demo

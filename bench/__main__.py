@@ -1,12 +1,15 @@
 """All measurements one after the other: a table to read, and `artefacts/bench.json` to keep.
 
-Run from the repository: `make bench`, or `python -m bench`. `--open N` makes the burst of
-`bench.enforce` smaller than its million open milestones.
+Run from the repository: `make bench`, or `python -m bench [NAME …]` for some of them. `--open N` makes
+the burst of `bench.enforce` smaller than its million open milestones, `--stored N` the database of
+`life` and `spike`. `--docs` writes each table into docs/benchmarks.md as well.
 """
 
 import argparse
 import json
+import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -14,22 +17,32 @@ from pathlib import Path
 from typing import Any
 
 from bench import (
+    batches,
     bulletin,
     capacity,
     enforce,
     feed,
     holdout,
     imports,
+    intake,
     kpi,
+    life,
     matching,
+    memory,
     months,
     outbox,
+    reading,
     routing,
     simulate,
+    spike,
+    startup,
     working_days,
 )
 
-WRITTEN = Path(__file__).parent.parent / "artefacts" / "bench.json"
+_ROOT = Path(__file__).parent.parent
+WRITTEN = _ROOT / "artefacts" / "bench.json"
+DOCUMENT = _ROOT / "docs" / "benchmarks.md"
+_DATABASES = ("postgresql", "sqlite")
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -46,17 +59,66 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
+def machine() -> str:
+    """Return what it was measured on."""
+    told = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", told.read_text("utf-8")) if told.exists() else []
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{os.cpu_count()} cores of {names[0] if names else platform.machine()}, {gib:.0f} GiB, "
+        f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the end"
+    )
+
+
+def markdown(figures: Mapping[str, Any]) -> str:
+    """Return the figures as a table, with a column for each database where there are two."""
+    by_name: dict[str, dict[str, Any]] = {}
+    for figure, value in figures.items():
+        name, _, last = figure.rpartition("_")
+        of = last if last in _DATABASES else ""
+        by_name.setdefault(name if of else figure, {})[of] = value
+    columns = [d for d in ("", *_DATABASES) if any(d in values for values in by_name.values())]
+    rows = [
+        ["Figure", *(column or "Value" for column in columns)],
+        ["---", *("---:" for _ in columns)],
+        *(
+            [f"`{name}`", *(f"{v:,}" if (v := values.get(c)) is not None else "" for c in columns)]
+            for name, values in by_name.items()
+        ),
+    ]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def document(text: str, name: str, figures: Mapping[str, Any], at: str) -> str:
+    """Return the document with the table of a measurement in its place, if it has one there."""
+    told = f"{at}, {machine()}.\n\n{markdown(figures)}"
+    return re.sub(
+        rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+        lambda found: f"{found[1]}\n{told}\n{found[2]}",
+        text,
+        flags=re.DOTALL,
+    )
+
+
 def main() -> int:
     """Measure, print, and write. Each measurement brings its own bare limit from the same run."""
     options = argparse.ArgumentParser(prog="python -m bench")
     options.add_argument(
         "--open", type=int, default=enforce.OPEN, help="open milestones of the enforcement"
     )
+    options.add_argument("--stored", type=int, default=life.TICKETS, help="tickets that are there")
+    options.add_argument("--docs", action="store_true", help="write docs/benchmarks.md as well")
+    options.add_argument("names", nargs="*", metavar="NAME", help="which; all if none is named")
     asked = options.parse_args()
     measurements: dict[str, Callable[[], dict[str, Any]]] = {
         "routing": routing.run,
         "holdout": holdout.run,
         "working_days": working_days.run,
+        "intake": intake.run,
+        "batches": batches.run,
+        "life": lambda: life.run(asked.stored),
+        "spike": lambda: spike.run(asked.stored),
+        "memory": memory.run,
         "imports": imports.run,
         "matching": matching.run,
         "enforce": lambda: enforce.run(asked.open),
@@ -65,22 +127,30 @@ def main() -> int:
         "feed": feed.run,
         "months": months.run,
         "capacity": capacity.run,
+        "reading": reading.run,
         "bulletin": bulletin.run,
         "simulate": simulate.run,
+        "startup": startup.run,
     }
+    if unknown := set(asked.names) - measurements.keys():
+        options.error(f"no such measurement: {', '.join(sorted(unknown))}")
     results: dict[str, dict[str, Any]] = {}
-    for name, measure in measurements.items():
+    for name in asked.names or measurements:
         sys.stderr.write(f"{name} …\n")
-        results[name] = measure()
+        results[name] = measurements[name]()
+        if asked.docs:
+            at = datetime.now(UTC).date().isoformat()
+            text = document(DOCUMENT.read_text("utf-8"), name, results[name], at)
+            DOCUMENT.write_text(text, "utf-8")
     sys.stdout.write(table(results))
     WRITTEN.parent.mkdir(exist_ok=True)
-    document = {
+    kept = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "machine": platform.machine(),
+        "machine": machine(),
         **results,
     }
-    WRITTEN.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", "utf-8")
+    WRITTEN.write_text(json.dumps(kept, ensure_ascii=False, indent=2) + "\n", "utf-8")
     return 0
 
 

@@ -2,7 +2,8 @@
 
 Run from the repository: `python -m bench.imports [ROWS]`. The bare limit writes the very rows that
 the import wrote (tickets, bodies, clocks, events) by the same set-based statements, in as many
-batches, into the same database, emptied. `again` is the same file once more: what an
+batches, into the same database, emptied; `alone` writes the rows of `tickets` and nothing else, as
+`bench.batches` does. `again` is the same file once more: what an
 interrupted import pays for the rows that are there.
 """
 
@@ -23,6 +24,7 @@ import sqlalchemy as sa
 from adapters.history import HistoryFile
 from adapters.hotline_12345 import Hotline12345
 from adapters.sources import load_sources
+from bench.batches import alone_per_s
 from bench.enforce import postgres
 from routing_rules.clocks import load_timetable
 from routing_rules.rulebook import load
@@ -145,6 +147,7 @@ async def _measure(url: str, path: Path, rows: int) -> dict[str, Any]:
         assert (summary.taken, summary.refused) == (rows, 0)
         again_s, summary = await _taken(store, path)
         assert (summary.known, summary.taken) == (rows, 0)
+        alone = await asyncio.to_thread(alone_per_s, url)
         bare_s = await _bare(store, await store.run(_emptied))
     finally:
         await store.close()
@@ -153,6 +156,8 @@ async def _measure(url: str, path: Path, rows: int) -> dict[str, Any]:
         "rows_per_s": round(rows / taken_s),
         "bare_per_s": round(rows / bare_s),
         "ratio": round(bare_s / taken_s, 3),
+        "alone_per_s": round(alone),
+        "to_alone": round(rows / taken_s / alone, 3),
         "again_per_s": round(rows / again_s),
     }
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -110,6 +111,7 @@ def level(code: str) -> Level:
     return "city" if code.endswith("00") else "county"
 
 
+@lru_cache(4096)  # of a few names, for each line of each region
 def stem(name: str) -> str:
     """Return a region's name without its ending: `红谷滩区` → `红谷滩`, `高兴镇` → `高兴`."""
     for ending in ("街道", "省", "市", "区", "县", "镇", "乡"):

@@ -39,7 +39,7 @@ from service.domain.complaint import (
     UnitRef,
     Urgency,
 )
-from service.domain.ports import Unit
+from service.domain.ports import Duty, Unit
 from service.domain.region import covers
 
 _RULE_KEYS = ("id", "name", "line", "assist", "cites", "examples", "region", *SIGNAL_KEYS)
@@ -312,6 +312,34 @@ class Rulebook:
     def units(self, region: str | None = None) -> Sequence[Unit]:
         """Return the units of this region and those below it, or all."""
         return self.table.units(region)
+
+    def duties(self, region: str) -> Sequence[Duty]:
+        """Return the responsible-unit table of a region: a row for each duty, topic and ruling."""
+        return [
+            self._duty(place, region)
+            for place, rule in enumerate(self.rules)
+            if not rule.region or covers(rule.region, region)
+        ]
+
+    def _duty(self, place: int, region: str) -> Duty:
+        rule = self.rules[place]
+        unit, _, _ = self.meant(place, region)
+        ground = self._ground(rule, unit, region) if unit else None
+        spoken = rule.signals
+        pairs = ("…".join(part[0] for part in pair) for pair in spoken.pairs)
+        return Duty(
+            rule.code,
+            rule.name,
+            unit,
+            tuple(
+                ref for ref in self._assisting(place, region) if not unit or ref.unit != unit.code
+            ),
+            ground.document if ground else "",
+            ground.items if ground else "",
+            ground.why if ground else "由诉求所说地点的乡镇、街道负责（属地）",
+            (*spoken.strong, *spoken.words, *spoken.weak, *pairs),
+            rule.examples,
+        )
 
     def coordinator(self, region: str, named: str = "") -> Unit:
         """Return the unit that coordinates in a region: the one named by its line or its own code,

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 import sqlalchemy as sa
 
-from service.domain.access import Actor, Forbidden, check_asked
+from service.domain.access import Actor, Ask, Forbidden, check_act
 from service.domain.bulletin import (
     HOT_CASES,
     MOST_MONTHS,
@@ -203,7 +203,7 @@ class Bulletins:
         self._gazetteer = gazetteer
         self._lines = lines
         self._rules = rules
-        self._version = version
+        self.version = version
         # One at a time, and of each caller one in the queue: a bulletin is work for a second or more,
         # and whoever asks for a hundred at once waits for them alone.
         self._turn = asyncio.Lock()
@@ -229,10 +229,10 @@ class Bulletins:
         Raises Forbidden for a role that may not have it and for a region that is not the caller's,
         and BadPeriod.
         """
-        check_asked(by, "bulletins")
+        check_act(by, Ask.BULLETINS)
         wish = replace(wish, region=wish.region or by.region)
         if not covers(by.region, wish.region):
-            raise Forbidden(by.role, "bulletins")
+            raise Forbidden(by.role, Ask.BULLETINS)
         today = day_of(at)
         problems = []
         if wish.region and self._gazetteer.find(wish.region) != wish.region:
@@ -297,7 +297,7 @@ class _Making:
             until=self._until,
             provisional=self._provisional(units),
             empty=not self._has(month),
-            version=of._version,
+            version=of.version,
             rulebook=self._router.digest,
             rules=of._rules,
             figures=self._figures(),

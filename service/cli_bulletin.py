@@ -3,6 +3,7 @@
 import os
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from service.api.schemas import BulletinOut
 from service.bulletin import Bulletin, Wish, read_month
-from service.cli_kpi import asked_wrongly, counted, with_parts
+from service.cli_kpi import asked_wrongly, counted, region_code, with_parts
 from service.domain.access import SYSTEM
 from service.main import now
 from service.paper import page, workbook
@@ -23,7 +24,7 @@ _ENDINGS = (".xlsx", ".html")
 
 def bulletin(
     month: Annotated[str, typer.Option(help="The month, 2026-10.")] = "",
-    region: Annotated[str, typer.Option(help="GB/T 2260 code; empty is everywhere.")] = "",
+    region: Annotated[str, typer.Option(help="GB/T 2260 code, or name; empty is everywhere.")] = "",
     out: Annotated[Path | None, typer.Option(help="File to write: .xlsx or .html.")] = None,
     as_of: Annotated[str, typer.Option(help="As known at the end of this day.")] = "",
     as_json: AsJson = False,
@@ -38,7 +39,8 @@ def bulletin(
 
         async def make(parts: Wiring) -> Bulletin:
             await counted(parts)
-            return await parts.bulletins.make(wish, SYSTEM, now())
+            named = replace(wish, region=region_code(parts, wish.region))
+            return await parts.bulletins.make(named, SYSTEM, now())
 
         made = with_parts(make)
     except BadPeriod as error:

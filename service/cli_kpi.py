@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Annotated, TypeVar
 
 import typer
@@ -12,7 +13,7 @@ from service.domain.kpi import RATES, Percentile, Row
 from service.main import now, wire
 from service.reports import Asked, BadPeriod, By, Report, read_day
 from service.store.tallies import Recounted
-from service.terminal import AsJson, Refused, print_document, settings
+from service.terminal import AsJson, Refused, asked, print_document, require_tables
 from service.wiring import Wiring
 
 app = typer.Typer(help="Rates that can be defended 考核指标.")
@@ -27,8 +28,10 @@ def kpi(
     context: typer.Context,
     since: Annotated[str, typer.Option("--from", help="First day, 2026-10-01.")] = "",
     until: Annotated[str, typer.Option("--to", help="Last day, counted too.")] = "",
-    by: Annotated[By, typer.Option(help="What the figures are told by.")] = By.UNIT,
-    region: Annotated[str, typer.Option(help="GB/T 2260 code; empty is everywhere.")] = "",
+    by: Annotated[
+        str, typer.Option(help=f"What the figures are told by: {', '.join(By)}.")
+    ] = By.UNIT,
+    region: Annotated[str, typer.Option(help="GB/T 2260 code, or name; empty is everywhere.")] = "",
     as_of: Annotated[str, typer.Option(help="As known at the end of this day.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -37,15 +40,17 @@ def kpi(
         return
     if not since or not until:
         raise Refused("请用 --from 和 --to 指明期间的首日和末日", 2)
+    if by not in set(By):
+        raise Refused(f"--by 应为 {'、'.join(By)} 之一，而不是“{by[:64]}”", 2)
     try:
-        asked = Asked(
+        wish = Asked(
             read_day("/from", since),
             read_day("/to", until),
-            by,
+            By(by),
             region,
             read_day("/as_of", as_of) if as_of else None,
         )
-        report = with_parts(lambda parts: _report(parts, asked))
+        report = with_parts(lambda parts: _report(parts, wish))
     except BadPeriod as error:
         raise asked_wrongly(error) from None
     if as_json:
@@ -68,9 +73,16 @@ async def counted(parts: Wiring) -> None:
         pass
 
 
-async def _report(parts: Wiring, asked: Asked) -> Report:
+async def _report(parts: Wiring, wish: Asked) -> Report:
     await counted(parts)
-    return await parts.reports.kpis(asked, SYSTEM, now())
+    wish = replace(wish, region=region_code(parts, wish.region))
+    return await parts.reports.kpis(wish, SYSTEM, now())
+
+
+def region_code(parts: Wiring, named: str) -> str:
+    """Return the code of a region that is given by its code or its name. What is none, or the name of
+    several, stays, and is refused by whoever asks for its figures."""
+    return (parts.gazetteer.find(named) or named) if named else ""
 
 
 @app.command()
@@ -118,11 +130,13 @@ def recount(
 
 
 def with_parts(work: Callable[[Wiring], Awaitable[T]]) -> T:
-    """Return the result of work on the parts of a service, the store closed after it."""
-    parts = wire(settings())
+    """Return the result of work on the parts of a service whose database is there, the store closed
+    after it."""
+    parts = wire(asked())
 
     async def run() -> T:
         try:
+            await require_tables(parts.store)
             return await work(parts)
         finally:
             await parts.store.close()
@@ -131,9 +145,9 @@ def with_parts(work: Callable[[Wiring], Awaitable[T]]) -> T:
 
 
 def _print(report: Report) -> None:
-    asked = report.asked
-    known = f"，按 {asked.as_of} 终了时所知" if asked.as_of else ""
-    typer.echo(f"{report.region_name or '全部地区'} {asked.since} 至 {asked.until}{known}")
+    wish = report.asked
+    known = f"，按 {wish.as_of} 终了时所知" if wish.as_of else ""
+    typer.echo(f"{report.region_name or '全部地区'} {wish.since} 至 {wish.until}{known}")
     if report.provisional:
         typer.echo(report.provisional)
     for row in (report.total, *report.items):

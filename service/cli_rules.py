@@ -10,22 +10,14 @@ import typer
 import yaml
 from pydantic import TypeAdapter
 
-from adapters.sources import load_sources
 from routing_rules import check as checking
 from routing_rules.clauses import Clause, diff, parse_clauses, read_clauses
-from routing_rules.clock_check import Proof, World, prove
-from routing_rules.clocks import ClockFileError, load_timetable
-from routing_rules.derive import clause_file, derive, refusal, render
 from routing_rules.evaluate import complaint_from, evaluate
 from routing_rules.gazetteer import load_gazetteer
-from routing_rules.readable import Unreadable
-from routing_rules.receivers import load_receivers
 from routing_rules.rulebook import Rulebook, load
 from service.domain.complaint import Route
 from service.domain.region import covers
-from service.store import open_store, tickets
-from service.store.schema import is_served
-from service.terminal import AsJson, Refused, print_document, settings
+from service.terminal import AsJson, Refused, asked, print_document, settings
 
 app = typer.Typer(no_args_is_help=True, help="The responsible-unit table 责任单位.")
 
@@ -42,6 +34,9 @@ def derive_clauses(
     ] = False,
 ) -> None:
     """Print the clauses of a document with units, roles and provenance; exit 1 if unusable."""
+    from routing_rules.derive import clause_file, derive, refusal, render
+    from routing_rules.readable import Unreadable
+
     if load_gazetteer(settings().rules).region(region) is None:
         raise Refused(f"没有代码为“{region}”的地区", 2)
     try:
@@ -63,6 +58,11 @@ def derive_clauses(
 @app.command("check")
 def check_rules(as_json: AsJson = False) -> None:
     """Check every rule, limit, calendar and source; exit 1 if something is wrong."""
+    from adapters.sources import load_sources
+    from routing_rules.clock_check import Proof, World, prove
+    from routing_rules.clocks import ClockFileError, load_timetable
+    from routing_rules.receivers import load_receivers
+
     overlay = settings().rules
     try:
         times = load_timetable(overlay)
@@ -73,7 +73,12 @@ def check_rules(as_json: AsJson = False) -> None:
     proofs: list[Proof] = []
 
     def clocks(book: Rulebook) -> Iterable[checking.Finding]:
-        proofs.append(prove(times, _world(book, (source.channel for source in sources.values()))))
+        world = World(
+            frozenset(source.channel for source in sources.values()),
+            frozenset(region.code for region in book.gazetteer.regions),
+            frozenset((clause.document, clause.key) for clause in book.clauses.values()),
+        )
+        proofs.append(prove(times, world))
         # Of another file, and known by the same table of units.
         receivers.extend(load_receivers(book, overlay))
         return proofs[-1].findings
@@ -95,9 +100,9 @@ def check_rules(as_json: AsJson = False) -> None:
         )
     else:
         for f in findings:
-            typer.echo(
-                f"{'错误' if f.grave else '提示'} {f.file}:{f.line} [{f.code}] {f.rule} {f.text}"
-            )
+            # What is missing from a file stands in no line of it.
+            where = f"{f.file}:{f.line}" if f.line else f.file
+            typer.echo(f"{'错误' if f.grave else '提示'} {where} [{f.code}] {f.rule} {f.text}")
         grave = sum(f.grave for f in findings)
         typer.echo(
             f"{len(times.limits.rules)} 条时限（{sum(proof.tried for proof in proofs)} 种组合已逐一核对），"
@@ -106,14 +111,6 @@ def check_rules(as_json: AsJson = False) -> None:
         )
     if any(f.grave for f in findings):
         raise typer.Exit(1)
-
-
-def _world(book: Rulebook, channels: Iterable[str]) -> World:
-    return World(
-        frozenset(channels),
-        frozenset(region.code for region in book.gazetteer.regions),
-        frozenset((clause.document, clause.key) for clause in book.clauses.values()),
-    )
 
 
 @app.command("explain")
@@ -191,10 +188,13 @@ def diff_editions(
 
 
 async def _touched(documents: set[str], items: set[str]) -> list[str]:
-    store = open_store(settings().database_url)
+    from service.store import open_store, tickets
+    from service.store.engine import is_migrated
+
+    store = open_store(asked().database_url)
     try:
         # A question changes no schema: that of a running service may be another version's.
-        if not await store.read(is_served):
+        if not await store.read(is_migrated):
             raise Refused("数据库的结构不是本版本的，请先运行 banjie migrate", 2)
         return await store.read(lambda c: tickets.open_citing(c, documents, items))
     finally:
@@ -202,6 +202,9 @@ async def _touched(documents: set[str], items: set[str]) -> list[str]:
 
 
 def _edition(path: Path, region: str) -> list[Clause]:
+    from routing_rules.derive import clause_file, derive
+    from routing_rules.readable import Unreadable
+
     if path.suffix in {".yaml", ".yml"}:
         return read_clauses(path)
     if not covers("360000", region):

@@ -3,8 +3,8 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ from service.main import weights
 from service.reports import Asked, BadPeriod, Report, Reports, read_day
 from service.simulation.lives import Behaviour
 from service.simulation.run import Plan, Simulated, simulate
-from service.store import BadDatabaseUrl, open_store, tickets
+from service.store import BadDatabaseUrl, InUse, open_store, tickets
 from service.store.figures import UnitLoad, unit_loads
 from service.terminal import AsJson, Refused, print_document, settings
 
@@ -138,7 +138,6 @@ def _database(kept: str) -> Iterator[str]:
 async def _simulated(
     plan: Plan, configured: Settings, url: str, rules: tuple[Rulebook, Timetable]
 ) -> _Outcome:
-    await _prepare(url)
     book, times = rules
     # Years that nobody has published are counted by Monday to Friday: said, never silent.
     calendar = times.calendar
@@ -154,7 +153,8 @@ async def _simulated(
     started = time.perf_counter()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("模拟中", total=round(plan.days * plan.per_day))
-        much = await simulate(plan, url, book, times, lambda n: bar.update(task, completed=n))
+        async with _prepared(url):
+            much = await simulate(plan, url, book, times, lambda n: bar.update(task, completed=n))
     wall_s = time.perf_counter() - started
     store = open_store(url)
     try:
@@ -170,18 +170,27 @@ async def _simulated(
     return _Outcome(much, wall_s, report, list(loads), unsure)
 
 
-async def _prepare(url: str) -> None:
+@asynccontextmanager
+async def _prepared(url: str) -> AsyncIterator[None]:
+    """Hold a migrated and empty database that nobody serves: what a service counts meanwhile and what
+    is simulated would be told as one."""
     try:
         store = open_store(url)
     except BadDatabaseUrl as error:
         raise Refused(f"--database：{error}", 2) from None
     try:
         await store.migrate()
-        if await store.read(tickets.count):
-            raise Refused(
-                "--database 所指数据库中已有工单；模拟的工单不与真实的混在一起，请指明一个空的数据库",
-                2,
-            )
+        async with store.alone():
+            if await store.read(tickets.count):
+                raise Refused(
+                    "--database 所指数据库中已有工单；模拟的工单不与真实的混在一起，请指明一个空的数据库",
+                    2,
+                )
+            yield
+    except InUse:
+        raise Refused(
+            "--database 所指数据库正由运行中的服务使用，请先停下服务，或指明另一个数据库", 2
+        ) from None
     finally:
         await store.close()
 

@@ -1,16 +1,16 @@
 """`banjie store`: months of events, for those who run the database."""
 
-import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 import sqlalchemy as sa
 import typer
 
+from service.cli_token import in_store
 from service.domain.calendar import SHANGHAI
-from service.main import now
-from service.store import archive, open_store
-from service.terminal import AsJson, Refused, print_document, settings
+from service.store import archive
+from service.terminal import AsJson, Refused, print_document
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Months of events 按月存放的�
 @app.command("months")
 def months(as_json: AsJson = False) -> None:
     """List the months of events, the oldest first, with their size."""
-    found = _in_store(archive.months)
+    found = in_store(archive.months)
     if as_json:
         print_document(
             {
@@ -50,7 +50,7 @@ def detach(
 ) -> None:
     """Take the events of old months off, so that their tables can be put away."""
     month = _month(until)
-    names = _changed(lambda connection: archive.detach(connection, month, now()))
+    names = _changed(lambda connection: archive.detach(connection, month, datetime.now(UTC)))
     if not names:
         typer.echo("没有可取下的月份，未作改动")
         return
@@ -83,18 +83,6 @@ def _written(month: int) -> str:
 
 def _changed(work: Callable[[sa.Connection], T]) -> T:
     try:
-        return _in_store(work)
+        return in_store(work)
     except archive.NotOver as error:
         raise Refused(f"未作改动：{error}", 1) from None
-
-
-def _in_store(work: Callable[[sa.Connection], T]) -> T:
-    async def run() -> T:
-        store = open_store(settings().database_url)
-        try:
-            await store.migrate()
-            return await store.run(work)
-        finally:
-            await store.close()
-
-    return asyncio.run(run())

@@ -2,11 +2,26 @@
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.domain.sign_in import PERSONS
+
 _ROUNDING = 1e-9
+
+
+def pairs(text: str) -> dict[str, str]:
+    """Return a small table as a setting has it, `value=meaning,value=meaning`, or raise ValueError."""
+    found: dict[str, str] = {}
+    for row in filter(None, (row.strip() for row in text.split(","))):
+        value, is_row, meaning = (part.strip() for part in row.partition("="))
+        if not (value and is_row and meaning) or value in found:
+            msg = f"“{row}”应为“值=含义”，每个值只写一次，各行以逗号分开"
+            raise ValueError(msg)
+        found[value] = meaning
+    return found
 
 
 class Settings(BaseSettings):
@@ -16,13 +31,27 @@ class Settings(BaseSettings):
 
     database_url: str = Field(
         "sqlite:///var/banjie.db",
-        description="Database: `sqlite:///path` or `postgresql://user@host/db`.",
+        description="Database: `sqlite:///path` or `postgresql://user@host1,host2/db`.",
     )
-    migrate: bool = Field(
-        True,
+    database_connections: int = Field(
+        16,
+        ge=2,
+        le=1000,
+        description="How many connections to PostgreSQL this replica opens at most.",
+    )
+    database_connect_seconds: float = Field(
+        3.0,
+        gt=0,
+        le=60,
+        description="How long each server of the address has to answer a new connection.",
+    )
+    database_timeout_seconds: float = Field(
+        30.0,
+        ge=1,
+        le=600,
         description=(
-            "Whether a start brings the schema up to date; else one that is older stops the start, and"
-            " `banjie migrate` is for you to run."
+            "How long a transaction on PostgreSQL may take in a served process before it is given up"
+            " and answered with 503."
         ),
     )
     closed_after_days: int = Field(
@@ -50,12 +79,12 @@ class Settings(BaseSettings):
         description="How often due milestones, and new events of the feed, are looked for.",
     )
     intake_in_flight: int = Field(
-        512,
+        2000,
         ge=1,
         le=100_000,
         description=(
-            "How many pushes are worked on at once, three quarters of them of one source; more are"
-            " answered with 503."
+            "How many complaints wait at once, each line of a batch for itself, three quarters of"
+            " them of one source; more are answered with 503."
         ),
     )
     feed_streams: int = Field(
@@ -120,6 +149,94 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="How many send-backs of the month that came back to the unit do so.",
     )
+
+    session_idle_minutes: int = Field(
+        60, ge=5, le=1440, description="A browser that asks for nothing so long is signed out."
+    )
+    session_hours: int = Field(
+        12, ge=1, le=72, description="After so long a browser is signed out in any case."
+    )
+    metrics_open: bool = Field(
+        True,
+        description="Whether /metrics takes no token; else one of the role `metrics` or `admin`.",
+    )
+    oidc_issuer: str | None = Field(
+        None, description="Identity provider (OpenID Connect): its issuer, as it names itself."
+    )
+    oidc_client_id: str | None = Field(None, description="As what this service is known there.")
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="Its secret there; none for a public client."
+    )
+    oidc_label: str = Field("统一身份认证", description="What the button on the page says.")
+    oidc_scopes: str = Field("openid profile", description="What is asked for.")
+    oidc_name_claim: str = Field("name", description="Claim with a person's name.")
+    oidc_role_claim: str = Field(
+        "roles", description="Claim with roles or groups; a dotted name goes into objects."
+    )
+    oidc_unit_claim: str = Field("unit", description="Claim with a handler's units.")
+    oidc_region_claim: str = Field(
+        "region", description="Claim with the region, a GB/T 2260 code; `*` is everywhere."
+    )
+    oidc_roles: str = Field(
+        "", description="Values of the role claim and what they are here: `value=role,value=role`."
+    )
+    oidc_units: str = Field(
+        "",
+        description="Values of the unit claim and the unit codes: `value=code`; empty if the same.",
+    )
+    public_url: str | None = Field(
+        None,
+        description="Where people reach this service, `https://host`; an identity provider needs it.",
+        validate_default=True,
+    )
+
+    @field_validator("oidc_issuer", "public_url")
+    @classmethod
+    def _is_safe(cls, address: str | None) -> str | None:
+        if address is None:
+            return None
+        parts = urlsplit(address)
+        here = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+        if not parts.netloc or not (parts.scheme == "https" or (parts.scheme == "http" and here)):
+            msg = "应为 https:// 开头的地址（本机调试可用 http://127.0.0.1）"
+            raise ValueError(msg)
+        if parts.query or parts.fragment or parts.username:
+            msg = "地址不能带用户名、? 或 #"
+            raise ValueError(msg)
+        return address
+
+    @field_validator("oidc_roles")
+    @classmethod
+    def _names_roles(cls, text: str) -> str:
+        for value, role in pairs(text).items():
+            if role not in PERSONS:
+                known = "、".join(sorted(PERSONS))
+                msg = f"“{value}”对应的“{role}”不是可以登录的角色，应为 {known}"
+                raise ValueError(msg)
+        return text
+
+    @field_validator("oidc_units")
+    @classmethod
+    def _names_units(cls, text: str) -> str:
+        pairs(text)
+        return text
+
+    @field_validator("public_url")
+    @classmethod
+    def _provider_is_whole(cls, address: str | None, others: ValidationInfo) -> str | None:
+        if others.data.get("oidc_issuer") is None:
+            return address
+        missing = [
+            f"BANJIE_{name.upper()}"
+            for name in ("oidc_client_id", "oidc_roles")
+            if not others.data.get(name)
+        ]
+        if address is None:
+            missing.append("BANJIE_PUBLIC_URL")
+        if missing:
+            msg = f"设置了 BANJIE_OIDC_ISSUER 就要同时设置 {'、'.join(missing)}"
+            raise ValueError(msg)
+        return address
 
     @field_validator("bulletin_criticise_on_time")
     @classmethod

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import httptools
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # As much as nginx takes by default, and more than any token, signature and address.
@@ -91,3 +92,16 @@ class Connection(HttpToolsProtocol):
         """End a request."""
         if not self._offers:
             super().on_message_complete()
+
+
+def configured(app: ASGIApp) -> uvicorn.Config:
+    """Return the settings of the server around an application."""
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        timeout_graceful_shutdown=10,
+    )

@@ -22,8 +22,12 @@ from service.domain import delivery as leaving
 from service.domain.access import (
     SYSTEM,
     Actor,
+    Ask,
     Forbidden,
+    Reach,
     Role,
+    check_act,
+    reach,
     sees,
 )
 from service.domain.calendar import SHANGHAI
@@ -45,13 +49,25 @@ from service.domain.ticket import (
     Word,
 )
 from service.mishaps import findable, outcome
-from service.store import Store, StoreUnavailable, deliveries, messages, tallies, tickets
+from service.store import (
+    Store,
+    StoreUnavailable,
+    deliveries,
+    lists,
+    messages,
+    search,
+    tickets,
+)
 from service.store.deliveries import Receivers
 from service.store.engine import refused
 from service.store.figures import UnitLoad, unit_loads
 from service.store.leases import LeaseLost
+from service.store.lists import Due, Filter, Queue
 from service.store.messages import Message
-from service.store.tickets import Filter, Known, Stale, Which
+from service.store.pages import Page
+from service.store.search import Words
+from service.store.tickets import Known, Stale, Which
+from service.store.words import words as cut
 from service.timekeeping import Moved
 
 
@@ -102,11 +118,13 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """An arrival with its route, and the coordinating unit of where it came in."""
+    """An arrival with its route, the coordinating unit of where it came in, and the words by which it
+    is found."""
 
     arrival: Arrival
     route: Route
     coordinator: str
+    words: Words
 
     @property
     def sent(self) -> Sent:
@@ -254,10 +272,11 @@ class Desk:
         return receipt
 
     def routed(self, arrival: Arrival) -> Routed:
-        """Route what came in, before any transaction: a pure function has no business under a lock."""
+        """Route what came in and cut its words, before any transaction: a pure function has no
+        business under a lock."""
         complaint = arrival.complaint
         coordinator = self._router.coordinator(complaint.region, complaint.coordinator).code
-        return Routed(arrival, self._router.route(complaint), coordinator)
+        return Routed(arrival, self._router.route(complaint), coordinator, searched(complaint))
 
     async def receive_all(
         self,
@@ -345,7 +364,7 @@ class Desk:
             by, there = each.arrival.by, known.get(each.sent)
             region = each.arrival.complaint.region
             if not covers(by.region, region) or (there and not sees_ticket(by, there)):
-                found[n] = Forbidden(by.role, "intake")
+                found[n] = Forbidden(by.role, Ask.INTAKE)
         at = max(each.arrival.at for each in arrivals.values())
         signed = {
             n: m for n, each in arrivals.items() if n not in found and (m := each.arrival.message)
@@ -372,7 +391,7 @@ class Desk:
             if sees_ticket(by, known[arrivals[n].sent]):
                 repeats[n] = arrivals[n]
             else:
-                found[n] = Forbidden(by.role, "intake")
+                found[n] = Forbidden(by.role, Ask.INTAKE)
         if repeats:
             found |= self._again(connection, repeats, known)
         return found
@@ -396,18 +415,15 @@ class Desk:
             for each, no in zip(arrivals, tickets.take_nos(connection, days), strict=True)
         ]
         rows = [
-            (ticket, each.arrival.fingerprint, ticket.route.decision)
+            (ticket, each.arrival.fingerprint, ticket.route.decision, each.words)
             for ticket, each in zip(made, arrivals, strict=True)
         ]
         made = tickets.insert_all(connection, rows, at)
         told = [
-            (ticket, list(deeds.arrived(ticket, each.arrival.at)))
+            (ticket, ticket.route.decision, list(deeds.arrived(ticket, each.arrival.at)))
             for ticket, each in zip(made, arrivals, strict=True)
         ]
-        tallies.note_events(connection, told, at, new=True)
-        tickets.append_all(
-            connection, [(t.id, t.no, t.region, event) for t, events in told for event in events]
-        )
+        tickets.append_first(connection, told, at)
         self._deliver_all(
             connection, [(t, word) for t in made for word in leaving.on_arrival(t)], at
         )
@@ -462,6 +478,7 @@ class Desk:
         # A file writes few names many times.
         named = cache(self._router.named)
         made = [self._taken_over(past, at, named) for past in pasts]
+        words = {past.row: searched(past.complaint) for past in pasts} if apply else {}
 
         def look(connection: sa.Connection) -> list[Taken]:
             source = pasts[0].complaint.source if pasts else ""
@@ -477,16 +494,15 @@ class Desk:
                 found[n] = replace(found[n], ticket=replace(ticket, no=no))
             rows = [(t.ticket, t.past) for t in found if t.fate is Fate.TAKEN and t.ticket]
             stored = tickets.insert_all(
-                connection, [(t, p.fingerprint, IMPORTED) for t, p in rows], at
+                connection,
+                [(t, p.fingerprint, IMPORTED, words[p.row]) for t, p in rows],
+                at,
             )
             told = [
-                (ticket, history.events(ticket, past, Place(file, sheet, past.row), at))
+                (ticket, IMPORTED, history.events(ticket, past, Place(file, sheet, past.row), at))
                 for ticket, (_, past) in zip(stored, rows, strict=True)
             ]
-            tallies.note_events(connection, told, at, new=True)
-            tickets.append_all(
-                connection, [(t.id, t.no, t.region, event) for t, es in told for event in es]
-            )
+            tickets.append_first(connection, told, at)
             return found
 
         if not apply:
@@ -555,6 +571,8 @@ class Desk:
             before, now = old.contact.masked(), changed_ticket.complaint.contact.masked()
             changed |= {"contact_before": before.phone, "contact_now": now.phone}
         tickets.append(connection, stored, deeds.event("supplemented", stored, SYSTEM, at, changed))
+        more = cut(*search.supplement_texts(changed))
+        search.add(connection, stored.id, stored.region, more)
         self._tell_units("supplemented", connection, current, stored, {}, at)
         # Only who sent it knows what it added: a merged ticket's source is not told of another's.
         own = leaving.for_source(Word.SUPPLEMENTED, leaving.addressee(stored), stored, {})
@@ -814,7 +832,7 @@ class Desk:
             ticket = _visible(connection, no, by)
             check_may(by, _calling(by), ticket)
             if not may_read_contact(by, ticket):
-                raise Forbidden(by.role, "read_contact")
+                raise Forbidden(by.role, Ask.READ_CONTACT)
             event = deeds.event("read_contact", ticket, by, at, {"reason": reason})
             tickets.append(connection, ticket, event)
             return ticket.complaint.contact
@@ -927,64 +945,80 @@ class Desk:
     # What people look at
 
     async def ticket(self, no: str, by: Actor) -> Ticket:
-        """Return a ticket, or raise UnknownTicket."""
+        """Return a ticket, or raise UnknownTicket; Forbidden for who reads none at all."""
+        check_act(by, Ask.TICKETS)
 
         def work(connection: sa.Connection) -> Ticket:
             return shown(by, _visible(connection, no, by))
 
         return await self._store.read(work)
 
-    async def history(self, no: str, by: Actor) -> list[Event]:
-        """Return a ticket's events, oldest first, or raise UnknownTicket."""
+    async def history(
+        self, no: str, by: Actor, after: int = 0, limit: int | None = None
+    ) -> list[Event]:
+        """Return a ticket's events, oldest first, all or so many after one. Raises UnknownTicket, and
+        Forbidden for sources."""
+        check_act(by, Ask.HISTORY)
 
         def work(connection: sa.Connection) -> list[Event]:
             ticket = _visible(connection, no, by)
-            return [event_shown(by, ticket, each) for each in tickets.events(connection, ticket)]
+            found = tickets.events(connection, ticket, after, limit)
+            return [event_shown(by, ticket, each) for each in found]
 
         return await self._store.read(work)
 
-    async def page(self, by: Actor, wanted: Filter) -> list[Ticket]:
-        """Return a page of the tickets that the caller may see, newest first unless asked otherwise."""
-        found = await self._store.read(lambda connection: tickets.page(connection, by, wanted))
-        return [shown(by, ticket) for ticket in found]
+    async def page(self, by: Actor, wanted: Filter) -> Page[Ticket]:
+        """Return a page of the tickets that the caller may see, newest first unless asked otherwise.
+        It may hold fewer than were asked for, and still go on. Raises Unsearchable."""
+        check_act(by, Ask.TICKETS)
+        found = await self._store.read(lambda connection: lists.page(connection, by, wanted))
+        return replace(found, items=[shown(by, ticket) for ticket in found.items])
 
-    async def sorting(self, by: Actor, wanted: Filter) -> tuple[list[Ticket], dict[int, Event]]:
+    async def sorting(self, by: Actor, wanted: Filter) -> tuple[Page[Ticket], dict[int, Event]]:
         """Return a page of what waits for manual sorting, oldest first, and by ticket id the sending back
         (退单) of what a unit sent back. Raises Forbidden for handlers and sources."""
-        if by.role in {Role.HANDLER, Role.SOURCE}:
-            raise Forbidden(by.role, "queue")
+        check_act(by, Ask.SORTING)
 
-        def work(connection: sa.Connection) -> tuple[list[Ticket], dict[int, Event]]:
+        def work(connection: sa.Connection) -> tuple[Page[Ticket], dict[int, Event]]:
             waiting = replace(wanted, state=State.SORTING, oldest_first=True)
-            found = tickets.page(connection, by, waiting)
-            back = tickets.latest(connection, found, Act.SEND_BACK)
+            found = lists.page(connection, by, waiting)
+            back = tickets.latest(connection, found.items, Act.SEND_BACK)
             return (
-                [shown(by, ticket) for ticket in found],
-                {t.id: event_shown(by, t, back[t.id]) for t in found if t.id in back},
+                replace(found, items=[shown(by, ticket) for ticket in found.items]),
+                {t.id: event_shown(by, t, back[t.id]) for t in found.items if t.id in back},
             )
 
         return await self._store.read(work)
 
     async def queue(
-        self, unit: str, by: Actor, limit: int = 200, *, state: str = "", stage: str = ""
-    ) -> list[Ticket]:
-        """Return what a unit owes, what falls due first on top: all, or of one state, or with a
-        clock of the unit in one stage. Raises Forbidden for a handler of another unit and for a
+        self,
+        unit: str,
+        by: Actor,
+        limit: int = 200,
+        *,
+        state: str = "",
+        stage: str = "",
+        after: Due | None = None,
+    ) -> Queue:
+        """Return a page of what a unit owes, what falls due first on top: all, or of one state, or with
+        a clock of the unit in one stage. Raises Forbidden for a handler of another unit and for a
         source."""
-        if by.role is Role.SOURCE or (by.role is Role.HANDLER and unit not in by.units):
-            raise Forbidden(by.role, "queue")
+        check_act(by, Ask.QUEUE)
+        if reach(by.role, Ask.QUEUE) is Reach.UNITS and unit not in by.units:
+            raise Forbidden(by.role, Ask.QUEUE)
         found = await self._store.read(
-            lambda connection: tickets.queue(connection, by, unit, limit, state=state, stage=stage)
+            lambda connection: lists.queue(
+                connection, by, unit, limit, state=state, stage=stage, after=after
+            )
         )
-        return [shown(by, ticket) for ticket in found]
+        return replace(found, items=[shown(by, ticket) for ticket in found.items])
 
     async def loads(
         self, by: Actor, at: datetime, since: datetime, until: datetime
     ) -> Sequence[UnitLoad]:
         """Return what each unit of the caller's region owes at `at`, and how punctual it was since `since`;
         `until` ends the day of what is due today. Raises Forbidden for handlers and sources."""
-        if by.role in {Role.HANDLER, Role.SOURCE}:
-            raise Forbidden(by.role, "overview")
+        check_act(by, Ask.OVERVIEW)
         return await self._store.read(
             lambda connection: unit_loads(connection, by.region, at, since, until)
         )
@@ -999,6 +1033,11 @@ class Desk:
 def _counted_by(arrival: Arrival) -> tuple[str, str]:
     """Return the region and the day (`20261118`) whose counter numbers a new ticket."""
     return arrival.complaint.region, f"{arrival.at.astimezone(SHANGHAI):%Y%m%d}"
+
+
+def searched(complaint: Complaint) -> Words:
+    """Return the words by which a complaint is found."""
+    return cut(complaint.title, complaint.content, complaint.place)
 
 
 def _apart(
@@ -1123,7 +1162,7 @@ def _saying(by: Actor, ticket: Ticket | None) -> Callable[[str], str] | None:
     """Return what free text becomes before a role reads it, None for nothing. Only for a handler
     it depends on the ticket."""
     if by.role is not Role.HANDLER:
-        return masked if by.role is Role.AUDITOR else None
+        return masked if reach(by.role, Ask.TICKETS) is Reach.MASKED else None
     assert ticket is not None
     return partial(unnamed, complaint=ticket.complaint) if is_withheld(by, ticket) else None
 

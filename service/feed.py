@@ -11,7 +11,7 @@ import sqlalchemy as sa
 import structlog
 
 from service.desk import event_shown, sees_ticket
-from service.domain.access import Actor, Role, check_asked
+from service.domain.access import Actor, Ask, Role, check_act
 from service.mishaps import findable
 from service.store import Store, StoreUnavailable, feed, tickets
 from service.store.feed import BEGINNING, Happened, Lost, Place, TakenOff
@@ -66,7 +66,7 @@ class Feed:
         Raises Forbidden, and Lost for a place that is none. What the caller may not see is passed
         over: `end` lies behind it.
         """
-        check_asked(by, "events")
+        check_act(by, Ask.EVENTS)
         regions = (region, by.region)
 
         def work(connection: sa.Connection) -> Page:
@@ -77,7 +77,7 @@ class Feed:
 
     async def newest(self, by: Actor) -> Place:
         """Return the place of what happened last."""
-        check_asked(by, "events")
+        check_act(by, Ask.EVENTS)
         return await self._store.read(feed.newest)
 
     @contextmanager

@@ -25,6 +25,8 @@ _KEPT_AT_MOST = 20
 _JUMP_S = 2.0
 # How much longer than it worked the comparing of tickets rests.
 _RESTS = 9
+# How often what has ended is deleted.
+_PURGE_S = 600
 
 log = structlog.get_logger()
 
@@ -37,6 +39,10 @@ async def _nothing_to_do() -> int:
     return 0
 
 
+async def _all_done() -> int | None:
+    return None
+
+
 class Jobs:
     """Ticks that look for due work; each finds nothing when another replica was first.
 
@@ -45,7 +51,9 @@ class Jobs:
 
     `refresh` brings the rules up to date and tells whether the calendar has changed; `fold` adds
     some of what was counted to the sums and tells how much, `order` gives some events their places in
-    the feed and tells how many. `upkeep` keeps the store in shape.
+    the feed and tells how many; `purge` deletes some of what has ended and tells how much; `cut` makes
+    some tickets of before findable by their words and tells how many, None once all are; `upkeep` keeps
+    the store in shape.
     """
 
     def __init__(
@@ -63,6 +71,8 @@ class Jobs:
         matching: Matching | None = None,
         fold: Callable[[], Awaitable[int]] = _nothing_to_do,
         order: Callable[[], Awaitable[int]] = _nothing_to_do,
+        purge: Callable[[], Awaitable[int]] = _nothing_to_do,
+        cut: Callable[[], Awaitable[int | None]] = _all_done,
         upkeep: Upkeep | None = None,
     ) -> None:
         self._desk = desk
@@ -76,6 +86,9 @@ class Jobs:
         self._poller = poller
         self._fold = fold
         self._order = order
+        self._purge = purge
+        self._cut = cut
+        self._all_cut = False
         self._upkeep = upkeep
         self._seen = (now(), monotonic())
         self._settled = False
@@ -93,6 +106,8 @@ class Jobs:
             ("order", self._order_all, tick_seconds),
             ("months", self._months, _UPKEEP_S),
             ("closed", self._closed, _UPKEEP_S),
+            ("purge", self._purge_all, _PURGE_S),
+            ("cut", self._cut_all, tick_seconds),
         )
         self._under_way = {name: asyncio.Lock() for name, _, _ in every}
         self._jobs = [
@@ -170,6 +185,24 @@ class Jobs:
         for _ in range(_KEPT_AT_MOST):
             if not self._upkeep or self._stopping or not await self._upkeep.closed():
                 return
+
+    async def _purge_all(self) -> None:
+        """Delete what has ended. Nobody waits for it."""
+        while not self._stopping and await self._purge():
+            pass
+
+    async def _cut_all(self) -> None:
+        """Make findable by words what was there before words were kept. It rests as long as it worked:
+        nobody who pushes or asks should feel it."""
+        while not self._stopping and not self._all_cut:
+            began = self._monotonic()
+            done = await self._cut()
+            if done is None:
+                self._all_cut = True
+            elif not done:
+                return  # another replica is at it
+            else:
+                await asyncio.sleep(self._monotonic() - began)
 
     async def _look(self) -> None:
         """Bring the rules up to date; after a new calendar, what was provisional is worked out, and

@@ -1,10 +1,11 @@
 """What the wire's ASCII values are called in Chinese: the one table of labels."""
 
-from service.domain.access import Role
+from service.domain.access import Ask, Reach, Role
 from service.domain.complaint import Decision, Kind, Urgency
 from service.domain.lifecycle import Act, State
 from service.domain.personal import Sort
 from service.domain.policy import Measures
+from service.domain.sign_in import Record, Way
 from service.domain.similar import Relation
 from service.domain.ticket import (
     Decided,
@@ -60,25 +61,33 @@ ACTS: dict[str, str] = {
     Act.SUPERVISE: "督办",
     Act.RECLASSIFY: "更正分类",
     Act.NOTE: "备注",
-    # What happens without a person, and what is asked for beside the acts.
+    # What happens without a person.
     "received": "受理",
     "supplemented": "补充",
     "stage": "时限预警",
     "recalculated": "重算时限",
     "merged_here": "并入",
-    "read_contact": "查看联系方式",
-    "not_same": "不并单",
-    "groups": "查看群体性诉求",
     "imported": "历史导入",
-    "queue": "查看队列",
-    "overview": "查看总览",
-    "sources": "查看来源",
-    "events": "查看事件流",
-    "intake": "推送工单",
-    "tickets": "查看工单",
-    "deliveries": "查看投递",
-    "redeliver": "重新投递",
-    "bulletins": "查看通报",
+    # What is asked for beside the acts.
+    Ask.INTAKE: "推送工单",
+    Ask.TICKETS: "查看工单",
+    Ask.HISTORY: "查看办理记录",
+    Ask.READ_CONTACT: "查看联系方式",
+    Ask.NOT_SAME: "不并单",
+    Ask.QUEUE: "查看队列",
+    Ask.SORTING: "查看待派单",
+    Ask.OVERVIEW: "查看总览",
+    Ask.GROUPS: "查看群体性诉求",
+    Ask.UNITS: "查看责任单位",
+    Ask.EXPLAIN: "试算派单和时限",
+    Ask.EVENTS: "查看事件流",
+    Ask.KPIS: "查看考核指标",
+    Ask.BULLETINS: "查看通报",
+    Ask.DELIVERIES: "查看投递",
+    Ask.REDELIVER: "重新投递",
+    Ask.SOURCES: "查看来源",
+    Ask.METRICS: "查看监控指标",
+    Ask.DESK: "使用工作台",
 }
 ROLES: dict[str, str] = {
     Role.SOURCE: "来源系统",
@@ -87,6 +96,30 @@ ROLES: dict[str, str] = {
     Role.SUPERVISOR: "督办员",
     Role.AUDITOR: "审计员",
     Role.ADMIN: "管理员",
+    Role.METRICS: "监控系统",
+}
+REACHES: dict[str, str] = {
+    Reach.SENT: "本来源推送的",
+    Reach.LED: "本单位主办的",
+    Reach.UNITS: "本单位主办和协办的",
+    Reach.REGION: "本辖区的",
+    Reach.MASKED: "本辖区的（个人信息脱敏）",
+    Reach.ALL: "可以",
+}
+WAYS: dict[str, str] = {
+    Way.PASSWORD: "账号密码",
+    Way.OIDC: "统一身份认证",
+    Way.TOKEN: "访问令牌",
+    Way.LINK: "一次性链接",
+}
+RECORDS: dict[str, str] = {
+    Record.SIGNED_IN: "登录",
+    Record.SIGNED_OUT: "退出",
+    Record.REFUSED: "登录被拒",
+    Record.HELD_OFF: "登录暂停",
+    Record.ACCOUNT_ADDED: "添加账号",
+    Record.ACCOUNT_CHANGED: "更换密码",
+    Record.ACCOUNT_REMOVED: "删除账号",
 }
 MILESTONES: dict[str, str] = {
     MilestoneKind.SIGN: "签收",

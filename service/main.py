@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-
-from fastapi import FastAPI
+from functools import partial
+from typing import TYPE_CHECKING
 
 from adapters.outbound import Outbound
 from adapters.pages import Lists
@@ -16,30 +16,38 @@ from routing_rules.clocks import load_timetable
 from routing_rules.likeness import load_likeness
 from routing_rules.receivers import load_receivers
 from routing_rules.rulebook import TERRITORY_LINE, Rulebook, load
-from service import api, web
-from service.api.edge import Edge
 from service.bulletin import Bulletins
-from service.config import Settings
+from service.config import Settings, pairs
 from service.desk import Desk
+from service.domain.access import Role
 from service.domain.bulletin import Rules
 from service.domain.kpi import Weights
 from service.domain.limits import Timetable
+from service.domain.sign_in import Claims, Ends
+from service.doors import Doors, Identity
 from service.feed import Feed
 from service.intake import Intake
-from service.jobs import Jobs
 from service.matching import Matching
 from service.metrics import Metrics
 from service.outbox import Outbox
 from service.polling import Poller
+from service.purge import Purge
 from service.refresh import Freshness
 from service.reports import Reports
 from service.source_check import require, signing_keys
-from service.store import open_store, schema
+from service.store import Terms, open_store
+from service.store.engine import COMMAND, SERVES
+from service.store.search import catch_up
 from service.upkeep import Upkeep
-from service.wiring import Callers, Inflow, KeptFigures, Wiring
+from service.wiring import Callers, Inflow, KeptFigures, Readiness, Wiring
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 VERSION = "0.1.0"
 _THREADS = 64
+# Some tens of milliseconds of the loop.
+_CUT_AT_ONCE = 100
 
 
 def now() -> datetime:
@@ -52,9 +60,11 @@ def wire(
     clock: Callable[[], datetime] = now,
     rules: tuple[Rulebook, Timetable] | None = None,
     environ: Mapping[str, str] = os.environ,
+    terms: Terms = COMMAND,
 ) -> Wiring:
     """Return the parts of a service, rules loaded and nothing connected yet; `rules` are those that
-    were loaded before, for whoever wires more than once, `environ` holds the secrets.
+    were loaded before, for whoever wires more than once, `environ` holds the secrets, and `terms` is
+    how it uses the database.
 
     Raises what the loaders raise, and SecretMissing: a rule that does not load stops the start.
     """
@@ -67,7 +77,7 @@ def wire(
         **load_receivers(rulebook, settings.rules),
     }
     post = Outbound(receivers, environ)
-    store = open_store(settings.database_url)
+    store = open_store(settings.database_url, terms)
     metrics = Metrics()
     outbox = Outbox(store, receivers, post, clock)
     desk = Desk(store, rulebook, times, receivers, outbox.wake)
@@ -92,6 +102,7 @@ def wire(
         metrics=metrics,
         callers=Callers(store),
         figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
+        readiness=Readiness(store),
         inflow=Inflow(settings.intake_in_flight),
         intake=Intake(desk, metrics.intake_batch),
         refresh=Freshness(store, desk, rulebook, settings.rules).look,
@@ -115,7 +126,55 @@ def wire(
             VERSION,
         ),
         feed=Feed(store, settings.tick_seconds, settings.feed_streams),
+        doors=Doors(
+            store,
+            clock,
+            Ends(
+                timedelta(minutes=settings.session_idle_minutes),
+                timedelta(hours=settings.session_hours),
+            ),
+            identity(settings),
+            lambda code: desk.router.unit(code) is not None,
+            lambda code: rulebook.gazetteer.find(code) == code,
+        ),
+        metrics_open=settings.metrics_open,
         now=clock,
+    )
+
+
+def identity(settings: Settings) -> Identity | None:
+    """Return the identity provider that the settings name, if they name one."""
+    if settings.oidc_issuer is None:
+        return None
+    # Who has none starts without it: it brings a library of ciphers along.
+    from adapters.oidc import OpenId  # noqa: PLC0415
+
+    secret = settings.oidc_client_secret
+    provider = OpenId(
+        settings.oidc_issuer,
+        settings.oidc_client_id or "",
+        secret.get_secret_value() if secret else "",
+        f"{(settings.public_url or '').rstrip('/')}/desk/sign-in/oidc/back",
+        settings.oidc_scopes,
+    )
+    claims = Claims(
+        {value: Role(role) for value, role in pairs(settings.oidc_roles).items()},
+        pairs(settings.oidc_units),
+        settings.oidc_name_claim,
+        settings.oidc_role_claim,
+        settings.oidc_unit_claim,
+        settings.oidc_region_claim,
+    )
+    return Identity(provider, settings.oidc_label, claims)
+
+
+def serving(settings: Settings) -> Terms:
+    """Return how a replica uses the database."""
+    return Terms(
+        settings.database_connections,
+        settings.database_connect_seconds,
+        settings.database_timeout_seconds,
+        SERVES,
     )
 
 
@@ -129,17 +188,19 @@ def weights(settings: Settings) -> Weights:
     )
 
 
-def build(parts: Wiring, settings: Settings) -> FastAPI:
+def build(parts: Wiring, settings: Settings) -> "FastAPI":
     """Return the application around these parts. When it starts it migrates and takes in rulings and
     calendars, then ticks."""
+    # A command that wires the parts serves nothing.
+    from fastapi import FastAPI  # noqa: PLC0415
+
+    from service import api, web  # noqa: PLC0415
+    from service.api.edge import Edge  # noqa: PLC0415
+    from service.jobs import Jobs  # noqa: PLC0415
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        if settings.migrate:
-            await parts.store.migrate()
-        else:
-            await parts.store.read(schema.require)
-        upkeep = Upkeep(parts.store, parts.now, settings.closed_after_days)
+    async def lifespan(_app: object) -> AsyncIterator[None]:
+        await parts.store.migrate()
         await parts.reports.begin(parts.now())
         await parts.refresh()
         # Names are looked up in these; a name server that hangs must not hold up the others.
@@ -156,7 +217,9 @@ def build(parts: Wiring, settings: Settings) -> FastAPI:
             matching=parts.matching,
             fold=parts.reports.fold,
             order=parts.feed.order,
-            upkeep=upkeep,
+            purge=Purge(parts.store, parts.doors.purge).turn,
+            cut=partial(parts.store.run, partial(catch_up, limit=_CUT_AT_ONCE)),
+            upkeep=Upkeep(parts.store, parts.now, settings.closed_after_days),
         )
         jobs.start()
         try:

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 import structlog
 
 from service.desk import UnknownTicket
-from service.domain.access import Actor, Forbidden, Role, check_act, sees
+from service.domain.access import Actor, Ask, Role, check_act, sees
 from service.domain.confidence import is_shielded
-from service.domain.lifecycle import FINISHED, Act
+from service.domain.lifecycle import FINISHED
 from service.domain.ports import Source
 from service.domain.similar import (
     Common,
@@ -37,9 +37,8 @@ from service.domain.similar import (
 from service.domain.ticket import Event, Ticket
 from service.mishaps import findable, outcome
 from service.store import Store, matching, tickets
+from service.store.lists import Due
 from service.store.matching import GroupMatter, Kept
-
-_MOST_GROUPS = 200
 
 log = structlog.get_logger()
 
@@ -194,7 +193,7 @@ class Matching:
 
         Raises UnknownTicket for one not to be seen, Forbidden for who may not merge.
         """
-        check_act(by, Act.MERGE)
+        check_act(by, Ask.NOT_SAME)
 
         def work(connection: sa.Connection) -> Ticket:
             found = [tickets.get(connection, each) for each in (no, other_no)]
@@ -212,12 +211,16 @@ class Matching:
 
         return await self._store.run(work)
 
-    async def groups(self, by: Actor) -> list[GroupMatter]:
-        """Return the group matters (群体性诉求) of the caller's region, those that grew last first, 200
-        at most. Raises Forbidden for handlers and sources."""
-        if by.role in {Role.HANDLER, Role.SOURCE}:
-            raise Forbidden(by.role, "groups")
-        return await self._store.read(lambda c: matching.groups(c, by, _MOST_GROUPS))
+    async def groups(
+        self, by: Actor, after: Due | None, limit: int
+    ) -> tuple[list[GroupMatter], Due | None]:
+        """Return a page of the group matters (群体性诉求) of the caller's region, those that grew last
+        first, and where the next one begins, None at the end. Raises Forbidden for handlers and
+        sources."""
+        check_act(by, Ask.GROUPS)
+        found = await self._store.read(lambda c: matching.groups(c, by, after, limit + 1))
+        page = found[:limit]
+        return page, Due(page[-1].last_at, page[-1].id) if len(found) > limit else None
 
 
 def _traits(ticket: Ticket, key: bytes) -> Traits:

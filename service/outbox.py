@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 import structlog
 
-from service.domain.access import Actor, check_asked
+from service.domain.access import Actor, Ask, check_act
 from service.domain.delivery import WITH_COMPLAINT, Breaker, Due, Verdict, body, verdict
 from service.domain.ports import Letter, Post, Refused, Unreachable
 from service.domain.region import covers
@@ -22,6 +22,7 @@ from service.domain.ticket import DeliveryState, Event, Recipient, Ticket
 from service.mishaps import findable
 from service.store import Store, StoreUnavailable, deliveries, tickets
 from service.store.deliveries import Receivers, Stored
+from service.store.pages import Page
 
 # To one destination at once. There is no bound over all: none waits for another.
 AT_ONCE = 4
@@ -197,9 +198,9 @@ class Outbox:
 
     async def page(
         self, by: Actor, *, state: str = "", destination: str = "", after: int = 0, limit: int = 50
-    ) -> list[Stored]:
-        """Return deliveries of the caller's region, newest first, or raise Forbidden."""
-        check_asked(by, "deliveries")
+    ) -> Page[Stored]:
+        """Return a page of deliveries of the caller's region, newest first, or raise Forbidden."""
+        check_act(by, Ask.DELIVERIES)
         return await self._store.read(
             lambda connection: deliveries.page(
                 connection,
@@ -216,7 +217,7 @@ class Outbox:
 
         Raises Forbidden, UnknownDelivery, NotGivenUp or NoReceiver; then nothing is written.
         """
-        check_asked(by, "redeliver")
+        check_act(by, Ask.REDELIVER)
 
         def work(connection: sa.Connection) -> Stored:
             found = deliveries.get(connection, delivery_id, lock=True)

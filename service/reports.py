@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-from service.domain.access import Actor, Forbidden, Role, check_asked
+from service.domain.access import Actor, Ask, Forbidden, Role, check_act
 from service.domain.kpi import (
     MEASURES,
     RATES,
@@ -129,10 +129,10 @@ class Reports:
     def told(self, connection: sa.Connection, asked: Asked, by: Actor, at: datetime) -> Report:
         """Return the figures from a snapshot, for whoever tells more than one thing of it; raises as
         `kpis`."""
-        check_asked(by, "kpis")
+        check_act(by, Ask.KPIS)
         asked = replace(asked, region=asked.region or by.region)
         if not covers(by.region, asked.region):
-            raise Forbidden(by.role, "kpis")
+            raise Forbidden(by.role, Ask.KPIS)
         today = day_of(at)
         self._check(asked, today)
         if asked.as_of == today:

@@ -2,13 +2,13 @@
 
 import json
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from pydantic import ValidationError
 
-from routing_rules.faults import sentence
-from service.config import Settings
+if TYPE_CHECKING:
+    from service.config import Settings
+    from service.store import Store
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
@@ -27,8 +27,14 @@ def fail(message: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
-def settings() -> Settings:
+def settings() -> "Settings":
     """Return the settings, or refuse with the name of the one that is wrong."""
+    # `banjie --help` has none.
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from routing_rules.faults import sentence  # noqa: PLC0415
+    from service.config import Settings  # noqa: PLC0415
+
     try:
         return Settings()
     except ValidationError as error:
@@ -37,6 +43,27 @@ def settings() -> Settings:
             for fault in error.errors()
         )
         raise Refused(f"设置有误：{wrong}", 2) from error
+
+
+def asked() -> "Settings":
+    """Return the settings of a database that is there, or refuse: a question makes none."""
+    from service.store.engine import lacks_file  # noqa: PLC0415
+
+    configured = settings()
+    if lacks_file(configured.database_url):
+        raise Refused(
+            "没有这个数据库文件：请核对 BANJIE_DATABASE_URL 和当前文件夹；新建数据库用 banjie migrate",
+            2,
+        )
+    return configured
+
+
+async def require_tables(store: "Store") -> None:
+    """Refuse a database that has no tables of ours."""
+    from service.store.engine import Schema, schema  # noqa: PLC0415
+
+    if await store.read(schema) is Schema.NONE:
+        raise Refused("这个数据库中还没有表：请核对 BANJIE_DATABASE_URL；新建用 banjie migrate", 2)
 
 
 def print_document(document: Any) -> None:

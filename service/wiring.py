@@ -18,6 +18,7 @@ from service.domain.access import Actor
 from service.domain.flow import Bucket, Rate, take
 from service.domain.limits import Timetable
 from service.domain.ports import Adapter, Gazetteer, Router, Source
+from service.doors import Doors
 from service.feed import Feed
 from service.intake import Intake
 from service.matching import Matching
@@ -25,7 +26,8 @@ from service.metrics import Metrics
 from service.outbox import Outbox
 from service.polling import Poller
 from service.reports import Reports
-from service.store import Store, tokens
+from service.store import Store, StoreUnavailable, tokens
+from service.store.engine import Schema, schema
 from service.store.figures import Figures, figures
 
 T = TypeVar("T")
@@ -47,27 +49,22 @@ class Callers:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: OrderedDict[tuple[str, tokens.Use], tuple[datetime, Actor]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[datetime, Actor]] = OrderedDict()
 
-    async def find(self, token: str, at: datetime, use: tokens.Use = tokens.Use.API) -> Actor:
+    async def find(self, token: str, at: datetime) -> Actor:
         """Return whom the token stands for, or raise Unauthenticated."""
-        kept = self._known.get((token, use))
+        kept = self._known.get(token)
         if kept and at - kept[0] < _KEPT:
             return kept[1]
-        actor = await self._store.read(lambda connection: tokens.find(connection, token, at, use))
+        actor = await self._store.read(lambda connection: tokens.find(connection, token, at))
         if actor is None:
-            self._known.pop((token, use), None)
+            self._known.pop(token, None)
             raise Unauthenticated
-        self._known[token, use] = (at, actor)
-        self._known.move_to_end((token, use))
+        self._known[token] = (at, actor)
+        self._known.move_to_end(token)
         if len(self._known) > _KEPT_MOST:
             self._known.popitem(last=False)
         return actor
-
-    def forget(self, token: str) -> None:
-        """Drop what is remembered of a token that was revoked."""
-        for use in tokens.Use:
-            self._known.pop((token, use), None)
 
 
 class TooFast(Exception):
@@ -80,7 +77,7 @@ class TooFast(Exception):
 
 
 class Overloaded(Exception):
-    """As many pushes are being worked on as this replica takes on at once."""
+    """As many complaints wait as this replica lets wait."""
 
 
 # What is longer takes so long to check and to parse that every other caller would feel it.
@@ -96,7 +93,7 @@ class Inflow:
         self._most = most_at_once
         # One, for it shares the interpreter with the loop, and what it parses takes memory.
         self._reader = ThreadPoolExecutor(1, "reader")
-        self._under_way: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
         self._buckets: dict[str, Bucket] = {}
 
     def take(self, source: Source, count: int, at: datetime, taken: int = 0) -> None:
@@ -115,17 +112,24 @@ class Inflow:
         return await asyncio.get_running_loop().run_in_executor(self._reader, work)
 
     @contextmanager
-    def place(self, source: str) -> Iterator[None]:
-        """Work on a push, or raise Overloaded. No source takes every place: one that sends without
-        measure is told to wait, and the others are not."""
-        here = self._under_way[source]
-        if self._under_way.total() >= self._most or here >= ceil(self._most * _SHARE):
+    def place(self, source: str, count: int = 1, held: int = 0) -> Iterator[None]:
+        """Let `count` complaints of a source wait, beside those that their push has `held` so far, or
+        raise Overloaded. No source takes every place: one that sends without measure is told to
+        wait, and the others are not.
+
+        A batch takes no more than its source may have, and whoever comes while nobody waits is let
+        in: none is so large that it is refused for ever.
+        """
+        share = ceil(self._most * _SHARE)
+        count = min(count, share - held)
+        total, here = self._waiting.total(), self._waiting[source]
+        if total > held and (total + count > self._most or here + count > share):
             raise Overloaded
-        self._under_way[source] += 1
+        self._waiting[source] += count
         try:
             yield
         finally:
-            self._under_way[source] -= 1
+            self._waiting[source] -= count
 
 
 class KeptFigures:
@@ -146,6 +150,27 @@ class KeptFigures:
             return self._kept
 
 
+class Readiness:
+    """Whether the database answers, asked once for all who ask at a time: a balancer's questions must
+    not take the connections of a database that hangs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._looking: asyncio.Task[Schema] | None = None
+
+    async def look(self, within_s: float) -> Schema:
+        """Return how the schema stands. Raises StoreUnavailable, also for no answer in that time."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._store.read(schema))
+            # Who asked may have gone by the time that it fails.
+            self._looking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        looking = self._looking
+        done, _ = await asyncio.wait({looking}, timeout=within_s)
+        if not done:
+            raise StoreUnavailable(f"{within_s:g} 秒内没有应答")
+        return looking.result()
+
+
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """The parts of a running service."""
@@ -162,12 +187,15 @@ class Wiring:
     metrics: Metrics
     callers: Callers
     figures: KeptFigures
+    readiness: Readiness
     inflow: Inflow
     intake: Intake
     refresh: Refresh
     reports: Reports
     feed: Feed
     bulletins: Bulletins
+    doors: Doors
+    metrics_open: bool
     now: Callable[[], datetime]
 
     @property
@@ -181,8 +209,8 @@ class Wiring:
         return self.desk.times
 
 
-def wiring(request: Request) -> Wiring:
-    """Return the parts of the service that a request came to."""
+async def wiring(request: Request) -> Wiring:
+    """Return the parts of the service that a request came to. Async: FastAPI gives all else a thread."""
     parts: Wiring = request.app.state.wiring
     return parts
 

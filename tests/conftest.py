@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,6 +29,11 @@ _OURS = {
 for _name in [name for name in os.environ if name.startswith("BANJIE_")]:
     if _name not in _OURS:
         del os.environ[_name]
+
+# Many containers forbid Python to keep what it compiled. The tests start hundreds of processes, and
+# each would compile the service and all its libraries anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 REQUIRED = os.environ.get("BANJIE_REQUIRE_TOOLS") == "1"
 

@@ -1,22 +1,115 @@
-"""`banjie` as a process of its own, for what only a real process shows."""
+"""`banjie` as a process of its own, for what only a real process shows.
+
+It is forked from one that has imported the modules of all commands and done nothing else, so that a
+test does not pay for the same imports again; environment, folder, output, signals and end are its own.
+Whoever wants a start from nothing runs `BANJIE`, as tests/test_commands.py does.
+"""
 
 import asyncio
+import multiprocessing
 import os
-import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import httpx
 
+from service.cli import COMMANDS, main
 from service.store import open_store
 from service.store.engine import T, Work
 
 BANJIE = [sys.executable, "-c", "from service.cli import main; main()"]
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    [
+        *("service.main", "service.api.schemas", "service.web", "service.jobs", "service.demo"),
+        *("routing_rules.derive", "adapters.fakes.upstream"),
+        *sorted({f"service.{module}" for module, *_ in COMMANDS.values()}),
+    ]
+)
+
+
+def _become(
+    arguments: Sequence[str], env: Mapping[str, str], folder: str | None, out: str, err: str
+) -> None:
+    """Be `banjie` with these arguments, in a process just forked."""
+    os.environ.clear()
+    os.environ.update(env)
+    if folder:
+        os.chdir(folder)
+    for path, descriptor in ((os.devnull, 0), (out, 1), (err, 2)):
+        opened = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    sys.argv = ["banjie", *arguments]
+    main()
+
+
+class Foreign:
+    """Another version's `banjie`, which nothing is imported of here: a process from nothing, to be
+    handled as the forked ones are."""
+
+    def __init__(
+        self, arguments: Sequence[str], env: Mapping[str, str], code: Path, out: Path, err: Path
+    ) -> None:
+        with out.open("ab") as told, err.open("ab") as wrong:
+            self._process = subprocess.Popen(
+                [*BANJIE, *arguments], env=env, stdout=told, stderr=wrong, cwd=code
+            )
+
+    @property
+    def pid(self) -> int:
+        """Return the number of the process."""
+        return self._process.pid
+
+    @property
+    def exitcode(self) -> int | None:
+        """Return how it ended, None if it has not."""
+        return self._process.poll()
+
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.poll() is None
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end, so long at most."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._process.kill()
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._process.terminate()
+
+
+def start(
+    *arguments: str,
+    out: Path,
+    err: Path,
+    env: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    version: Path | None = None,
+) -> "ForkServerProcess | Foreign":
+    """Start `banjie`, which adds what it prints to these files; `folder` is where it runs, `version`
+    the folder of another version's code."""
+    given = dict(os.environ if env is None else env)
+    if version:
+        return Foreign(arguments, given, version, out, err)
+    process = _FORKS.Process(
+        target=_become,
+        args=(arguments, given, folder and str(folder), str(out), str(err)),
+    )
+    process.start()
+    return process
 
 
 def environment(database_url: str, **settings: str) -> dict[str, str]:
@@ -26,17 +119,30 @@ def environment(database_url: str, **settings: str) -> dict[str, str]:
 
 
 def banjie(
-    *arguments: str, env: dict[str, str] | None = None, timeout_s: float = 60
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    timeout_s: float = 60,
+    folder: Path | None = None,
+    version: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Return what a command printed and how it ended."""
-    return subprocess.run(
-        [*BANJIE, *arguments],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+    """Return what a command printed and how it ended; `version` is the folder of another version's
+    code."""
+    with tempfile.TemporaryDirectory(prefix="banjie-said-") as scratch:
+        out, err = Path(scratch, "out"), Path(scratch, "err")
+        process = start(*arguments, out=out, err=err, env=env, folder=folder, version=version)
+        try:
+            process.join(timeout_s)
+            if process.is_alive():
+                raise subprocess.TimeoutExpired(["banjie", *arguments], timeout_s)
+        finally:
+            process.kill()  # else the tests would wait for it at their end
+            process.join()
+        assert process.exitcode is not None
+        return subprocess.CompletedProcess(
+            ["banjie", *arguments],
+            process.exitcode,
+            *(path.read_text("utf-8") if path.exists() else "" for path in (out, err)),
+        )
 
 
 def in_database(database_url: str, work: Work[T]) -> T:
@@ -61,42 +167,52 @@ def free_port() -> int:
 
 
 class Server:
-    """A served process on a port of its own."""
+    """A served process on a port of its own; `version` is the folder of another version's code."""
 
-    def __init__(self, env: dict[str, str], port: int, log: Path, *options: str) -> None:
+    def __init__(
+        self,
+        env: dict[str, str],
+        port: int,
+        log: Path,
+        *options: str,
+        version: Path | None = None,
+    ) -> None:
         self.address = f"http://127.0.0.1:{port}"
         self._log = log
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [*BANJIE, "serve", "--port", str(port), *options],
-                env=env,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        self._wait()
+        self._process = start(
+            *("serve", "--port", str(port)), *options, out=log, err=log, env=env, version=version
+        )
+        try:
+            self._wait()
+        except BaseException:
+            self.kill()  # else the tests would wait for it at their end
+            raise
 
     def _wait(self) -> None:
         # A demo is half a minute's work; on a machine with much else to do, some minutes'.
-        for _ in range(2400):
-            if self._process.poll() is not None:
-                raise AssertionError(self._log.read_text("utf-8")[-4000:])
-            try:
-                if httpx.get(f"{self.address}/readyz", timeout=5).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.1)
+        with httpx.Client(timeout=5) as client:
+            for _ in range(2400):
+                if self._process.exitcode is not None:
+                    raise AssertionError(self._log.read_text("utf-8")[-4000:])
+                try:
+                    if client.get(f"{self.address}/readyz").status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.1)
         raise AssertionError(self._log.read_text("utf-8")[-4000:])
 
     def kill(self) -> None:
         """End it as a power cut would, in the middle of whatever it does."""
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        self._process.kill()
+        self._process.join()
 
     def stop(self) -> int:
         """Ask it to end; return its exit code."""
         self._process.terminate()
-        return self._process.wait(30)
+        self._process.join(30)
+        assert self._process.exitcode is not None, "it did not end"
+        return self._process.exitcode
 
 
 @contextmanager

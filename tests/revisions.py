@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import command
 
-from service.store.schema import alembic_config
+from service.store.migrations.upgrade import alembic_config
 
 
 def down_to(connection: sa.Connection, revision: str) -> None:

@@ -1,11 +1,14 @@
 """A whole service on a small database, for tests that speak HTTP to it."""
 
+import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from fastapi.testclient import TestClient
@@ -16,7 +19,7 @@ from service.config import Settings
 from service.domain.access import Actor, Role
 from service.domain.limits import Timetable
 from service.main import build, wire
-from service.store import tokens
+from service.store import open_store, tokens
 from service.wiring import Wiring
 from tests.worlds import at
 
@@ -99,6 +102,7 @@ def rules(folder: Path | None) -> tuple[Rulebook, Timetable]:
 @contextmanager
 def served(database_url: str, now: str = "2026-11-21 09:00", **settings: Any) -> Iterator[Served]:
     """Serve with everything real but the clock."""
+    _begin_migrated(database_url)
     configured = Settings(database_url=database_url, figures_seconds=0, tick_seconds=60, **settings)
     clock = Clock(at(now))
     parts = wire(configured, clock, rules(configured.rules))
@@ -115,6 +119,30 @@ def served(database_url: str, now: str = "2026-11-21 09:00", **settings: Any) ->
 
         running.tokens = running.run(invite)
         yield running
+
+
+@cache
+def _migrated() -> bytes:
+    """Return a migrated SQLite database, as its file."""
+
+    async def migrate(url: str) -> None:
+        store = open_store(url)
+        await store.migrate()
+        await store.close()
+
+    with TemporaryDirectory() as folder:
+        # In a thread: a test that asks may have a loop of its own.
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(asyncio.run, migrate(sqlite(Path(folder)))).result()
+        return Path(folder, "banjie.db").read_bytes()
+
+
+def _begin_migrated(database_url: str) -> None:
+    """Put a migrated database where there is none yet: to migrate each takes longer than most tests,
+    and tests of the store do it."""
+    _, is_sqlite, path = database_url.partition("sqlite:///")
+    if is_sqlite and not Path(path).exists():
+        Path(path).write_bytes(_migrated())
 
 
 def sqlite(folder: Path) -> str:

@@ -172,6 +172,13 @@ def test_the_same_again_is_a_duplicate_and_a_changed_body_a_supplement(service: 
     assert changed.headers["etag"] == '"2"'
 
 
+@pytest.mark.parametrize("source", ["hotline-12345", "wenzheng-jiangxi", "haochaping"])
+def test_a_push_is_answered_with_the_ticket_as_it_is_read(fresh: Served, source: str) -> None:
+    for payload in payloads(source):
+        told = received(fresh, payload, source)
+        assert told == fresh.get(f"/v1/tickets/{told['no']}").json()["ticket"]
+
+
 def test_gb18030_is_understood_declared_or_not(service: Served) -> None:
     for content_type in ("application/json; charset=GB18030", "application/json"):
         body = json.dumps(new(title="龘字路灯"), ensure_ascii=False).encode("gb18030")

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -209,7 +210,11 @@ def test_the_desk_shows_it_to_those_who_may(running: Served) -> None:
     def desk(who: str, path: str) -> Any:
         running.client.cookies.clear()
         headers = {"Origin": "http://testserver", "Sec-Fetch-Site": "same-origin"}
-        running.client.post("/desk/sign-in", data={"token": running.tokens[who]}, headers=headers)
+        page = running.client.get("/desk/sign-in").text
+        form = re.search(r'name="form_token" value="(\w+)"', page)
+        assert form
+        filled = {"form_token": form[1], "token": running.tokens[who]}
+        running.client.post("/desk/sign-in", data=filled, headers=headers)
         found = running.client.get(path, headers=headers)
         running.client.cookies.clear()
         return found
@@ -471,6 +476,16 @@ def test_the_command_writes_a_whole_file_and_leaves_nothing_else(told: Any, tmp_
         assert found.exit_code == 0, found.output
         assert out.read_bytes()[:2] == (b"PK" if name.endswith("xlsx") else b"<!")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["通报.HTML", "通报.xlsx"]
+
+
+def test_the_command_knows_a_region_by_its_name_too(told: Any) -> None:
+    by_code = told(*_NOVEMBER, "--json")
+    by_name = told("--month", "2026-11", "--region", "兴国县", "--json")
+    assert json.loads(by_name.stdout)["region"] == "360732"
+    assert json.loads(by_code.stdout)["units"] == json.loads(by_name.stdout)["units"]
+    nowhere = told("--month", "2026-11", "--region", "火星", "--json").exception
+    assert isinstance(nowhere, Refused)
+    assert "--region" in str(nowhere)
 
 
 def test_the_command_tells_the_same_as_the_interface(told: Any, running: Served) -> None:

@@ -17,7 +17,8 @@ from service.domain.lifecycle import IllegalMove, State
 from service.domain.ticket import Clock, Milestone, MilestoneKind, Outcome, Stage, Ticket
 from service.orders import checked_no
 from service.store import Store
-from service.store.tickets import Filter, Stale
+from service.store.lists import Filter
+from service.store.tickets import Stale
 from tests.worlds import (
     ADMIN,
     AUDITOR,
@@ -478,7 +479,7 @@ def test_many_due_milestones_are_enforced_in_batches_by_several_at_once(in_store
         while step := sum(await asyncio.gather(*(d.enforce(later, 5) for _ in range(3)))):
             done += step
         assert done == 24
-        for found in await d.page(ADMIN, Filter(limit=50)):
+        for found in (await d.page(ADMIN, Filter(limit=50))).items:
             acts = [event.act for event in await d.history(found.no, ADMIN)]
             assert acts.count("stage") == 7
 
@@ -493,7 +494,7 @@ def test_lists_hold_what_was_asked_for_and_only_what_the_caller_may_see(in_store
         await d.receive(complaint(source_no="C", urgency=Urgency.URGENT), "c", NOW)
 
         async def numbers(by: Actor = ADMIN, **wanted: Any) -> list[str]:
-            return [t.complaint.source_no for t in await d.page(by, Filter(**wanted))]
+            return [t.complaint.source_no for t in (await d.page(by, Filter(**wanted))).items]
 
         assert await numbers() == ["C", "B", "A"]
         assert await numbers(region="360700") == ["C", "A"]
@@ -509,7 +510,7 @@ def test_lists_hold_what_was_asked_for_and_only_what_the_caller_may_see(in_store
         await d.enforce(at("2026-11-18 14:00"))
         assert await numbers(stage="warn") == ["C", "B", "A"]
         first = await d.page(ADMIN, Filter(limit=2))
-        assert await numbers(limit=2, after=first[-1].id) == ["A"]
+        assert await numbers(limit=2, after=first.onward) == ["A"]
 
     in_store(scenario)
 
@@ -519,9 +520,9 @@ def test_a_queue_has_what_falls_due_first_on_top(in_store: Run) -> None:
         d = desk(store)
         await d.receive(complaint(source_no="late"), "a", at("2026-11-18 16:00"))
         await d.receive(complaint(source_no="early"), "b", at("2026-11-18 08:40"))
-        mine = await d.queue(MARKET.code, HANDLER)
+        mine = (await d.queue(MARKET.code, HANDLER)).items
         assert [t.complaint.source_no for t in mine] == ["early", "late"]
-        assert len(await d.queue(HOUSING.code, STRANGER)) == 2
+        assert len((await d.queue(HOUSING.code, STRANGER)).items) == 2
         with pytest.raises(Forbidden):
             await d.queue(MARKET.code, STRANGER)
 
@@ -558,7 +559,7 @@ def test_a_sender_of_one_region_neither_reads_nor_changes_another_regions_ticket
         for sent in (moved, complaint(content="改一改")):
             with pytest.raises(Forbidden):
                 await d.receive(sent, "f2", NOW, nanchang)
-        kept = (await d.page(ADMIN, Filter()))[0]
+        kept = (await d.page(ADMIN, Filter())).items[0]
         assert kept.complaint == complaint()
         assert kept.version == 1
 

@@ -11,10 +11,12 @@ from service.desk import Desk, Order, may_read_contact, offered
 from service.domain.access import Actor, Forbidden, Role
 from service.domain.complaint import Contact, Decision, Review
 from service.domain.lifecycle import Act
+from service.domain.sign_in import Ends
 from service.domain.ticket import Ticket
-from service.store import Store, tokens
+from service.store import Store, sessions, tokens
 from service.store.figures import UnitLoad
-from service.store.tickets import Filter
+from service.store.lists import Filter
+from service.store.pages import Page
 from service.store.tokens import Use
 from tests.worlds import (
     ADMIN,
@@ -53,7 +55,7 @@ def test_a_queue_holds_one_state_or_one_stage_of_what_the_unit_owes(in_store: Ru
 
         async def queue(state: str = "", stage: str = "") -> list[str]:
             found = await desk.queue(MARKET.code, HANDLER, state=state, stage=stage)
-            return [t.no for t in found]
+            return [t.no for t in found.items]
 
         assert await queue() == [waiting.no, signed.no]
         assert await queue(state="signed") == [signed.no]
@@ -71,10 +73,10 @@ def test_a_sorting_list_has_the_last_sending_back_of_each_ticket(in_store: Run) 
         for reason in ("第一次", "第二次"):
             back = await desk.send_back(order(ticket, HANDLER), reason=reason, basis="三定")
             found, sent_back = await desk.sorting(DISPATCHER, Filter())
-            assert [t.no for t in found] == [ticket.no]
+            assert [t.no for t in found.items] == [ticket.no]
             assert sent_back[ticket.id].content["reason"] == reason
             ticket = await desk.dispatch(order(back), unit=MARKET.code, reason="")
-        assert await desk.sorting(DISPATCHER, Filter()) == ([], {})
+        assert await desk.sorting(DISPATCHER, Filter()) == (Page([]), {})
         with pytest.raises(Forbidden):
             await desk.sorting(HANDLER, Filter())
 
@@ -86,9 +88,9 @@ def test_a_sorting_list_has_what_has_waited_longest_on_top_page_by_page(in_store
         desk = Desk(store, ToldRouter(Decision.MANUAL), TIMES)
         made = [(await receive(desk, n)).no for n in "ABC"]
         found, _ = await desk.sorting(DISPATCHER, Filter(limit=2))
-        assert [t.no for t in found] == made[:2]
-        rest, _ = await desk.sorting(DISPATCHER, Filter(limit=2, after=found[-1].id))
-        assert [t.no for t in rest] == made[2:]
+        assert [t.no for t in found.items] == made[:2]
+        rest, _ = await desk.sorting(DISPATCHER, Filter(limit=2, after=found.onward))
+        assert [t.no for t in rest.items] == made[2:]
 
     in_store(scenario)
 
@@ -163,10 +165,15 @@ def test_a_link_opens_one_session_and_a_token_none_that_outlives_it(in_store: Ru
             )
 
         async def open_session(token: str, use: Use) -> str | None:
-            return await store.run(lambda c: tokens.open_session(c, token, NOW, use, NOW + day))
+            opened = await store.run(
+                lambda c: sessions.start_by_token(c, token, use, NOW, NOW + day)
+            )
+            return opened[0] if opened else None
 
         async def whose(session: str, later: timedelta) -> Actor | None:
-            return await store.read(lambda c: tokens.find(c, session, NOW + later, Use.SESSION))
+            ends = Ends(idle=day, whole=day)
+            found = await store.read(lambda c: sessions.find(c, session, NOW + later, ends))
+            return found.by if found else None
 
         link = await create(HANDLER, Use.LINK)
         assert await open_session(link, Use.API) is None

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from typer.testing import CliRunner
 
 import service.labels
 from service.api import problems
-from service.cli import app
+from service.cli import COMMANDS, app, command
 from service.config import Settings
-from service.domain.access import MAY_ACT, Role
+from service.domain.access import GRANTS, Role
 from service.domain.kpi import RATES, Better
-from service.domain.lifecycle import Act
-from service.labels import ACTS, ROLES
+from service.labels import ACTS, REACHES, ROLES
 from service.metrics import Metrics
 from service.store.figures import Figures
 
@@ -74,10 +74,10 @@ def test_every_refusal_is_documented() -> None:
 
 def test_who_may_do_what_is_documented() -> None:
     expected = [
-        [f"`{act}` {ACTS[act]}", *("yes" if role in MAY_ACT[act] else "" for role in Role)]
-        for act in Act
+        [f"`{what}` {ACTS[what]}", *(REACHES.get(roles.get(role, ""), "") for role in Role)]
+        for what, roles in GRANTS.items()
     ]
-    assert rows("docs/api.md", "## Who may do what") == expected
+    assert rows("docs/access.md", "## Who may do what") == expected
 
 
 def test_every_role_is_documented() -> None:
@@ -154,9 +154,9 @@ def test_every_rate_is_documented_as_it_is_counted() -> None:
 
 
 def commands(typed: typer.Typer, called: str = "banjie") -> Iterator[str]:
-    for command in typed.registered_commands:
-        assert command.callback
-        yield f"`{called} {command.name or command.callback.__name__}`"
+    for each in typed.registered_commands:
+        assert each.callback
+        yield f"`{called} {each.name or each.callback.__name__}`"
     for group in typed.registered_groups:
         assert group.typer_instance
         callback = group.typer_instance.registered_callback
@@ -167,4 +167,14 @@ def commands(typed: typer.Typer, called: str = "banjie") -> Iterator[str]:
 
 def test_every_command_is_documented_and_no_other() -> None:
     documented = [row[0] for row in rows("docs/operations.md", "## Commands")]
-    assert sorted(documented) == sorted(commands(app))
+    assert sorted(documented) == sorted(
+        each for name in COMMANDS for each in commands(command(name))
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
+    listed = CliRunner().invoke(app, [name, "--help"])
+    assert listed.exit_code == 0
+    said = " ".join(re.sub(r"[│\n ]+", " ", listed.stdout).split())
+    assert COMMANDS[name][2].rstrip(".") in said

@@ -4,8 +4,8 @@ import asyncio
 import csv
 import hashlib
 import json
+import re
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -557,14 +557,8 @@ def test_what_the_command_answers(
     (tmp_path / "book.xlsx").write_bytes(good)
     (tmp_path / "head.csv").write_bytes(good.split(b"\r\n")[0])
     (tmp_path / "few.csv").write_bytes(sheet({"工单编号": "1", "诉求标题": "x"}))
-    done = subprocess.run(
-        [*BANJIE, "import", *arguments],
-        env=environment(f"sqlite:///{tmp_path}/banjie.db", PYTHONPATH=str(Path.cwd())),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    env = environment(f"sqlite:///{tmp_path}/banjie.db")
+    done = banjie("import", *arguments, env=env, folder=tmp_path)
     assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stderr
 
 
@@ -586,9 +580,11 @@ def _shown(app: Served) -> None:
     for ticket in listed:
         events = app.get(f"/v1/tickets/{ticket['no']}/events").json()["items"]
         assert events[-1]["act"] == "imported"
+    shown = re.search(r'name="form_token" value="(\w+)"', app.client.get("/desk/sign-in").text)
+    assert shown
     link = app.client.post(
         "/desk/sign-in",
-        data={"token": app.tokens["admin"]},
+        data={"form_token": shown[1], "token": app.tokens["admin"]},
         headers={"Origin": "http://testserver"},
     )
     assert link.status_code < 400

@@ -129,6 +129,17 @@ def test_the_command_line_tells_the_same_and_proves_it(
     wrong = CliRunner().invoke(app, ["kpi", "--from", "2026-11-31", "--to", "2026-11-30"])
     assert isinstance(wrong.exception, Refused)
     assert (str(wrong.exception), wrong.exception.code) == ("--from：应为日期，例如 2026-10-01", 2)
+    wrong = CliRunner().invoke(app, [*november, "--by", "foo"])
+    assert isinstance(wrong.exception, Refused)
+    assert "--by 应为 unit、channel、kind、day、month 之一" in str(wrong.exception)
+    by_code, by_name = (
+        CliRunner().invoke(app, [*november, "--region", region, "--json"]).stdout
+        for region in ("360732", "兴国县")
+    )
+    assert by_code == by_name != ""
+    nowhere = CliRunner().invoke(app, [*november, "--region", "火星"]).exception
+    assert isinstance(nowhere, Refused)
+    assert "没有这个地区" in str(nowhere)
 
 
 # What does not depend on the day on which it is asked.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.domain.access import MAY_ACT, Actor, Forbidden, Role, check_act, sees
+from service.domain.access import GRANTS, Actor, Ask, Forbidden, Reach, Role, check_act, sees
 from service.domain.lifecycle import FINISHED, MOVES, Act, IllegalMove, State, allowed, move
 from service.domain.region import covers, parents
 
@@ -38,9 +38,15 @@ def test_every_state_can_be_left_or_is_finished() -> None:
 
 
 def test_every_act_has_its_roles_and_no_source_or_auditor_acts() -> None:
-    assert set(MAY_ACT) == set(Act)
-    for roles in MAY_ACT.values():
-        assert not roles & {Role.SOURCE, Role.AUDITOR}
+    assert set(GRANTS) == {*Act, *Ask}
+    for act in Act:
+        assert not GRANTS[act].keys() & {Role.SOURCE, Role.AUDITOR, Role.METRICS}
+
+
+def test_an_auditor_sees_masked_what_it_sees_and_a_metrics_reader_only_metrics() -> None:
+    assert [what for what, roles in GRANTS.items() if Role.METRICS in roles] == [Ask.METRICS]
+    for roles in GRANTS.values():
+        assert roles.get(Role.AUDITOR, Reach.MASKED) in {Reach.MASKED, Reach.ALL}
 
 
 @pytest.mark.parametrize(

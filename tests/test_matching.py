@@ -201,10 +201,10 @@ def test_many_people_about_one_thing_are_a_group_matter(in_store: Run) -> None:
         ]
         found = await received(store, *crowd[:4])
         await m.look(NOW)
-        assert await m.groups(SUPERVISOR) == []
+        assert await m.groups(SUPERVISOR, None, 9) == ([], None)
         found += await received(store, *crowd[4:])
         await m.look(NOW)
-        [group] = await m.groups(SUPERVISOR)
+        [group], _ = await m.groups(SUPERVISOR, None, 9)
         assert (group.people, group.tickets, group.open) == (6, 6, 6)
         assert (group.place, group.title) == ("平川大道", "短斤少两")
         [one] = await m.linked(HANDLER, found[:1])
@@ -214,11 +214,11 @@ def test_many_people_about_one_thing_are_a_group_matter(in_store: Run) -> None:
         # A supplement stays where it was.
         await d.receive(replace(crowd[0], content=crowd[0].content + "。还没人管"), "f7", NOW)
         await m.look(NOW)
-        assert (await m.groups(SUPERVISOR))[0].tickets == 6
-        assert await m.groups(ELSEWHERE) == []
+        assert (await m.groups(SUPERVISOR, None, 9))[0][0].tickets == 6
+        assert await m.groups(ELSEWHERE, None, 9) == ([], None)
         for by in (HANDLER, SOURCE):
             with pytest.raises(Forbidden):
-                await m.groups(by)
+                await m.groups(by, None, 9)
 
     in_store(scenario)
 

@@ -14,7 +14,7 @@ from service.domain.ticket import Level, Ticket
 from service.metrics import Metrics
 from service.store import Store
 from service.store.figures import figures
-from service.store.tickets import Filter
+from service.store.lists import Filter
 from tests.conftest import tool
 from tests.test_desk import desk, order
 from tests.worlds import ADMIN, HANDLER, HOUSING, MARKET, STRANGER, SUPERVISOR, at, complaint
@@ -224,7 +224,7 @@ def test_the_working_time_to_a_resolution_leaves_pauses_out(in_store: Run) -> No
 
 async def _open_one(d: Desk) -> Ticket:
     """Return the ticket that was received first, which nobody has touched."""
-    return (await d.page(ADMIN, Filter(limit=50)))[-1]
+    return (await d.page(ADMIN, Filter(limit=50))).items[-1]
 
 
 def test_a_ticket_that_two_units_worked_is_resolved_once(in_store: Run) -> None:

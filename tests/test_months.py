@@ -14,10 +14,11 @@ from service.domain.ticket import Ticket
 from service.store import Store, archive, closed, months, open_store
 from service.store.deliveries import deliveries
 from service.store.feed import BEGINNING, TakenOff, stretch
+from service.store.lists import Filter, page
 from service.store.months import Detached, following, month_of, partitions
 from service.store.tables import metadata
 from service.store.tallies import correct, recount
-from service.store.tickets import Filter, events, page
+from service.store.tickets import events
 from service.upkeep import Upkeep
 from tests.histories import Histories
 from tests.revisions import down_to
@@ -71,7 +72,7 @@ async def _wholes(store: Store) -> dict[str, Any]:
     def work(connection: sa.Connection) -> dict[str, Any]:
         return {
             t.no: (t, events(connection, t), deliveries(connection, t))
-            for t in page(connection, ADMIN, Filter(limit=1000))
+            for t in page(connection, ADMIN, Filter(limit=1000)).items
         }
 
     return await store.read(work)

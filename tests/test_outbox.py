@@ -86,7 +86,9 @@ class Sim:
             await self.flush()
 
     async def rows(self, **which: Any) -> list[Stored]:
-        found = await self.store.read(lambda c: deliveries.page(c, "", limit=10_000, **which))
+        found = (
+            await self.store.read(lambda c: deliveries.page(c, "", limit=10_000, **which))
+        ).items
         return found[::-1]
 
 
@@ -268,12 +270,12 @@ def test_a_refusal_is_dead_at_once_seen_and_sent_again(in_store: Run) -> None:
                 ticket = await s.receive()
                 await s.go(5)
                 assert kinds(source.got) == ["accepted", "dispatched"], "a dead one blocks nothing"
-                dead = await s.outbox.page(SUPERVISOR, state=DeliveryState.DEAD)
+                dead = (await s.outbox.page(SUPERVISOR, state=DeliveryState.DEAD)).items
                 assert [(d.kind, d.reason, d.attempts) for d in dead] == [
                     (Word.DISPATCHED, "http-400", 1),
                     (Word.ACCEPTED, "http-400", 1),
                 ]
-                assert await s.outbox.page(ELSEWHERE) == []
+                assert (await s.outbox.page(ELSEWHERE)).items == []
                 with pytest.raises(UnknownDelivery):
                     await s.outbox.retry(dead[0].id, ELSEWHERE, s.time)
                 source.answers = lambda _: 204

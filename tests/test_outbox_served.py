@@ -208,7 +208,7 @@ def test_a_sender_killed_in_the_middle_loses_nothing(database_url: str, tmp_path
                 await late.landed()
             await early.stop()
             await late.stop()
-            rows = await store.read(lambda c: deliveries.page(c, ""))
+            rows = (await store.read(lambda c: deliveries.page(c, ""))).items
             await store.close()
             return [(row.kind, row.state, row.message, row.attempts) for row in rows[::-1]]
 

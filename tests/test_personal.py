@@ -26,6 +26,11 @@ def sorts(text: str) -> list[tuple[Sort, str]]:
     ("text", "sort", "it"),
     [
         ("请回电13800000000谢谢", Sort.PHONE, "13800000000"),
+        # The shortest there are: a text without so many such characters is not searched.
+        ("信箱a@b.cn", Sort.EMAIL, "a@b.cn"),
+        ("车牌赣A1234挂", Sort.PLATE, "赣A1234挂"),
+        ("车牌赣Ａ１２３４挂", Sort.PLATE, "赣Ａ１２３４挂"),
+        ("座机２１２３４５６", Sort.PHONE, "２１２３４５６"),
         ("电话：138-0000-0000。", Sort.PHONE, "138-0000-0000"),
         ("手机１３８００００００００", Sort.PHONE, "１３８００００００００"),
         ("+86 13800000000", Sort.PHONE, "+86 13800000000"),

@@ -417,6 +417,30 @@ def test_no_source_takes_every_place(city: Path, tmp_path: Path) -> None:
         assert signed(service, payload()).status_code == 201
 
 
+def test_a_batch_waits_as_so_many_complaints(city: Path, tmp_path: Path) -> None:
+    sources = city / "sources.yaml"
+    with served(f"sqlite:///{tmp_path}/b.db", sources=sources, intake_in_flight=8) as service:
+        inflow = service.parts.inflow
+        three = [payload() for _ in range(3)]
+        with inflow.place("signed", 5):
+            assert service.post("/v1/intake/hotline-12345/batch", three).status_code == 200
+        with inflow.place("signed", 6):
+            refused(service.post("/v1/intake/hotline-12345/batch", three), 503, "overloaded")
+            assert service.post("/v1/intake/hotline-12345", payload()).status_code == 201
+
+
+def test_a_batch_above_the_bound_is_taken_while_nobody_waits(city: Path, tmp_path: Path) -> None:
+    sources = city / "sources.yaml"
+    with served(f"sqlite:///{tmp_path}/b.db", sources=sources, intake_in_flight=4) as service:
+        many = [payload() for _ in range(20)]
+        with service.parts.inflow.place("signed", 2):
+            refused(service.post("/v1/intake/hotline-12345/batch", many), 503, "overloaded")
+        answer = service.post("/v1/intake/hotline-12345/batch", many)
+        assert [item["status"] for item in answer.json()["items"]] == [201] * 20
+        with service.parts.inflow.place("signed", 3):  # nothing is held for good
+            assert service.post("/v1/intake/hotline-12345", payload()).status_code == 201
+
+
 def test_of_many_pushes_at_once_each_is_stored_or_told_to_come_again(
     city: Path, tmp_path: Path
 ) -> None:

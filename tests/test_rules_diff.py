@@ -58,6 +58,10 @@ def test_a_question_changes_no_schema(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("BANJIE_DATABASE_URL", f"sqlite:///{tmp_path}/old.db")
     done = CliRunner().invoke(app, ["rules", "diff", str(CLAUSES), str(CLAUSES), "--json"])
     assert "banjie migrate" in str(done.exception)
+    assert not (tmp_path / "old.db").exists()
+    (tmp_path / "old.db").touch()
+    done = CliRunner().invoke(app, ["rules", "diff", str(CLAUSES), str(CLAUSES), "--json"])
+    assert "banjie migrate" in str(done.exception)
 
 
 def test_a_document_is_derived_for_a_region_that_there_is(tmp_path: Path) -> None:

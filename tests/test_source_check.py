@@ -136,7 +136,7 @@ def test_a_source_for_what_there_is_not_stops_the_start(tmp_path: Path, old: str
 def test_a_secret_that_is_not_set_stops_the_start_and_is_named(tmp_path: Path) -> None:
     given = env(tmp_path, CITY, JA_SECRET=LONG)
     done = banjie("serve", "--port", "0", env=given)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "JA_SECRET_OLD：环境变量没有设置" in done.stderr
     assert "Traceback" not in done.stderr
     # Other commands need no secrets.

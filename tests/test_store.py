@@ -10,11 +10,12 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from service.domain.access import Actor, Role
-from service.store import BadDatabaseUrl, Store, StoreUnavailable, open_store, tokens
-from service.store.schema import is_served, ours
-from service.store.tables import metadata
+from service.store import BadDatabaseUrl, Store, StoreUnavailable, open_store, revision, tokens
+from service.store.engine import is_migrated
+from service.store.tables import is_compared, metadata
 from service.store.tickets import count, take_nos
 from service.store.tokens import Use
 from tests.test_desk import desk
@@ -28,15 +29,35 @@ HANDLER = Actor("承办人", Role.HANDLER, ("a", "b"), region="360732")
 def test_the_migrations_make_the_tables(in_store: Run) -> None:
     async def scenario(store: Store) -> Any:
         def compare(connection: sa.Connection) -> Any:
-            # Partitions are the database's own business (ADR 0026).
-            asked = {"compare_type": True, "include_name": ours}
-            context = MigrationContext.configure(connection, opts=asked)
+            within = is_compared(connection.dialect.name)
+            context = MigrationContext.configure(
+                connection, opts={"compare_type": True, "include_object": within}
+            )
             return compare_metadata(context, metadata)
 
-        assert await store.read(is_served)
+        assert await store.read(is_migrated)
         return await store.read(compare)
 
     assert in_store(scenario) == []
+
+
+def test_which_revision_there_is_is_told_as_alembic_tells_it(database_url: str) -> None:
+    assert revision.head() == ScriptDirectory(str(revision.MIGRATIONS)).get_current_head()
+
+    async def scenario() -> Any:
+        def told(connection: sa.Connection) -> Any:
+            alembic = MigrationContext.configure(connection).get_current_revision()
+            return revision.current(connection), alembic
+
+        store = open_store(database_url)
+        try:
+            empty = await store.read(told)
+            await store.migrate()
+            return empty, await store.read(told)
+        finally:
+            await store.close()
+
+    assert asyncio.run(scenario()) == ((None, None), (revision.head(), revision.head()))
 
 
 def test_migrating_again_changes_nothing(in_store: Run) -> None:
@@ -81,7 +102,7 @@ def test_a_token_stands_for_its_caller_until_it_ends(in_store: Run) -> None:
         found = await find(token)
         assert (found.name, found.role, found.units) == ("承办人", Role.HANDLER, ("a", "b"))
         assert await find(token, "2026-11-19 09:00") is None
-        assert await find(token, use=Use.SESSION) is None
+        assert await find(token, use=Use.LINK) is None
         assert await find(token + "x") is None
         assert await store.run(lambda c: tokens.revoke(c, token, NOW, Use.API))
         assert not await store.run(lambda c: tokens.revoke(c, token, NOW, Use.API))

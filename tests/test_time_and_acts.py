@@ -235,8 +235,8 @@ Asked = Callable[[sa.Connection], Any]
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_connection_that_is_killed_leaves_no_half_act(database_url: str) -> None:
-    """PostgreSQL ends backends in the middle of acts: who acts gets his answer or is told that the
-    database is away, and a ticket has all of an act or nothing."""
+    """PostgreSQL ends backends in the middle of acts, which are tried again: who acts gets his answer
+    or is told that the database is away, and a ticket has all of an act, once, or nothing."""
 
     async def scenario() -> None:
         store, other = open_store(database_url), open_store(database_url)
@@ -289,7 +289,6 @@ def test_a_connection_that_is_killed_leaves_no_half_act(database_url: str) -> No
         busy = False
         await killer
         assert ended["killed"], "nothing was killed"
-        assert ended["refused"], "and nobody noticed"
         for ticket in made:
             after = await d.ticket(ticket.no, ADMIN)
             acts = [

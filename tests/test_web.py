@@ -1,6 +1,7 @@
 """The desk's pages as a browser's forms meet them, without a browser."""
 
 import html
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from python_calamine import CalamineWorkbook
 
 from service.domain.access import Actor, Role
 from service.domain.complaint import Contact
@@ -74,9 +76,14 @@ def form_of(page: str, action: str) -> dict[str, str]:
 
 def signed_in(service: Served, who: str) -> Browser:
     service.client.cookies.clear()
-    answer = service.client.post("/desk/sign-in", data={"token": service.tokens[who]}, headers=HERE)
+    answer = sign_in(service, token=service.tokens[who])
     assert answer.status_code == 303, answer.text
     return Browser(service)
+
+
+def sign_in(service: Served, **fields: str) -> Any:
+    """Return the answer to the sign-in form, filled in."""
+    return Browser(service).press("/desk/sign-in", "/desk/sign-in", **fields)
 
 
 def act(browser: Browser, no: str, name: str, **fields: Any) -> Any:
@@ -115,23 +122,28 @@ def test_a_page_without_a_session_leads_to_sign_in_and_back(service: Served) -> 
     assert answer.headers["location"] == "/desk/tickets?q=%E8%B7%AF%E7%81%AF"
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
-    assert "SameSite=strict" in cookie
+    assert "SameSite=lax" in cookie
     assert "Secure" not in cookie
     assert service.tokens["handler"] not in cookie
 
 
 def test_over_https_the_cookie_is_secure(service: Served) -> None:
+    site = "https://testserver/desk/sign-in"
+    shown = service.client.get(site)
+    assert "Secure" in shown.headers["set-cookie"]
     answer = service.client.post(
-        "https://testserver/desk/sign-in",
-        data={"token": service.tokens["handler"]},
+        site,
+        data=form_of(shown.text, "/desk/sign-in") | {"token": service.tokens["handler"]},
         headers={"Sec-Fetch-Site": "same-origin"},
     )
-    assert "Secure" in answer.headers["set-cookie"]
+    cookies = answer.headers.get_list("set-cookie")
+    assert len(cookies) == 2
+    assert all("Secure" in cookie and "HttpOnly" in cookie for cookie in cookies)
 
 
 @pytest.mark.parametrize("token", ["", "bj_wrong", "牛", "x" * 5000])
 def test_a_wrong_token_opens_nothing_and_is_not_repeated(service: Served, token: str) -> None:
-    answer = service.client.post("/desk/sign-in", data={"token": token}, headers=HERE)
+    answer = sign_in(service, token=token)
     assert answer.status_code == 401
     assert "令牌无效" in answer.text
     assert "set-cookie" not in answer.headers
@@ -140,8 +152,7 @@ def test_a_wrong_token_opens_nothing_and_is_not_repeated(service: Served, token:
 
 def test_a_source_has_no_desk(service: Served) -> None:
     token = service.tokens["hotline-12345"]
-    answer = service.client.post("/desk/sign-in", data={"token": token}, headers=HERE)
-    assert answer.status_code == 401
+    assert sign_in(service, token=token).status_code == 401
 
 
 def test_a_session_ends_after_twelve_hours_and_with_the_token_that_opened_it(
@@ -153,7 +164,7 @@ def test_a_session_ends_after_twelve_hours_and_with_the_token_that_opened_it(
     assert browser.get("/desk/queue").status_code == 303
     short = new_token(service, CALLERS["handler"], Use.API, timedelta(minutes=10))
     service.client.cookies.clear()
-    service.client.post("/desk/sign-in", data={"token": short}, headers=HERE)
+    sign_in(service, token=short)
     assert browser.get("/desk/queue").status_code == 200
     service.clock.time += timedelta(minutes=11)
     assert browser.get("/desk/queue").status_code == 303
@@ -184,11 +195,12 @@ def test_a_one_time_link_survives_a_preview_and_opens_the_desk_once(service: Ser
     for _ in range(3):
         preview = service.client.get(address)
         assert preview.status_code == 200
-        assert "set-cookie" not in preview.headers
-    answer = service.client.post(address, headers=HERE)
+        assert "banjie_session" not in preview.headers.get("set-cookie", "")
+    form = form_of(preview.text, address)
+    answer = service.client.post(address, data=form, headers=HERE)
     assert (answer.status_code, answer.headers["location"]) == (303, "/desk")
     assert service.client.get("/desk/queue").status_code == 200
-    again = service.client.post(address, headers=HERE)
+    again = service.client.post(address, data=form, headers=HERE)
     assert again.status_code == 401
     assert "已经用过" in again.text
     assert "set-cookie" not in again.headers
@@ -197,7 +209,8 @@ def test_a_one_time_link_survives_a_preview_and_opens_the_desk_once(service: Ser
 def test_an_expired_link_opens_nothing(service: Served) -> None:
     link = new_token(service, CALLERS["handler"], Use.LINK)
     service.clock.time += timedelta(hours=2)
-    assert service.client.post(f"/desk/enter/{link}", headers=HERE).status_code == 401
+    address = f"/desk/enter/{link}"
+    assert Browser(service).press(address, address).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -218,8 +231,11 @@ def test_an_expired_link_opens_nothing(service: Served) -> None:
 )
 def test_nobody_is_led_off_the_desk(service: Served, address: str, led_to: str) -> None:
     assert local(address) == led_to
+    form = form_of(service.client.get("/desk/sign-in").text, "/desk/sign-in")
     answer = service.client.post(
-        "/desk/sign-in", data={"token": service.tokens["handler"], "next": address}, headers=HERE
+        "/desk/sign-in",
+        data=form | {"token": service.tokens["handler"], "next": address},
+        headers=HERE,
     )
     assert answer.headers["location"] == led_to
 
@@ -249,12 +265,9 @@ def test_a_form_from_elsewhere_is_refused_even_with_cookie_and_token(
     answer = service.client.post(action, data=form, headers=headers)
     assert answer.status_code == 403
     assert history(service, no) == ["received", "dispatch"]
-    assert (
-        service.client.post(
-            "/desk/sign-in", data={"token": service.tokens["handler"]}, headers=headers
-        ).status_code
-        == 403
-    )
+    form = form_of(browser.get("/desk/sign-in").text, "/desk/sign-in")
+    filled = form | {"token": service.tokens["handler"]}
+    assert service.client.post("/desk/sign-in", data=filled, headers=headers).status_code == 403
 
 
 @pytest.mark.parametrize("token", ["", "0" * 64, "别人的"])
@@ -538,12 +551,14 @@ def test_stored_script_is_shown_as_text(service: Served) -> None:
     browser = signed_in(service, "handler")
     act(browser, no, "sign")
     act(browser, no, "resolve", public_reply=SCRIPT, internal_finding=SCRIPT, solved="false")
-    pages = [browser.get(f"/desk/tickets/{no}"), browser.get(f"/desk/tickets?q={SCRIPT}")]
+    pages = [browser.get(f"/desk/tickets/{no}"), browser.get(f"/desk/tickets?q=短斤少两{SCRIPT}")]
+    unsearchable = browser.get(f"/desk/tickets?q={SCRIPT}")
     browser = signed_in(service, "dispatcher")
     act(browser, no, "reopen", reason=SCRIPT)
     pages += [browser.get(f"/desk/queue?unit={MARKET}"), browser.get(f"/desk/tickets/{no}")]
-    for page in pages:
-        assert page.status_code == 200
+    assert {page.status_code for page in pages} == {200}
+    assert unsearchable.status_code == 422
+    for page in (*pages, unsearchable):
         assert "&lt;script&gt;" in page.text
         assert "<script" not in page.text
         assert page.headers["content-security-policy"].startswith("default-src 'none'")
@@ -656,7 +671,7 @@ def test_search_finds_by_words_and_filters_and_turns_the_page(service: Served) -
     page = browser.get("/desk/tickets?q=短秤").text
     assert numbers[-1] in page
     assert numbers[0] not in page
-    onward = re.search(r'href="(/desk/tickets\?[^"]*after=\d+)"', page)
+    onward = re.search(r'href="(/desk/tickets\?[^"]*after=\w+)"', page)
     assert onward
     assert numbers[0] in browser.get(html.unescape(onward[1])).text
     assert numbers[3] in browser.get(f"/desk/tickets?q={numbers[3]}").text
@@ -693,6 +708,87 @@ def test_the_overview_counts_and_says_of_what(service: Served) -> None:
     stranger = signed_in(service, "stranger").get("/desk/overview").text
     assert "本辖区还没有工单" in stranger
     assert signed_in(service, "handler").get("/desk/overview").status_code == 403
+
+
+# Figures and rules
+
+
+def _cells(row: str) -> list[str]:
+    return [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
+
+
+def test_the_figures_are_those_of_the_programs_with_all_that_makes_them_up(
+    service: Served,
+) -> None:
+    service.clock.time = at("2026-11-18 09:30")
+    done = receive(service)
+    receive(service)
+    browser = signed_in(service, "handler")
+    act(browser, done, "sign")
+    act(browser, done, "resolve", public_reply="已处理", solved="true")
+    service.clock.time = at("2026-11-23 09:00")
+    browser = signed_in(service, "supervisor")
+    asked = "from=2026-11-01&to=2026-11-22&rate=sign"
+    page = browser.get(f"/desk/figures?{asked}&by=unit").text
+    row = re.search(r"<tr><th scope=\"row\">兴国县市场监督管理局</th>.*?</tr>", page, re.DOTALL)
+    assert row
+    told = service.get(f"/v1/kpis?{asked}&region=360732", "supervisor").json()["items"][0]
+    rate = told["rates"]["sign"]
+    assert (rate["numerator"], rate["denominator"]) == (1, 2)
+    assert _cells(row[0])[:3] == ["50.00%", "1", "2"]
+    assert "<svg" in page
+    assert "时限内签收的" in page  # what the numerator is
+    side_by_side = browser.get("/desk/figures").text
+    assert "暂定" in side_by_side
+    assert "首次联系率" in side_by_side
+
+
+def test_the_workbook_of_the_figures_holds_what_the_page_shows(service: Served) -> None:
+    service.clock.time = at("2026-11-18 09:30")
+    receive(service)
+    browser = signed_in(service, "supervisor")
+    file = browser.get("/desk/figures.xlsx?by=kind&rate=completion")
+    assert file.headers["content-disposition"].startswith(
+        'attachment; filename="figures-2026-11-01-2026-11-18.xlsx"'
+    )
+    rows = (
+        CalamineWorkbook.from_filelike(io.BytesIO(file.content)).get_sheet_by_index(0).to_python()
+    )
+    assert ["投诉", 0, 0, 1] in [row[:4] for row in rows]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["from=2026-13-01", "from=2026-11-20&to=2026-11-01", "rate=nothing"]
+)
+def test_figures_that_cannot_be_told_are_refused_in_chinese(service: Served, wrong: str) -> None:
+    answer = signed_in(service, "supervisor").get(f"/desk/figures?{wrong}")
+    assert answer.status_code in {400, 422}
+    assert re.search("应为日期|不能早于|没有这个指标", answer.text)
+
+
+def test_the_table_of_units_leads_to_the_document_and_tells_where_a_text_would_go(
+    service: Served,
+) -> None:
+    browser = signed_in(service, "dispatcher")
+    page = browser.get("/desk/rules?q=短斤少两").text
+    assert "兴国县市场监督管理局" in page
+    assert "没有符合的行" in browser.get("/desk/rules?q=没有人会这样说").text
+    before = service.get("/v1/tickets", "dispatcher").json()
+    said = "菜市场买的排骨短斤少两，少了三两"
+    answer = browser.press("/desk/rules", "/desk/rules", text=said, kind="complaint").text
+    assert "自动派单" in answer
+    assert "兴国县市场监督管理局" in answer
+    assert said in answer
+    assert service.get("/v1/tickets", "dispatcher").json() == before
+
+
+def test_the_table_of_another_region_is_not_there(service: Served) -> None:
+    browser = signed_in(service, "dispatcher")
+    assert browser.get("/desk/rules?region=360302").status_code == 404
+    assert browser.get("/desk/rules?region=火星").status_code == 404
+    everywhere = signed_in(service, "admin")
+    assert "请选择地区" in everywhere.get("/desk/rules").text
+    assert "安源区" in everywhere.get("/desk/rules?region=360302").text
 
 
 # What every answer has

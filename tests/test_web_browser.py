@@ -13,8 +13,10 @@ import pytest
 import uvicorn
 
 from service.config import Settings
+from service.domain.complaint import Contact
 from service.main import build, wire
-from service.store import tokens
+from service.passwords import hashed
+from service.store import accounts, tokens
 from service.store.tokens import Use
 from tests.conftest import tool
 from tests.served import CALLERS, sqlite
@@ -27,6 +29,11 @@ FLAGS = [
     "--no-first-run",
     "--disable-background-networking",
 ]
+PASSWORD = "correct horse battery staple"
+EVIL = (
+    "<script>window.ran=1</script><img src=x onerror='window.ran=1'>"
+    "<svg onload=window.ran=1></svg><a href='javascript:window.ran=1'>x</a>\"'{{7*7}}"
+)
 SIZES = {"desk": (1366, 768), "phone": (390, 844)}
 
 
@@ -60,6 +67,18 @@ async def _prepare(settings: Settings) -> tuple[str, dict[str, str]]:
     now = datetime.now(UTC)
     await parts.store.migrate()
     receipt = await parts.desk.receive(complaint(accepted_at=now), "f", now)
+    evil = complaint(
+        source_no="T2",
+        accepted_at=now,
+        title=f"短斤少两{EVIL}",
+        content=f"超市短斤少两{EVIL}",
+        place=EVIL,
+        contact=Contact(f"王{EVIL}", "13800000001"),
+    )
+    await parts.desk.receive(evil, "g", now)
+    await parts.store.run(
+        lambda c: accounts.add(c, "li.si", CALLERS["handler"], hashed(PASSWORD), now)
+    )
     links = {}
     for who in ("handler", "dispatcher"):
         actor, ends = CALLERS[who], now + timedelta(hours=1)
@@ -158,7 +177,17 @@ def test_every_page_fits_the_screen_and_can_be_read(site: Site, browser: Any, si
     page = context.new_page()
     page.goto(f"{site.address}/desk/enter/{site.links['dispatcher']}")
     page.get_by_role("button", name="进入").click()
-    for path in ("", "/sorting", "/tickets", f"/tickets/{site.no}?units=局", "/overview", "/queue"):
+    for path in (
+        "",
+        "/sorting",
+        "/tickets",
+        f"/tickets/{site.no}?units=局",
+        "/overview",
+        "/queue",
+        "/figures",
+        "/figures?rate=on_time&by=month",
+        "/rules",
+    ):
         page.goto(f"{site.address}/desk{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
         assert page.evaluate(CONTRAST) == [], path
@@ -167,4 +196,72 @@ def test_every_page_fits_the_screen_and_can_be_read(site: Site, browser: Any, si
         assert page.locator("h1").count() == 1, path
         assert page.get_by_role("main").count() == 1, path
         assert page.get_by_role("navigation").count() == 1, path
+    context.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_sign_in_page_works_without_script_and_fits_the_screen(
+    site: Site, browser: Any, size: str
+) -> None:
+    width, height = SIZES[size]
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, java_script_enabled=False
+    )
+    page = context.new_page()
+    page.goto(f"{site.address}/desk/tickets")
+    page.wait_for_url("**/desk/sign-in?next=/desk/tickets")
+    page.get_by_label("账号", exact=True).fill("li.si")
+    page.get_by_label("密码", exact=True).fill("wrong")
+    page.get_by_role("button", name="登录", exact=True).click()
+    assert "账号或密码不对" in page.get_by_role("alert").inner_text()
+    page.get_by_label("账号", exact=True).fill("li.si")
+    page.get_by_label("密码", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="登录", exact=True).click()
+    page.wait_for_url("**/desk/tickets")
+    assert page.get_by_text("承办人").first.is_visible()
+    context.close()
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    page.goto(f"{site.address}/desk/sign-in")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CONTRAST) == []
+    assert page.evaluate(UNLABELLED) == []
+    context.close()
+
+
+def test_what_was_stored_runs_nowhere_and_no_page_can_be_framed(site: Site, browser: Any) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    said: list[str] = []
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.goto(f"{site.address}/desk/enter/{site.links['handler']}")
+    page.get_by_role("button", name="进入").click()
+    page.wait_for_url("**/desk/queue")
+    page.get_by_role("link", name="短斤少两<script>").click()
+    evil = page.url
+    page.get_by_role("button", name="签收").click()
+    page.get_by_label("联系情况").fill(EVIL)
+    page.get_by_role("button", name="首次联系").click()
+    page.get_by_label("公开答复").fill(EVIL)
+    page.get_by_label("已解决", exact=True).check()
+    page.get_by_role("button", name="办结").click()
+    for address in (evil, f"{site.address}/desk/tickets", f"{site.address}/desk/queue"):
+        page.goto(address)
+        assert page.evaluate("window.ran") is None, address
+        assert page.locator("main script, main svg[onload], main img[onerror]").count() == 0
+        assert page.locator("a[href^=javascript]").count() == 0
+    page.goto(evil)
+    assert page.get_by_text("<script>window.ran=1</script>").first.is_visible()
+    assert page.get_by_text("{{7*7}}").first.is_visible()
+    # A page of somebody else's around it shows nothing of it.
+    page.route(
+        "http://example.test/",
+        lambda route: route.fulfill(
+            body=f'<iframe src="{evil}"></iframe>', content_type="text/html"
+        ),
+    )
+    page.goto("http://example.test/")
+    page.wait_for_timeout(500)
+    assert all("短斤少两" not in frame.content() for frame in page.frames)
+    assert said == []
     context.close()

@@ -20,7 +20,7 @@ from service.domain.complaint import (
     UnitRef,
     Urgency,
 )
-from service.domain.ports import Unit
+from service.domain.ports import Duty, Unit
 
 MARKET = Unit("360732-market", "兴国县市场监督管理局", "360732", "market", "document")
 HOUSING = Unit("360732-housing", "兴国县住房和城乡建设局", "360732", "housing", "document")
@@ -101,6 +101,10 @@ class ToldRouter:
     def units(self, region: str | None = None) -> Sequence[Unit]:
         """Return the three units."""
         return [MARKET, HOUSING, HOTLINE]
+
+    def duties(self, region: str) -> Sequence[Duty]:
+        """Return a duty of the office for markets."""
+        return [Duty("market", "市场", MARKET, (), "", "", "按条线", ("短斤少两",), ())]
 
     def named(self, name: str, region: str, on: date) -> Unit | None:
         """Return the one of the three units that is so called, or None."""

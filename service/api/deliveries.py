@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from service.api.callers import Caller
-from service.api.cursors import cursor_of, read_cursor
 from service.api.schemas import DeliveryAnswer, DeliveryList, DeliveryOut
 from service.api.tickets import Asked, PageSize
+from service.cursors import List, cursor_of, read_cursor
 from service.domain.ticket import DeliveryState
 from service.wiring import Parts
 
@@ -28,13 +28,12 @@ async def deliveries(
         by,
         state=state or "",
         destination=destination,
-        after=read_cursor(cursor),
-        limit=limit + 1,
+        after=read_cursor(List.DELIVERIES, cursor),
+        limit=limit,
     )
-    page = found[:limit]
     return DeliveryList(
-        items=[DeliveryOut.of(each) for each in page],
-        next=cursor_of(page[-1].id) if len(found) > limit else None,
+        items=[DeliveryOut.of(each) for each in found.items],
+        next=cursor_of(List.DELIVERIES, found.onward),
     )
 
 

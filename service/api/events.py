@@ -10,10 +10,9 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from service.api.callers import Bearer, Caller
-from service.api.cursors import cursor_at, read_place
-from service.api.problems import UnknownRegion
 from service.api.schemas import EventOut, FeedEventOut, FeedPage
-from service.api.tickets import Asked
+from service.api.tickets import Asked, check_region
+from service.cursors import cursor_at, read_place
 from service.domain.access import Actor
 from service.feed import Feed, Happened, Lost, Page, TakenOff
 from service.store import StoreUnavailable
@@ -70,8 +69,7 @@ async def events(
     No event is left out and none comes twice, whoever writes meanwhile. Go on with `next`; where
     `more` is false, ask again later, or follow the stream. Not for sources: findings stay inside.
     """
-    if region and app.gazetteer.find(region) != region:
-        raise UnknownRegion
+    check_region(app, region)
     streamed = _wants_stream(request)
     if streamed and last_event_id:
         place = read_place(last_event_id, "/header/last-event-id")

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from routing_rules.evaluate import complaint_from
 from service.api.callers import Caller
 from service.api.schemas import DeadlineIn, DeadlineOut, RoutingIn
+from service.domain.access import Ask, check_act
 from service.domain.calendar import SHANGHAI
 from service.domain.complaint import Route
 from service.domain.deadline import LimitError, due, parse_limit
@@ -15,8 +16,9 @@ router = APIRouter(prefix="/v1", tags=["explain"])
 
 
 @router.post("/routing/explain", summary="Where would this go, and why?")
-async def explain_routing(asked: RoutingIn, app: Parts, _by: Caller) -> Route:
+async def explain_routing(asked: RoutingIn, app: Parts, by: Caller) -> Route:
     """Route a complaint without storing anything."""
+    check_act(by, Ask.EXPLAIN)
     region = app.gazetteer.find(asked.region)
     if region is None:
         raise PayloadRejected([FieldProblem("/region", "没有这个地区，应为区划代码或名称")])
@@ -28,8 +30,9 @@ async def explain_routing(asked: RoutingIn, app: Parts, _by: Caller) -> Route:
 
 
 @router.post("/deadlines/explain", summary="When is this due, and why?")
-async def explain_deadline(asked: DeadlineIn, app: Parts, _by: Caller) -> DeadlineOut:
+async def explain_deadline(asked: DeadlineIn, app: Parts, by: Caller) -> DeadlineOut:
     """Return when a limit ends, with the count in Chinese."""
+    check_act(by, Ask.EXPLAIN)
     start = asked.from_
     if start.tzinfo is None:
         start = start.replace(tzinfo=SHANGHAI)

@@ -5,21 +5,21 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from adapters.payload import Undecodable, decode, decode_batch, fingerprint
 from adapters.plausible import implausible
 from service.api.edge import places
 from service.api.problems import FAILED, PROBLEMS, told
 from service.api.problems import response as problem_response
-from service.api.pushes import Push, Pushed
+from service.api.pushes import PUSHED, Push, Pushed, pushed_by
 from service.api.schemas import (
     BatchAnswer,
     BatchLine,
     BatchStopped,
     IntakeAnswer,
     LineProblem,
-    TicketOut,
+    intake_answer,
 )
 from service.desk import Arrival, Receipt
 from service.domain.access import Forbidden
@@ -27,7 +27,7 @@ from service.domain.ports import PayloadRejected
 from service.intake import Answer
 from service.store import StoreUnavailable
 from service.store.messages import MessageReused
-from service.wiring import Parts, Wiring
+from service.wiring import Parts, Wiring, wiring
 
 log = structlog.get_logger()
 router = APIRouter(prefix="/v1/intake", tags=["intake"])
@@ -60,24 +60,27 @@ _NATIVE_BATCH = {
 @router.post(
     "/{source}",
     status_code=201,
-    openapi_extra=_NATIVE,
+    response_model=IntakeAnswer,
+    openapi_extra=_NATIVE | PUSHED,
     responses={200: {"model": IntakeAnswer, "description": "A repeat, or a supplement"}},
     summary="Receive one payload",
 )
-async def receive(push: Pushed, response: Response, app: Parts) -> IntakeAnswer:
+async def receive(request: Request) -> Response:
     """Receive one payload of a source: a new ticket (201), a repeat or a supplement (200)."""
+    # The request alone: what FastAPI does about parameters and answers costs as much as a push.
+    push, app = await pushed_by(request), await wiring(request)
     with app.inflow.place(push.source.name):
         payload = await app.inflow.read(
             len(push.body), lambda: decode(push.body, push.content_type)
         )
         receipt = await _take(app, push, payload)
-    if receipt.duplicate or receipt.supplemented:
-        response.status_code = 200
-    response.headers["ETag"] = f'"{receipt.ticket.version}"'
-    return IntakeAnswer(
-        ticket=TicketOut.of(receipt.ticket),
-        duplicate=receipt.duplicate,
-        supplemented=receipt.supplemented,
+    return Response(
+        intake_answer(
+            receipt.ticket, duplicate=receipt.duplicate, supplemented=receipt.supplemented
+        ),
+        200 if receipt.duplicate or receipt.supplemented else 201,
+        {"ETag": f'"{receipt.ticket.version}"'},
+        "application/json",
     )
 
 
@@ -95,17 +98,19 @@ async def receive(push: Pushed, response: Response, app: Parts) -> IntakeAnswer:
 )
 async def receive_batch(push: Pushed, app: Parts) -> BatchAnswer | Response:
     """Receive up to 1,000 payloads; one that is wrong harms no other."""
-    with app.inflow.place(push.source.name):
+    name = push.source.name
+    with app.inflow.place(name):
         payloads = await app.inflow.read(
             len(push.body), lambda: decode_batch(push.body, push.content_type)
         )
-        app.inflow.take(push.source, len(payloads), app.now(), taken=1)
-        begun: list[Answer | Exception] = []
-        for payload in payloads:
-            # Others have their turn between two lines.
-            await asyncio.sleep(0)
-            begun.append(_begun(app, push, payload))
-        found = [await _ended(each) for each in begun]
+        with app.inflow.place(name, len(payloads) - 1, held=1):
+            app.inflow.take(push.source, len(payloads), app.now(), taken=1)
+            begun: list[Answer | Exception] = []
+            for payload in payloads:
+                # Others have their turn between two lines.
+                await asyncio.sleep(0)
+                begun.append(_begun(app, push, payload))
+            found = [await _ended(each) for each in begun]
     for each in found:
         if isinstance(each, MessageReused):
             raise each  # all lines are of one message

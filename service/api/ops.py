@@ -2,18 +2,28 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.api.callers import bearer, caller
+from service.domain.access import Ask, check_act
 from service.domain.calendar import SHANGHAI
 from service.store import StoreUnavailable
-from service.store.schema import is_served
+from service.store.engine import Schema
 from service.wiring import Parts
 
 router = APIRouter(tags=["operations"])
 
 _CALENDAR_DAYS = 60
+# Balancers wait for three to five seconds.
+_ANSWERS_S = 2.0
+_SCHEMAS = {
+    Schema.NONE: "数据库中还没有表",
+    Schema.OLDER: "数据库的结构是较早版本的，或不是本系统的",
+    Schema.SAME: "数据库的结构是本版本的",
+    Schema.NEWER: "数据库的结构已是下一版本的：本实例可继续工作，请尽快升级",
+}
 
 
 @router.get("/healthz", summary="Is the process alive?")
@@ -28,11 +38,11 @@ async def readyz(app: Parts) -> JSONResponse:
     calendar reaches. A calendar that ends soon is said and does not make the service unready."""
     checks: dict[str, Any] = {}
     try:
-        migrated = await app.store.read(is_served)
+        found = await app.readiness.look(_ANSWERS_S)
         checks["store"] = {"ok": True}
-        checks["migrations"] = {"ok": migrated}
-    except StoreUnavailable:
-        checks["store"] = {"ok": False, "detail": "数据库连接不上"}
+        checks["migrations"] = {"ok": found.works, "detail": _SCHEMAS[found]}
+    except StoreUnavailable as error:
+        checks["store"] = {"ok": False, "detail": f"数据库不可用：{error}"}
         checks["migrations"] = {"ok": False}
     checks["rules"] = {
         "ok": True,
@@ -58,8 +68,11 @@ async def readyz(app: Parts) -> JSONResponse:
 
 
 @router.get("/metrics", response_class=PlainTextResponse, summary="For Prometheus")
-async def metrics(app: Parts) -> Response:
-    """Return every series; the figures about tickets are some seconds old at most."""
+async def metrics(request: Request, app: Parts) -> Response:
+    """Return every series; the figures about tickets are some seconds old at most. A token is needed
+    where the operator says so."""
+    if not app.metrics_open:
+        check_act(await caller(app, await bearer(request)), Ask.METRICS)
     counted_at, figures = await app.figures.at(app.now())
     days_left = app.times.calendar.days_left(counted_at.astimezone(SHANGHAI).date())
 

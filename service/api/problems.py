@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from adapters.payload import Undecodable, WrongMedia
 from adapters.signature import NotSigned
 from routing_rules.faults import QUOTED_CHARS
-from service.api.cursors import BadCursor, cursor_at
+from service.cursors import BadCursor, cursor_at
 from service.desk import KeyReused, UnknownTicket, UnknownUnit
 from service.domain.access import Forbidden
 from service.domain.acts import RuleForbids
@@ -25,10 +25,11 @@ from service.findings import field_problem
 from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.reports import BadPeriod
-from service.store import StoreFull, StoreUnavailable
+from service.store import OutcomeUnknown, StoreFull, StoreUnavailable
 from service.store.messages import MessageReused
 from service.store.months import Detached
 from service.store.tickets import Stale
+from service.store.words import Unsearchable
 from service.wiring import Overloaded, TooFast, Unauthenticated
 
 MEDIA_TYPE = "application/problem+json"
@@ -217,6 +218,13 @@ PROBLEMS: dict[type[Exception], Problem] = {
         lambda _: "地区应为区划代码，例如 360732。",
         lambda _: (FieldProblem("/query/region", "没有这个地区，应为区划代码"),),
     ),
+    Unsearchable: Problem(
+        422,
+        "unsearchable",
+        "检索词无法使用",
+        lambda e: f"{e}。",
+        lambda e: (FieldProblem("/query/q", str(e)),),
+    ),
     UnknownDelivery: Problem(
         404, "unknown-delivery", "没有这条投递", lambda _: "请用 GET /v1/deliveries 查询。"
     ),
@@ -258,6 +266,16 @@ PROBLEMS: dict[type[Exception], Problem] = {
         "store-unavailable",
         "数据库暂时不可用",
         lambda _: "未保存任何内容，请稍后重试。",
+        headers=lambda _: {"Retry-After": RETRY_S},
+    ),
+    OutcomeUnknown: Problem(
+        503,
+        "outcome-unknown",
+        "数据库中断，结果未知",
+        lambda _: (
+            "数据库在确认保存时中断，不能确定是否已保存；请稍后原样重发，已保存的不会重复受理"
+            "（操作请沿用同一 Idempotency-Key）。"
+        ),
         headers=lambda _: {"Retry-After": RETRY_S},
     ),
 }

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
 from service.api.callers import Caller
-from service.api.cursors import cursor_of, read_cursor
 from service.api.problems import UnknownSource
 from service.api.schemas import LineProblem, Moment
 from service.api.tickets import Asked, PageSize
-from service.domain.access import check_asked
+from service.cursors import List, cursor_of, read_cursor
+from service.domain.access import Ask, check_act
 from service.domain.ports import Source
 from service.store import polls
 from service.wiring import Parts
@@ -73,7 +73,7 @@ class RejectedList(BaseModel):
 @router.get("", summary="How the sources stand")
 async def sources(app: Parts, by: Caller) -> SourceList:
     """List every source, with how the reading of its list stands where it offers one."""
-    check_asked(by, "sources")
+    check_act(by, Ask.SOURCES)
     now = app.now()
     states, counts = await app.store.read(
         lambda c: ({s.source: s for s in polls.states(c)}, polls.rejected_counts(c))
@@ -95,10 +95,10 @@ async def rejected(
     limit: PageSize = 50,
 ) -> RejectedList:
     """List the rows that wait until they, or what reads them, are mended."""
-    check_asked(by, "sources")
+    check_act(by, Ask.SOURCES)
     if source not in app.sources:
         raise UnknownSource(source)
-    after = read_cursor(cursor)
+    after = read_cursor(List.REJECTED, cursor)
     rows = await app.store.read(lambda c: polls.rejected(c, source, after=after, limit=limit + 1))
     shown = rows[:limit]
     return RejectedList(
@@ -112,7 +112,7 @@ async def rejected(
             for row in shown
             if row.first_at and row.last_at
         ],
-        next=cursor_of(shown[-1].id) if len(rows) > limit else None,
+        next=cursor_of(List.REJECTED, shown[-1].id if len(rows) > limit else 0),
     )
 
 

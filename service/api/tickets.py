@@ -7,8 +7,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import StringConstraints
 
 from service.api.callers import Caller
-from service.api.cursors import cursor_of, read_cursor
-from service.api.problems import UnknownQueue, VersionMissing
+from service.api.problems import UnknownQueue, UnknownRegion, VersionMissing
 from service.api.schemas import (
     ContactAnswer,
     EventList,
@@ -21,13 +20,15 @@ from service.api.schemas import (
     UnitList,
     UnitOut,
 )
+from service.cursors import List, cursor_due, cursor_of, read_cursor, read_due
 from service.desk import shown
-from service.domain.access import Actor, Forbidden, Role
+from service.domain.access import Actor, Ask, check_act
 from service.domain.complaint import Kind
 from service.domain.lifecycle import State
 from service.domain.ticket import Stage, Ticket
 from service.orders import ActIn, ContactReading, NotSame, checked_no, perform
-from service.store.tickets import Filter
+from service.store.lists import Filter
+from service.store.pages import Page
 from service.wiring import Parts, Wiring
 
 router = APIRouter(prefix="/v1", tags=["tickets"])
@@ -56,6 +57,7 @@ async def tickets(
     limit: PageSize = 50,
 ) -> TicketList:
     """List the tickets that the caller may see; `q` looks for words in title and text, or numbers."""
+    check_region(app, region)
     wanted = Filter(
         region=region,
         unit=unit,
@@ -65,10 +67,10 @@ async def tickets(
         kind=kind or "",
         q=q,
         group=group,
-        after=read_cursor(cursor),
-        limit=limit + 1,
+        after=read_cursor(List.TICKETS, cursor),
+        limit=limit,
     )
-    return await _page(app, by, await app.desk.page(by, wanted), limit)
+    return await _page(app, by, await app.desk.page(by, wanted), List.TICKETS)
 
 
 @router.get("/tickets/{no}", summary="One ticket")
@@ -78,12 +80,17 @@ async def ticket(no: No, response: Response, app: Parts, by: Caller) -> TicketAn
 
 
 @router.get("/tickets/{no}/events", summary="A ticket's history")
-async def events(no: No, app: Parts, by: Caller) -> EventList:
+async def events(
+    no: No, app: Parts, by: Caller, cursor: Asked = "", limit: PageSize = 200
+) -> EventList:
     """Return what happened to a ticket, oldest first. Not for sources: findings stay inside."""
-    if by.role is Role.SOURCE:
-        raise Forbidden(by.role, "tickets")
-    history = await app.desk.history(checked_no(no), by)
-    return EventList(items=[EventOut.of(event) for event in history])
+    after = read_cursor(List.HISTORY, cursor)
+    history = await app.desk.history(checked_no(no), by, after, limit + 1)
+    page = history[:limit]
+    return EventList(
+        items=[EventOut.of(event) for event in page],
+        next=cursor_of(List.HISTORY, page[-1].id if len(history) > limit else 0),
+    )
 
 
 @router.post("/tickets/{no}/acts", summary="Do something to a ticket")
@@ -122,10 +129,13 @@ async def not_same(
 
 
 @router.get("/groups", summary="Group matters (群体性诉求), those that grew last first")
-async def groups(app: Parts, by: Caller) -> GroupList:
+async def groups(app: Parts, by: Caller, cursor: Asked = "", limit: PageSize = 200) -> GroupList:
     """List what many people complained about in one place; not for handlers and sources."""
-    found = await app.matching.groups(by)
-    return GroupList(items=[GroupOut.model_validate(each, from_attributes=True) for each in found])
+    found, onward = await app.matching.groups(by, read_due(List.GROUPS, cursor), limit)
+    return GroupList(
+        items=[GroupOut.model_validate(each, from_attributes=True) for each in found],
+        next=cursor_due(List.GROUPS, onward),
+    )
 
 
 @router.get("/sorting", summary="What waits for manual sorting (人工派单), oldest first")
@@ -133,14 +143,16 @@ async def sorting(
     app: Parts, by: Caller, region: Asked = "", cursor: Asked = "", limit: PageSize = 50
 ) -> TicketList:
     """List what the router would not decide or a unit sent back, each with its candidates."""
-    wanted = Filter(region=region, after=read_cursor(cursor), limit=limit + 1)
+    check_region(app, region)
+    wanted = Filter(region=region, after=read_cursor(List.SORTING, cursor), limit=limit)
     found, _sent_back = await app.desk.sorting(by, wanted)
-    return await _page(app, by, found, limit)
+    return await _page(app, by, found, List.SORTING)
 
 
 @router.get("/units", summary="The responsible-unit table (责任单位)")
-async def units(app: Parts, _by: Caller, region: Asked = "") -> UnitList:
-    """List the units of a region and those below it, or all."""
+async def units(app: Parts, by: Caller, region: Asked = "") -> UnitList:
+    """List the units of a region and those below it, or all; not for sources."""
+    check_act(by, Ask.UNITS)
     return UnitList(
         items=[
             UnitOut.model_validate(unit, from_attributes=True)
@@ -151,21 +163,33 @@ async def units(app: Parts, _by: Caller, region: Asked = "") -> UnitList:
 
 @router.get("/units/{code}/queue", summary="What a unit owes, what falls due first on top")
 async def queue(
-    code: Annotated[str, Path(max_length=64)], app: Parts, by: Caller, limit: PageSize = 200
+    code: Annotated[str, Path(max_length=64)],
+    app: Parts,
+    by: Caller,
+    cursor: Asked = "",
+    limit: PageSize = 200,
 ) -> TicketList:
     """List the tickets for which a unit still owes something."""
     if app.router.unit(code) is None:
         raise UnknownQueue(code)
-    found = await app.matching.linked(by, await app.desk.queue(code, by, limit))
-    return TicketList(items=[TicketOut.of(ticket) for ticket in found])
-
-
-async def _page(app: Wiring, by: Actor, found: list[Ticket], limit: int) -> TicketList:
-    """Return the first `limit` tickets, with a cursor if there are more."""
-    page = await app.matching.linked(by, found[:limit])
+    found = await app.desk.queue(code, by, limit, after=read_due(List.QUEUE, cursor))
+    shown_now = await app.matching.linked(by, found.items)
     return TicketList(
-        items=[TicketOut.of(ticket) for ticket in page],
-        next=cursor_of(page[-1].id) if len(found) > limit else None,
+        items=[TicketOut.of(ticket) for ticket in shown_now],
+        next=cursor_due(List.QUEUE, found.onward),
+    )
+
+
+def check_region(app: Wiring, region: str) -> None:
+    """Raise UnknownRegion for a code that no region has; "" is everywhere."""
+    if region and app.gazetteer.find(region) != region:
+        raise UnknownRegion
+
+
+async def _page(app: Wiring, by: Actor, found: Page[Ticket], of: List) -> TicketList:
+    page = await app.matching.linked(by, found.items)
+    return TicketList(
+        items=[TicketOut.of(ticket) for ticket in page], next=cursor_of(of, found.onward)
     )
 
 

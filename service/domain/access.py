@@ -1,5 +1,10 @@
-"""Who may do what: roles, acts and scope in one table."""
+"""Who may do what to which tickets: role × act × reach, in one table.
 
+The routes and the pages ask here, docs/access.md is written from here, and tests hold every address
+against it.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,6 +21,42 @@ class Role(StrEnum):
     SUPERVISOR = "supervisor"  # 督办, its region
     AUDITOR = "auditor"  # reads, personal data masked
     ADMIN = "admin"
+    METRICS = "metrics"  # what scrapes /metrics
+
+
+class Ask(StrEnum):
+    """What is asked for beside the acts on a ticket."""
+
+    INTAKE = "intake"
+    TICKETS = "tickets"
+    HISTORY = "history"
+    READ_CONTACT = "read_contact"
+    NOT_SAME = "not_same"
+    QUEUE = "queue"
+    SORTING = "sorting"
+    OVERVIEW = "overview"
+    GROUPS = "groups"
+    UNITS = "units"
+    EXPLAIN = "explain"
+    EVENTS = "events"
+    KPIS = "kpis"
+    BULLETINS = "bulletins"
+    DELIVERIES = "deliveries"
+    REDELIVER = "redeliver"
+    SOURCES = "sources"
+    METRICS = "metrics"
+    DESK = "desk"  # the pages at all
+
+
+class Reach(StrEnum):
+    """How far a grant goes."""
+
+    SENT = "sent"  # what its own source sent
+    LED = "led"  # tickets that its units lead
+    UNITS = "units"  # tickets that its units lead, assist or owe something for
+    REGION = "region"  # its region and what lies in it; without a region everything
+    MASKED = "masked"  # the same, with personal data masked
+    ALL = "all"  # what is of no region
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,51 +69,66 @@ class Actor:
     units: tuple[str, ...] = ()
     source: str = ""
     region: str = ""
-    id: str = ""  # of the token, as a scope for idempotency keys
+    id: str = ""  # of the token or session, as a scope for idempotency keys
 
 
 # The service itself, as the author of what no person did.
 SYSTEM = Actor("banjie", Role.ADMIN)
 
-_DESK = frozenset({Role.DISPATCHER, Role.SUPERVISOR, Role.ADMIN})
-_UNIT = frozenset({Role.HANDLER, Role.ADMIN})
-_OVER = frozenset({Role.SUPERVISOR, Role.ADMIN})
+Grants = Mapping[Role, Reach]
 
-MAY_ACT: dict[Act, frozenset[Role]] = {
+
+def _in_region(*roles: Role) -> dict[Role, Reach]:
+    return dict.fromkeys(roles, Reach.REGION)
+
+
+_DESK = _in_region(Role.DISPATCHER, Role.SUPERVISOR, Role.ADMIN)
+_OVER = _in_region(Role.SUPERVISOR, Role.ADMIN)
+_LED = {Role.HANDLER: Reach.LED, **_in_region(Role.ADMIN)}
+_HELPED = {Role.HANDLER: Reach.UNITS, **_in_region(Role.ADMIN)}
+_MASKED = {Role.AUDITOR: Reach.MASKED}
+_PERSONS = (Role.DISPATCHER, Role.HANDLER, Role.SUPERVISOR, Role.AUDITOR, Role.ADMIN)
+
+GRANTS: Mapping[Act | Ask, Grants] = {
     Act.DISPATCH: _DESK,
-    Act.SIGN: _UNIT,
-    Act.SEND_BACK: _UNIT | _DESK,  # the desk takes back what a unit sends back too late
+    Act.SIGN: _HELPED,
+    Act.SEND_BACK: _LED | _DESK,  # the desk takes back what a unit sends back too late
     Act.RULE: _OVER,
-    Act.CONTACT: _UNIT,
-    Act.REQUEST_EXTENSION: _UNIT,
+    Act.CONTACT: _LED,
+    Act.REQUEST_EXTENSION: _LED,
     Act.DECIDE_EXTENSION: _DESK,  # which of them is the policy's matter
-    Act.PAUSE: _UNIT,
-    Act.RESUME: _UNIT | _DESK,
-    Act.RESOLVE: _UNIT,
+    Act.PAUSE: _LED,
+    Act.RESUME: _LED | _DESK,
+    Act.RESOLVE: _HELPED,
     Act.CALL_BACK: _DESK,
     Act.CLOSE: _DESK,
     Act.REOPEN: _DESK,
     Act.MERGE: _DESK,
     Act.SUPERVISE: _OVER,
     Act.RECLASSIFY: _DESK,
-    Act.NOTE: _DESK | _UNIT,
+    Act.NOTE: _HELPED | _DESK,
+    Ask.INTAKE: {Role.SOURCE: Reach.SENT, **_in_region(Role.ADMIN)},
+    Ask.TICKETS: {Role.SOURCE: Reach.SENT, Role.HANDLER: Reach.UNITS} | _DESK | _MASKED,
+    # Findings stay inside: not for sources.
+    Ask.HISTORY: {Role.HANDLER: Reach.UNITS} | _DESK | _MASKED,
+    Ask.READ_CONTACT: _LED | _DESK,  # who rings citizens up
+    Ask.NOT_SAME: _DESK,
+    Ask.QUEUE: {Role.HANDLER: Reach.UNITS} | _DESK | _MASKED,
+    Ask.SORTING: _DESK | _MASKED,
+    Ask.OVERVIEW: _DESK | _MASKED,
+    Ask.GROUPS: _DESK | _MASKED,
+    # Whoever maps a city's own system tries with its token where its texts would go.
+    Ask.UNITS: dict.fromkeys((*_PERSONS, Role.SOURCE), Reach.ALL),
+    Ask.EXPLAIN: dict.fromkeys((*_PERSONS, Role.SOURCE), Reach.ALL),
+    Ask.EVENTS: {Role.HANDLER: Reach.UNITS} | _DESK | _MASKED,
+    Ask.KPIS: {Role.HANDLER: Reach.UNITS} | _DESK | _MASKED,
+    Ask.BULLETINS: _DESK | _MASKED,  # of every unit, before it is published
+    Ask.DELIVERIES: _DESK | _MASKED,
+    Ask.REDELIVER: _OVER,
+    Ask.SOURCES: dict.fromkeys((*_DESK, Role.AUDITOR), Reach.ALL),
+    Ask.METRICS: dict.fromkeys((Role.METRICS, Role.ADMIN), Reach.ALL),
+    Ask.DESK: dict.fromkeys(_PERSONS, Reach.ALL),
 }
-
-# What is asked for beside a ticket. Who rings citizens sees what nobody sent them.
-MAY_ASK: dict[str, frozenset[Role]] = {
-    "deliveries": _DESK | {Role.AUDITOR},
-    "redeliver": _OVER,
-    "sources": _DESK | {Role.AUDITOR},
-    "events": frozenset(Role) - {Role.SOURCE},  # findings stay inside
-    "kpis": _DESK | {Role.AUDITOR, Role.HANDLER},  # a handler those of its units
-    "bulletins": _DESK | {Role.AUDITOR},  # of every unit, before it is published
-}
-
-# What a handler of an assisting unit (协办) may do for it.
-ASSIST_ACTS = frozenset({Act.SIGN, Act.RESOLVE, Act.NOTE})
-
-# Who reads tickets at all. A source sees what it sent, a handler what its units have.
-READERS = frozenset(Role)
 
 
 class Forbidden(Exception):
@@ -84,25 +140,25 @@ class Forbidden(Exception):
         self.act = act
 
 
+def reach(role: Role, what: Act | Ask) -> Reach | None:
+    """Return how far a role may do something, None for not at all."""
+    return GRANTS[what].get(role)
+
+
+def check_act(actor: Actor, what: Act | Ask) -> None:
+    """Raise Forbidden unless the actor's role may do this at all."""
+    if actor.role not in GRANTS[what]:
+        raise Forbidden(actor.role, what)
+
+
 def sees(actor: Actor, *, region: str, units: tuple[str, ...], source: str) -> bool:
     """Whether a ticket of this region, these units (lead and assist) and this source exists for
     the actor. What one may not see is answered as not found, so that numbers cannot be probed."""
-    if not covers(actor.region, region):
+    how_far = reach(actor.role, Ask.TICKETS)
+    if how_far is None or not covers(actor.region, region):
         return False
-    if actor.role is Role.HANDLER:
+    if how_far is Reach.UNITS:
         return bool(set(actor.units) & set(units))
-    if actor.role is Role.SOURCE:
+    if how_far is Reach.SENT:
         return actor.source == source
     return True
-
-
-def check_act(actor: Actor, act: Act) -> None:
-    """Raise Forbidden unless the actor's role may do the act."""
-    if actor.role not in MAY_ACT[act]:
-        raise Forbidden(actor.role, act)
-
-
-def check_asked(actor: Actor, what: str) -> None:
-    """Raise Forbidden unless the actor's role may ask for this."""
-    if actor.role not in MAY_ASK[what]:
-        raise Forbidden(actor.role, what)

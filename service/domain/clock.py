@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from service.domain.calendar import Calendar
 from service.domain.deadline import Limit, due, parse_limit
@@ -36,18 +37,29 @@ def planned(milestone: Milestone, escalation: Escalation, calendar: Calendar) ->
     two cards for one delay.
     """
     carded = milestone.kind is MilestoneKind.RESOLVE and milestone.governing
-    steps: list[Step] = []
-    for measure, after in escalation.steps:
-        if after is None:
-            steps.append(Step(measure, milestone.due_at))
-        elif carded or measure is Measures.SUPERVISE:
-            at = due(calendar, milestone.due_at, after).due_at
-            steps.append(Step(measure, max(at, steps[-1].at) if steps else at))
-    if not steps or steps[0].at > milestone.due_at:
-        steps.insert(0, Step(None, milestone.due_at))
-    following = tuple(steps)
+    following = _following(milestone.due_at, carded, escalation.steps, calendar)
     course = (Step(Measures.REMIND, milestone.warn_at), *following)
     return replace(milestone, steps=following, next_at=_next_at(milestone, course))
+
+
+# Most limits end with the office hours of a day: the clocks of that day are followed by the same.
+@lru_cache(maxsize=4096)
+def _following(
+    due_at: datetime,
+    carded: bool,
+    measures: tuple[tuple[Measures, Limit | None], ...],
+    calendar: Calendar,
+) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    for measure, after in measures:
+        if after is None:
+            steps.append(Step(measure, due_at))
+        elif carded or measure is Measures.SUPERVISE:
+            at = due(calendar, due_at, after).due_at
+            steps.append(Step(measure, max(at, steps[-1].at) if steps else at))
+    if not steps or steps[0].at > due_at:
+        steps.insert(0, Step(None, due_at))
+    return tuple(steps)
 
 
 def waiting(milestone: Milestone) -> Milestone:

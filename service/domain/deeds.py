@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from service.domain import acts
-from service.domain.access import ASSIST_ACTS, SYSTEM, Actor, Forbidden, Role, check_act
+from service.domain.access import SYSTEM, Actor, Forbidden, Reach, Role, check_act, reach
 from service.domain.calendar import SHANGHAI
 from service.domain.clock import Came
 from service.domain.complaint import Kind, UnitRef, Urgency
@@ -125,7 +125,7 @@ def leads(by: Actor, ticket: Ticket) -> bool:
 def check_may(by: Actor, act: Act, ticket: Ticket) -> None:
     """Raise Forbidden where the role may not act, or the unit is only assisting."""
     check_act(by, act)
-    if by.role is Role.HANDLER and not leads(by, ticket) and act not in ASSIST_ACTS:
+    if reach(by.role, act) is Reach.LED and not leads(by, ticket):
         raise Forbidden(by.role, act)
 
 

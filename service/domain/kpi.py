@@ -738,8 +738,8 @@ class Grain(StrEnum):
 
 
 def block(grain: Grain, day: str) -> str:
-    """Return the name of what holds a day, both as text in the order of time: of 2026-11-21 these are
-    2026, 2026Q4, 2026-11, 2026-11-3 and 2026-11-21."""
+    """Return the name of what holds a day, or a shorter block, both as text in the order of time: of
+    2026-11-21 these are 2026, 2026Q4, 2026-11, 2026-11-3 and 2026-11-21."""
     if grain is Grain.YEAR:
         return day[:4]
     if grain is Grain.QUARTER:

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
-from service.domain.complaint import Complaint, Kind, Route, Urgency
+from service.domain.complaint import Complaint, Kind, Route, UnitRef, Urgency
 from service.domain.flow import Rate
 from service.domain.ticket import Word
 
@@ -20,6 +20,26 @@ class Unit:
     region: str
     line: str
     basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """A row of the responsible-unit table (责任单位) as it holds in a region: what is meant, who
+    answers, who assists, and what that rests on. `unit` is None where the place itself decides.
+
+    `document` and `items` are those of the policy document, "" for a duty of the line alone.
+    `words` are what it listens for, `examples` what people say.
+    """
+
+    code: str
+    name: str
+    unit: Unit | None
+    assist: tuple[UnitRef, ...]
+    document: str
+    items: str
+    why: str
+    words: tuple[str, ...]
+    examples: tuple[str, ...]
 
 
 class Router(Protocol):
@@ -42,6 +62,10 @@ class Router(Protocol):
 
     def units(self, region: str | None = None) -> Sequence[Unit]:
         """Return the units of this region and those below it, or all."""
+        ...
+
+    def duties(self, region: str) -> Sequence[Duty]:
+        """Return the responsible-unit table of a region."""
         ...
 
     def coordinator(self, region: str, named: str = "") -> Unit:

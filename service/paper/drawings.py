@@ -11,6 +11,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 22, 30
 _BAR_HIGH = 20
 _NAMES_WIDE = 230
 _MOST_LABELS = 16
+_CHAR_WIDE = 8
 
 Point = tuple[str, float | None]
 
@@ -68,7 +69,8 @@ def _upright(points: Sequence[Point], look: Look, *, share: bool) -> str:
             f'<line class="rule" x1="{_LEFT}" x2="{_WIDE - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )
         parts.append(f'<text class="end" x="{_LEFT - 6}" y="{y + 4:.1f}">{said}</text>')
-    every = ceil(len(points) / _MOST_LABELS)
+    longest = max(len(name) for name, _ in points) * _CHAR_WIDE
+    every = max(ceil(len(points) / _MOST_LABELS), ceil(longest / step))
     path = ""
     for n, (name, value) in enumerate(points):
         x = _LEFT + step * (n + 0.5)

@@ -29,7 +29,7 @@ def page(bulletin: Bulletin) -> str:
     )
 
 
-def _figures(section: Section) -> list[tuple[str, Markup]]:
+def drawings(section: Section) -> list[tuple[str, Markup]]:
     """Return the charts of a section, each with its title; their tables stand beside them."""
     return [
         (chart.title, Markup(drawn))  # noqa: S704 every text in it is escaped where it is drawn
@@ -38,7 +38,7 @@ def _figures(section: Section) -> list[tuple[str, Markup]]:
     ]
 
 
-def _head(table: Table) -> tuple[list[tuple[str, int, int]], list[str]]:
+def head(table: Table) -> tuple[list[tuple[str, int, int]], list[str]]:
     """Return the first line of a head as (title, columns, lines), and the titles of the second."""
     if not any(column.group for column in table.columns):
         return [(column.title, 1, 1) for column in table.columns], []
@@ -54,7 +54,7 @@ def _head(table: Table) -> tuple[list[tuple[str, int, int]], list[str]]:
     return first, [column.title for column in table.columns if column.group]
 
 
-def _shown(cell: Cell, column: Column) -> str:
+def shown(cell: Cell, column: Column) -> str:
     """Return a cell as people read it."""
     if cell is None:
         return DASH
@@ -72,7 +72,7 @@ def _shown(cell: Cell, column: Column) -> str:
     }[column.format]
 
 
-def _looks(cell: Cell, column: Column) -> str:
+def looks(cell: Cell, column: Column) -> str:
     """Return the class of a cell."""
     if column.format is Format.CODE:
         return "code"
@@ -92,4 +92,4 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.globals.update(figures=_figures, head=_head, shown=_shown, looks=_looks)
+_templates.globals.update(drawings=drawings, head=head, shown=shown, looks=looks)

@@ -50,7 +50,12 @@ _TALLEST = 400
 
 def workbook(bulletin: Bulletin) -> bytes:
     """Return the bulletin as an .xlsx file, the same bytes' figures for the same bulletin."""
-    return _Book(paper(bulletin)).written()
+    return book(paper(bulletin))
+
+
+def book(of: Paper) -> bytes:
+    """Return what is printed as an .xlsx file."""
+    return _Book(of).written()
 
 
 def clean(text: str) -> str:
@@ -104,7 +109,7 @@ class _Book:
             {
                 "title": clean(of.title),
                 "subject": clean(of.subtitle),
-                "category": "通报",
+                "category": of.category,
                 "status": of.mark or "正式",
                 "keywords": of.mark,
                 "comments": clean("".join(of.lead)),

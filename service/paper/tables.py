@@ -1,6 +1,6 @@
 """What a bulletin prints, as tables of plain cells: told once for the workbook and for the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -24,7 +24,7 @@ from service.domain.bulletin import (
     told_rules,
 )
 from service.domain.calendar import SHANGHAI
-from service.domain.kpi import RATES, Better, Rate, Row, Weights
+from service.domain.kpi import RATES, Better, Definition, Rate, Row, Weights
 from service.domain.ticket import Level, Stage
 from service.labels import KINDS, LEVELS, MILESTONES, STAGES
 from service.reports import Report
@@ -106,6 +106,7 @@ class Paper:
     sections: Sequence[Section]
     version: str
     made_at: datetime
+    category: str = "通报"
 
 
 DASH = "—"
@@ -182,17 +183,18 @@ def _lead(bulletin: Bulletin) -> list[str]:
     )
     said.append(f"{label}，{name}{'；'.join(parts)}。")
     rates = bulletin.units.total.rates
-    told = [
-        f"{RATES[each].name} {_share(rates[each])}"
+    said_of = [
+        f"{RATES[each].name} {told(rates[each])}"
         for each in ("completion", *HEADLINE)
         if rates[each].value is not None
     ]
-    if told:
-        said.append(f"{'，'.join(told)}。")
+    if said_of:
+        said.append(f"{'，'.join(said_of)}。")
     return said
 
 
-def _share(rate: Rate) -> str:
+def told(rate: Rate) -> str:
+    """Return a rate as it is published: `90.05%（3112/3456）`."""
     value = rate.value
     return DASH if value is None else f"{value * 100:.2f}%（{rate.numerator}/{rate.denominator}）"
 
@@ -665,6 +667,18 @@ def _methods(bulletin: Bulletin) -> Section:
             ),
         ),
     ]
+    return Section(
+        "口径说明",
+        [],
+        [
+            Table("本通报的依据", (Column("项目", width=22), Column("说明", width=110)), facts),
+            definitions(RATES.values()),
+        ],
+    )
+
+
+def definitions(rates: Iterable[Definition]) -> Table:
+    """Return what rates are made of."""
     columns = (
         Column("指标", width=14),
         Column("分子", width=30),
@@ -684,16 +698,9 @@ def _methods(bulletin: Bulletin) -> Section:
             {Better.HIGH: "高者", Better.LOW: "低者"}[each.better],
             each.source,
         )
-        for each in RATES.values()
+        for each in rates
     ]
-    return Section(
-        "口径说明",
-        [],
-        [
-            Table("本通报的依据", (Column("项目", width=22), Column("说明", width=110)), facts),
-            Table("各指标的定义", columns, rows),
-        ],
-    )
+    return Table("各指标的定义", columns, rows)
 
 
 _GROUNDS: Mapping[str, str] = {

@@ -10,11 +10,12 @@ import hashlib
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from itertools import islice
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -24,12 +25,15 @@ import sqlalchemy as sa
 
 from routing_rules.clocks import load_timetable
 from routing_rules.rulebook import Rulebook, load
+from service.desk import searched
 from service.domain.calendar import SHANGHAI
 from service.domain.limits import Timetable
 from service.domain.ticket import Ticket
 from service.simulation.lives import Behaviour, Life, Lives
 from service.simulation.place import Place, shares
-from service.store import Store, deliveries, open_store, tallies, tickets
+from service.store import Store, deliveries, open_store, search, tallies, tickets
+from service.store.bulk import Ready, insert_ready, ready
+from service.store.search import Words
 
 _AT_ONCE = 2_000
 _LOOK_EVERY_S = 0.2
@@ -121,23 +125,45 @@ async def _here(
     times: Timetable,
     passed: Callable[[int], None],
 ) -> Simulated:
-    found = Simulated()
+    found, ids = Simulated(), Ids()
     for region, share in regions:
         before = found.tickets
         walked = lives(plan, region, share, book, times)
-        found += await write(store, walked, lambda n, before=before: passed(before + n))  # type: ignore[misc]
+        found += await write(store, walked, lambda n, before=before: passed(before + n), ids)  # type: ignore[misc]
     return found
 
 
+class Ids:
+    """Ids of tickets in the order of asking, for all processes."""
+
+    def __init__(self, last: "Synchronized[int] | None" = None) -> None:
+        self._last = last or multiprocessing.Value("l", 0)
+
+    def take(self, many: int) -> range:
+        """Return the next ones."""
+        with self._last.get_lock():
+            first = self._last.value + 1
+            self._last.value += many
+        return range(first, first + many)
+
+
 async def write(
-    store: Store, walked: Iterator[Life], passed: Callable[[int], None] = lambda _: None
+    store: Store,
+    walked: Iterator[Life],
+    passed: Callable[[int], None] = lambda _: None,
+    ids: Ids | None = None,
 ) -> Simulated:
-    """Write lives batch by batch, each in one transaction with all that counts of it."""
+    """Write lives into a database without tickets batch by batch, each in one transaction with all
+    that counts of it."""
     total = Simulated()
     numbered: Counter[tuple[str, str]] = Counter()
+    ids = ids or Ids()
+    dialect = await store.read(lambda connection: connection.dialect.name)
     with _seldom_collected():
         while batch := list(islice(walked, _AT_ONCE)):
-            await store.run(lambda connection, batch=batch: _write(connection, batch))  # type: ignore[misc]
+            # Made beforehand: while one process writes the others wait.
+            rows = _rows(dialect, batch, ids.take(len(batch)))
+            await store.run(partial(_write, rows=rows))
             numbered.update(tuple(life.ticket.no.rsplit("-", 2)[:2]) for life in batch)  # type: ignore[misc]
             total += Simulated(
                 len(batch),
@@ -149,6 +175,7 @@ async def write(
             gc.collect(1)
     # So that whoever goes on with the database gives the next numbers.
     await store.run(lambda c: tickets.take_nos(c, list(numbered.elements())))
+    await store.run(tickets.ids_chosen)
     return total
 
 
@@ -170,23 +197,44 @@ def _fingerprint(ticket: Ticket) -> str:
     return hashlib.sha256(ticket.complaint.source_no.encode()).hexdigest()
 
 
-def _write(connection: sa.Connection, batch: Sequence[Life]) -> None:
-    ids = tickets.insert_uncounted(
-        connection,
-        [
-            (t, _fingerprint(t), t.route.decision, life.stored_at)
-            for life in batch
-            for t in (life.ticket,)
-        ],
-    )
-    events, words = [], []
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """A batch of lives as the database takes it."""
+
+    written: Sequence[Ready]
+    searched: Sequence[tuple[int, str, Words]]
+    told_at: Sequence[datetime]
+    past: tallies.Past
+
+
+def _rows(dialect: str, batch: Sequence[Life], numbers: Iterable[int]) -> _Rows:
+    ids = dict(zip((life.ticket.no for life in batch), numbers, strict=True))
+    new, events, words = [], [], []
     for life in batch:
-        no, region = life.ticket.no, life.ticket.region
+        ticket = life.ticket
+        no, region = ticket.no, ticket.region
+        new.append((ticket, _fingerprint(ticket), ticket.route.decision, life.stored_at))
         events += [(ids[no], no, region, event) for event in life.events]
         words += [(ids[no], no, region, word, at) for at, word in life.words]
-    tickets.append_all(connection, events)
-    deliveries.unaddressed(connection, words)
-    tallies.note_past(connection, [(life.ticket, life.counts) for life in batch])
+    tables = (
+        *tickets.new_rows(ids, new),
+        tickets.event_rows(events),
+        deliveries.unaddressed_rows(words),
+    )
+    return _Rows(
+        [ready(dialect, table, rows) for table, rows in tables],
+        [(ids[t.no], t.region, searched(t.complaint)) for t, *_ in new],
+        [at for life in batch for at, _ in life.words],
+        tallies.past((life.ticket, life.counts) for life in batch),
+    )
+
+
+def _write(connection: sa.Connection, rows: _Rows) -> None:
+    for each in rows.written:
+        insert_ready(connection, each)
+    search.keep(connection, rows.searched)
+    deliveries.note_unaddressed(connection, rows.told_at)
+    tallies.note_past(connection, rows.past)
 
 
 # In processes of their own
@@ -197,14 +245,16 @@ class _Mine:
     """What a process keeps between regions."""
 
     written: Any = None
+    ids: Ids | None = None
     rules: tuple[Rulebook, Timetable] | None = field(default=None)
 
 
 _mine = _Mine()
 
 
-def _begin(written: "Synchronized[int]") -> None:
+def _begin(written: "Synchronized[int]", ids: "Synchronized[int]") -> None:
     _mine.written = written
+    _mine.ids = Ids(ids)
 
 
 def _region(plan: Plan, region: str, share: float, url: str) -> Simulated:
@@ -222,7 +272,8 @@ def _region(plan: Plan, region: str, share: float, url: str) -> Simulated:
         assert _mine.rules
         store = open_store(url)
         try:
-            return await write(store, lives(plan, region, share, *_mine.rules), passed)
+            walked = lives(plan, region, share, *_mine.rules)
+            return await write(store, walked, passed, _mine.ids)
         finally:
             await store.close()
 
@@ -237,8 +288,8 @@ def _elsewhere(
     processes: int,
 ) -> Simulated:
     context = multiprocessing.get_context("spawn")
-    written = context.Value("l", 0)
-    with ProcessPoolExecutor(processes, context, _begin, (written,)) as pool:
+    written, ids = context.Value("l", 0), context.Value("l", 0)
+    with ProcessPoolExecutor(processes, context, _begin, (written, ids)) as pool:
         works = [pool.submit(_region, plan, region, share, url) for region, share in regions]
         try:
             left = set(works)

@@ -1,5 +1,23 @@
 """The tables and all the SQL. Everything above asks for a function here and hands it to a Store."""
 
-from service.store.engine import BadDatabaseUrl, Store, StoreFull, StoreUnavailable, open_store
+from service.store.engine import (
+    BadDatabaseUrl,
+    InUse,
+    OutcomeUnknown,
+    Store,
+    StoreFull,
+    StoreUnavailable,
+    Terms,
+    open_store,
+)
 
-__all__ = ["BadDatabaseUrl", "Store", "StoreFull", "StoreUnavailable", "open_store"]
+__all__ = [
+    "BadDatabaseUrl",
+    "InUse",
+    "OutcomeUnknown",
+    "Store",
+    "StoreFull",
+    "StoreUnavailable",
+    "Terms",
+    "open_store",
+]

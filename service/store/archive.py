@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import sqlalchemy as sa
 
-from service.store import feed
+from service.store import feed, search
 from service.store.months import IDS, alone, following, partitions, table_of
 from service.store.tables import FeedRow, FeedTurnRow, MonthRow, TicketRow, metadata
 
@@ -77,6 +77,9 @@ def detach(connection: sa.Connection, until: int, at: datetime) -> list[str]:
     ).scalar_one()
     if still:
         msg = f"还有 {still} 张工单未办结或办结未满归档期限，其历史可能在这些月份里，不能取下"
+        raise NotOver(msg)
+    if search.cut_before(connection):
+        msg = "以前的工单还没有全部建好检索用词，其历史还要用到，请稍后再试"
         raise NotOver(msg)
     there = partitions(connection, "events")
     names = [table_of(row.month) for row in chosen if table_of(row.month) in there]

@@ -4,11 +4,11 @@ A statement a row costs a round trip each. Arrays by column (`unnest`) are slowe
 the driver looks at every element of every array in Python, a document is written and read in C.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -25,30 +25,104 @@ def upsert(connection: sa.Connection, table: sa.Table) -> Any:
     return dialect.insert(table)
 
 
+def among(
+    connection: sa.Connection, column: sa.ColumnElement[Any], values: Iterable[Any]
+) -> sa.ColumnElement[bool]:
+    """Return the condition that a column is one of these values. On PostgreSQL its text is the same
+    however many there are: a statement is prepared once, and not for each size of a batch."""
+    if connection.dialect.name != "postgresql":
+        return column.in_(list(values))
+    array = postgresql.ARRAY(column.type)
+    return column == sa.any_(sa.bindparam(None, list(values), type_=array, unique=True))
+
+
 def insert_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
     """Insert rows that all name the same columns."""
+    insert_ready(connection, ready(connection.dialect.name, table, rows))
+
+
+class Ready(NamedTuple):
+    """Rows as a database takes them. Making them is most of the work, and needs no transaction."""
+
+    table: sa.Table
+    names: tuple[str, ...]
+    values: Any
+
+
+def ready(dialect: str, table: sa.Table, rows: Sequence[Row]) -> Ready:
+    """Return rows that all name the same columns, ready for `insert_ready`."""
     if not rows:
+        return Ready(table, (), ())
+    names = tuple(rows[0])
+    if dialect == "postgresql":
+        return Ready(table, names, _document(rows))
+    return Ready(table, names, list(map(_sqlite_values(table, names), rows)))
+
+
+def insert_ready(connection: sa.Connection, rows: Ready) -> None:
+    """Insert rows that are ready."""
+    table, names, values = rows
+    if not names:
         return
-    names = list(rows[0])
     if connection.dialect.name != "postgresql":
-        text, write = _sqlite_insert(table, tuple(names))
-        connection.exec_driver_sql(text, list(map(write, rows)))
+        connection.exec_driver_sql(_sqlite_insert(table, names), values)
         return
-    given = _given(table, names)
-    connection.execute(
-        table.insert().from_select(names, sa.select(*(given.c[name] for name in names))),
-        {"rows": _document(rows)},
-    )
-
-
-_Writing = Callable[[Row], tuple[Any, ...]]
+    connection.exec_driver_sql(_postgres_insert(table, names), (values,))
 
 
 @cache
-def _sqlite_insert(table: sa.Table, names: tuple[str, ...]) -> tuple[str, _Writing]:
-    """Return an INSERT and what makes its values of a row, as SQLAlchemy would have written them: it
+def _sqlite_insert(table: sa.Table, names: tuple[str, ...], replace: bool | None = None) -> str:
+    insert = sqlite.insert(table)
+    return str(
+        _compiled(
+            insert if replace is None else _settled(insert, table, names, replace=replace), names
+        )
+    )
+
+
+def _compiled(insert: Any, names: tuple[str, ...]) -> Any:
+    return insert.compile(dialect=sqlite.dialect(), column_keys=names)
+
+
+@cache
+def _postgres_insert(table: sa.Table, names: tuple[str, ...], replace: bool | None = None) -> str:
+    """Return an INSERT of one document, built once: building it takes longer than a row. `replace` is
+    what is done with a row of the same key, None for nothing."""
+    given = _given(table, names)
+    columns = sa.select(*(given.c[name] for name in names))
+    insert = postgresql.insert(table).from_select(names, columns)
+    return _text(insert if replace is None else _settled(insert, table, names, replace=replace))
+
+
+@cache
+def _postgres_update(table: sa.Table, names: tuple[str, ...], key: str) -> str:
+    given = _given(table, [key, *names])
+    return _text(
+        table.update()
+        .where(table.c[key] == given.c[key])
+        .values({name: given.c[name] for name in names})
+    )
+
+
+def _text(statement: sa.UpdateBase) -> str:
+    dialect = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]
+    return str(statement.compile(dialect=dialect))
+
+
+def _settled(insert: Any, table: sa.Table, names: Sequence[str], *, replace: bool) -> Any:
+    """Return an INSERT that says what is done where a row of the key is there already."""
+    key = [column.name for column in table.primary_key]
+    if not replace:
+        return insert.on_conflict_do_nothing(index_elements=key)
+    others = {name: insert.excluded[name] for name in names if name not in key}
+    return insert.on_conflict_do_update(index_elements=key, set_=others)
+
+
+@cache
+def _sqlite_values(table: sa.Table, names: tuple[str, ...]) -> Callable[[Row], tuple[Any, ...]]:
+    """Return what makes the values of an INSERT of a row, as SQLAlchemy would have written them: it
     looks at every value of every row in Python, and a year has tens of millions."""
-    compiled = table.insert().compile(dialect=sqlite.dialect(), column_keys=names)
+    compiled = _compiled(table.insert(), names)
     order = compiled.positiontup or []
     read = itemgetter(*order)
     kinds = ((place, table.c[name].type) for place, name in enumerate(order))
@@ -64,9 +138,11 @@ def _sqlite_insert(table: sa.Table, names: tuple[str, ...]) -> tuple[str, _Writi
             values[place] = how(values[place])
         return tuple(values)
 
-    return str(compiled), write
+    return write
 
 
+# The same times come again: a clock's end is its first end, an act's time is a clock's too.
+@lru_cache(maxsize=65_536)
 def _instant(value: datetime | None) -> str | None:
     if value is None:
         return None
@@ -95,13 +171,7 @@ def update_rows(
             [{**row, "row": row[key]} for row in rows],
         )
         return
-    given = _given(table, [key, *names])
-    connection.execute(
-        table.update()
-        .where(table.c[key] == given.c[key])
-        .values({name: given.c[name] for name in names}),
-        {"rows": _document(rows)},
-    )
+    connection.exec_driver_sql(_postgres_update(table, tuple(names), key), (_document(rows),))
 
 
 def _given(table: sa.Table, names: Sequence[str]) -> Any:
@@ -131,24 +201,13 @@ def put_rows(
     already, replace it or leave it as it is."""
     if not rows:
         return
-    names, key = list(rows[0]), [column.name for column in table.primary_key]
-    insert: Any
+    names = tuple(rows[0])
     if connection.dialect.name == "postgresql":
-        given = _given(table, names)
-        insert = postgresql.insert(table).from_select(
-            names, sa.select(*(given.c[name] for name in names))
-        )
+        text = _postgres_insert(table, names, replace)
+        connection.exec_driver_sql(text, (_document(rows),))
     else:
-        insert = sqlite.insert(table)
-    if replace:
-        others = {name: insert.excluded[name] for name in names if name not in key}
-        insert = insert.on_conflict_do_update(index_elements=key, set_=others)
-    else:
-        insert = insert.on_conflict_do_nothing(index_elements=key)
-    if connection.dialect.name == "postgresql":
-        connection.execute(insert, {"rows": _document(rows)})
-    else:
-        connection.execute(insert, list(rows))
+        _, given, values = ready("sqlite", table, rows)
+        connection.exec_driver_sql(_sqlite_insert(table, given, replace), values)
 
 
 def find_rows(connection: sa.Connection, table: sa.Table, keys: Sequence[Row]) -> list[Any]:

@@ -1,7 +1,7 @@
 """What is to leave, and what has left: rows in, values out."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from operator import itemgetter
@@ -16,7 +16,8 @@ from service.domain.ports import Receiver
 from service.domain.region import prefix
 from service.domain.ticket import Delivery, DeliveryState, Recipient, Ticket, Word
 from service.store import closed
-from service.store.bulk import insert_rows
+from service.store.bulk import Row, insert_rows
+from service.store.pages import Page, among, walk
 from service.store.tables import DeliveryRow, TicketRow, metadata
 from service.store.tallies import note_deliveries
 
@@ -63,17 +64,21 @@ def deliver_all(
     note_deliveries(connection, Counter(row["state"] for row in new), at)
 
 
-def unaddressed(
-    connection: sa.Connection, rows: Sequence[tuple[int, str, str, Delivery, datetime]]
-) -> None:
-    """Write what was told at a time where no system takes anything, in any order of days."""
-    new = [_new(row[:4], row[4], {}) for row in rows]
-    insert_rows(connection, _deliveries, new)
+Told = tuple[int, str, str, Delivery, datetime]
+
+
+def unaddressed_rows(rows: Sequence[Told]) -> tuple[sa.Table, list[Row]]:
+    """Return the rows of what was told at a time where no system takes anything."""
+    return _deliveries, [_new(row[:4], row[4], {}) for row in rows]
+
+
+def note_unaddressed(connection: sa.Connection, times: Iterable[datetime]) -> None:
+    """Count what was told at these times, in any order of days."""
     by_day: dict[date, list[datetime]] = {}
-    for row in rows:
-        by_day.setdefault(day_of(row[4]), []).append(row[4])
-    for times in by_day.values():
-        note_deliveries(connection, {DeliveryState.UNADDRESSED: len(times)}, times[0])
+    for at in times:
+        by_day.setdefault(day_of(at), []).append(at)
+    for all_of_it in by_day.values():
+        note_deliveries(connection, {DeliveryState.UNADDRESSED: len(all_of_it)}, all_of_it[0])
 
 
 def _new(row: tuple[int, str, str, Delivery], at: datetime, receivers: Receivers) -> dict[str, Any]:
@@ -317,19 +322,30 @@ def page(
     destination: str = "",
     after: int = 0,
     limit: int = 50,
-) -> list[Stored]:
-    """Return the deliveries of a region and those below it, newest first; "" is all, `after` the id
-    of the last one on the page before."""
-    query = sa.select(_deliveries)
+) -> Page[Stored]:
+    """Return a page of the deliveries of a region and those below it, newest first; "" is all,
+    `after` the id of the last one on the page before."""
+    fits: list[sa.ColumnElement[bool]] = []
     if prefix(region):
-        query = query.where(_d.region.startswith(prefix(region), autoescape=True))
-    for column, value in ((_d.state, state), (_d.destination, destination)):
-        if value:
-            query = query.where(column == value)
-    if after:
-        query = query.where(_d.id < after)
-    rows = connection.execute(query.order_by(_d.id.desc()).limit(limit))
-    return [_stored(row) for row in rows]
+        fits.append(_d.region.startswith(prefix(region), autoescape=True))
+    if destination:
+        fits.append(_d.destination == destination)
+
+    def stream(after: int, count: int) -> Sequence[int]:
+        query = sa.select(_d.id).order_by(_d.id.desc()).limit(count)
+        if state:
+            query = query.where(_d.state == state).order_by(None)
+            query = query.order_by(_d.state.desc(), _d.id.desc())
+        if after:
+            query = query.where(_d.id < after)
+        return list(connection.execute(query).scalars())
+
+    def fetch(ids: Sequence[int], most: int) -> Sequence[sa.Row[Any]]:
+        these = sa.select(_deliveries).where(among(connection, _d.id, ids), *fits)
+        return connection.execute(these.order_by(_d.id.desc()).limit(most)).all()
+
+    rows, onward = walk(stream, fetch, after, limit)
+    return Page([_stored(row) for row in rows], onward)
 
 
 def get(connection: sa.Connection, delivery_id: int, *, lock: bool = False) -> Stored | None:

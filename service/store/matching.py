@@ -14,6 +14,7 @@ from service.domain.lifecycle import FINISHED, State
 from service.domain.region import prefix
 from service.domain.similar import Common, Print, Traits
 from service.store.bulk import insert_rows, update_rows
+from service.store.lists import Due
 from service.store.tables import (
     BodyRow,
     GroupRow,
@@ -357,10 +358,15 @@ def groups_of(connection: sa.Connection, ids: Collection[int]) -> dict[int, Grou
     return {row.ticket_id: _group(row) for row in rows}
 
 
-def groups(connection: sa.Connection, by: Actor, limit: int) -> list[GroupMatter]:
+def groups(
+    connection: sa.Connection, by: Actor, after: Due | None, limit: int
+) -> list[GroupMatter]:
     """Return the group matters of the caller's region, those that grew last first."""
     g, t, x = _groups.c, _tickets.c, _traits.c
     query = sa.select(_groups).order_by(g.last_at.desc(), g.id.desc()).limit(limit)
+    if after:
+        place = sa.tuple_(sa.literal(after.at, g.last_at.type), sa.literal(after.id, g.id.type))
+        query = query.where(sa.tuple_(g.last_at, g.id) < place)
     if prefix(by.region):
         query = query.where(g.region.startswith(prefix(by.region), autoescape=True))
     found = [_group(row) for row in connection.execute(query)]

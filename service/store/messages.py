@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from service.store.bulk import put_rows
+from service.store.bulk import find_rows, put_rows
 from service.store.tables import MessageRow, metadata
 
 _messages = metadata.tables[MessageRow.__tablename__]
@@ -49,8 +49,8 @@ def keep(connection: sa.Connection, pushed: Mapping[int, Message], at: datetime)
     # After the writing: what another transaction wrote meanwhile was waited for, and counts.
     kept = {
         (row.source, row.id): row.digest
-        for row in connection.execute(
-            sa.select(_messages).where(sa.tuple_(m.source, m.id).in_(list(first)))
+        for row in find_rows(
+            connection, _messages, [{"source": source, "id": id_} for source, id_ in first]
         )
     }
     # What another transaction is forgetting at this moment is left to it.

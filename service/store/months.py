@@ -9,7 +9,6 @@ ticket with a greater id has no events in earlier months, whatever any clock say
 On SQLite, which has no partitions, ids go on as they are, and the months are noted all the same.
 """
 
-import re
 from collections.abc import Collection
 from datetime import datetime
 
@@ -28,7 +27,6 @@ IDS = 10**10
 _AHEAD = 3
 # Any number will do as long as every replica uses the same.
 _MONTH_LOCK = 0x62616E6A6D6F
-_PARTITION = re.compile(r"(events_(before|rest|\d{6})|closed_tickets_\d{6})")
 _REST = "events_rest"
 
 
@@ -38,11 +36,6 @@ class Detached(Exception):
     def __init__(self, until: int) -> None:
         super().__init__(until)
         self.until = until
-
-
-def is_partition(name: str) -> bool:
-    """Whether a table of the database is a part of another one."""
-    return _PARTITION.fullmatch(name) is not None
 
 
 def month_of(at: datetime) -> int:
@@ -108,9 +101,11 @@ def begin(connection: sa.Connection, at: datetime) -> bool:
             ),
             {"first": first},
         )
+        # What takes over a history chooses ids, and tells the sequence when it is done.
         ticket_id = connection.execute(
             sa.text(
-                "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('tickets', 'id')), 0)"
+                "SELECT greatest(pg_sequence_last_value(pg_get_serial_sequence('tickets', 'id')),"
+                " (SELECT max(id) FROM tickets), 0)"
             )
         ).scalar_one()
     else:

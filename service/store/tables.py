@@ -1,5 +1,7 @@
 """The tables. SQLModel describes them; values are validated before they get here, never by them."""
 
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,6 +42,7 @@ class Instant(TypeDecorator[datetime]):
 
 
 _Json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+_Words = sa.Text().with_variant(postgresql.TSVECTOR(), "postgresql")
 # SQLite counts rows only in a column that is exactly INTEGER.
 _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -142,6 +145,28 @@ class BodyRow(SQLModel, table=True):
     looked_at: datetime | None = _at(nullable=True)  # when others like it were looked for
 
 
+class TicketWordsRow(SQLModel, table=True):
+    """The words by which a ticket is found (ADR 0025). On SQLite a virtual table of FTS5, whose rowid
+    is the ticket's id; nothing else reads it there."""
+
+    __tablename__ = "ticket_words"
+    __table_args__ = (sa.Index("ix_ticket_words_words", "words", postgresql_using="gin"),)
+
+    # No foreign key: it is written with its ticket, and a look for each would cost the intake.
+    ticket_id: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
+    words: str = Field(sa_column=sa.Column(_Words, nullable=False))
+
+
+class SearchBacklogRow(SQLModel, table=True):
+    """How far the words of what was there before are cut, one row: tickets of lower ids have none,
+    0 once all have."""
+
+    __tablename__ = "search_backlog"
+
+    id: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
+    before: int = Field(sa_type=sa.BigInteger)
+
+
 class MilestoneRow(SQLModel, table=True):
     """One clock of a ticket."""
 
@@ -151,7 +176,13 @@ class MilestoneRow(SQLModel, table=True):
         # What the enforcer asks every second: only rows that will still change are in the index.
         _where("ix_milestones_next_at", "next_at", "next_at IS NOT NULL"),
         # What a queue asks: a unit owes little of all that it ever owed.
-        _where("ix_milestones_unit", "unit", "outcome IS NULL"),
+        _where("ix_milestones_unit", ("unit", "due_at", "ticket_id"), "outcome IS NULL"),
+        # What lists of one stage ask. Most of what comes in never gets there.
+        _where(
+            "ix_milestones_stage", ("stage", "ticket_id"), "outcome IS NULL AND stage <> 'normal'"
+        ),
+        # What the overview asks: how the last month's resolutions ended.
+        _where("ix_milestones_met_at", "met_at", "kind = 'resolve' AND outcome IS NOT NULL"),
         # What a new year's calendar is asked for.
         _where("ix_milestones_provisional", "due_at", "provisional"),
     )
@@ -262,15 +293,6 @@ class ClosedTurnRow(SQLModel, table=True):
     month: int  # in which it was begun
 
 
-class SupportRow(SQLModel, table=True):
-    """The oldest revision whose program works with the schema as it is, one row."""
-
-    __tablename__ = "schema_support"
-
-    id: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
-    oldest: str = Field(max_length=32)
-
-
 class FeedTurnRow(SQLModel, table=True):
     """How far the sequencer of the feed has come, one row, on PostgreSQL alone (ADR 0022)."""
 
@@ -349,7 +371,8 @@ class CounterRow(SQLModel, table=True):
 
 
 class TokenRow(SQLModel, table=True):
-    """A caller's token, by its SHA-256; the token itself is nowhere."""
+    """A caller's token, by its SHA-256; the token itself is nowhere. `account_id` is that of the account
+    that a one-time link is for."""
 
     __tablename__ = "tokens"
 
@@ -364,12 +387,14 @@ class TokenRow(SQLModel, table=True):
     created_at: datetime = _at()
     expires_at: datetime | None = _at(nullable=True)
     revoked_at: datetime | None = _at(nullable=True)
+    account_id: int | None = Field(default=None, sa_type=_Id)
 
 
 class IdempotencyRow(SQLModel, table=True):
     """The answer to an act that carried an Idempotency-Key, so that a retry gets the same one."""
 
     __tablename__ = "idempotency_keys"
+    __table_args__ = (sa.Index("ix_idempotency_keys_at", "at"),)
 
     caller: str = Field(max_length=32, primary_key=True)
     key: str = Field(max_length=255, primary_key=True)
@@ -377,6 +402,96 @@ class IdempotencyRow(SQLModel, table=True):
     ticket_no: str = Field(max_length=32)
     version: int
     at: datetime = _at()
+
+
+class AccountRow(SQLModel, table=True):
+    """A person who may sign in: by a password (Argon2id, encoded with its salt and costs), or, where
+    there is none, as `subject` of the identity provider, the SHA-256 of issuer and subject.
+
+    `version` grows with every change: what was checked against an older one does not count.
+    """
+
+    __tablename__ = "accounts"
+
+    id: int | None = _id()
+    name: str = Field(max_length=64, unique=True)
+    shown: str = Field(max_length=100)
+    role: str = Field(max_length=32)
+    units: list[str] = _json()
+    region: str = Field(max_length=16)
+    subject: str | None = Field(default=None, max_length=64, unique=True)
+    password: str | None
+    version: int
+    created_at: datetime = _at()
+    changed_at: datetime = _at()
+
+
+class SessionRow(SQLModel, table=True):
+    """A browser that is signed in, by the SHA-256 of its cookie. It is gone with its account, and no
+    good without the API token that opened it."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        sa.Index("ix_sessions_expires_at", "expires_at"),
+        sa.Index("ix_sessions_account_id", "account_id"),
+    )
+
+    id: int | None = _id()
+    digest: str = Field(max_length=64, unique=True)
+    account_id: int | None = Field(
+        default=None, sa_column=sa.Column(_Id, sa.ForeignKey("accounts.id"), nullable=True)
+    )
+    token_id: int | None = Field(
+        default=None, sa_column=sa.Column(_Id, sa.ForeignKey("tokens.id"), nullable=True)
+    )
+    way: str = Field(max_length=32)
+    name: str = Field(max_length=100)
+    role: str = Field(max_length=32)
+    units: list[str] = _json()
+    region: str = Field(max_length=16)
+    created_at: datetime = _at()
+    seen_at: datetime = _at()
+    expires_at: datetime = _at()
+
+
+class DeviceRow(SQLModel, table=True):
+    """A browser from which an account was signed in, by the SHA-256 of its cookie: what strangers fail
+    at elsewhere does not keep it out."""
+
+    __tablename__ = "devices"
+    __table_args__ = (sa.Index("ix_devices_seen_at", "seen_at"),)
+
+    digest: str = Field(max_length=64, primary_key=True)
+    account: str = Field(max_length=64, primary_key=True)
+    seen_at: datetime = _at()
+
+
+class TriesRow(SQLModel, table=True):
+    """Sign-ins that failed, by what they are counted by: a keyed hash of an account, an address or
+    both."""
+
+    __tablename__ = "sign_in_tries"
+    __table_args__ = (sa.Index("ix_sign_in_tries_at", "at"),)
+
+    key: str = Field(max_length=64, primary_key=True)
+    failures: int
+    at: datetime = _at()
+    until: datetime | None = _at(nullable=True)
+
+
+class SignInRow(SQLModel, table=True):
+    """Who came in, went out or was refused, and what became of accounts. It is what an auditor asks
+    for, kept for a year; the log has none of it."""
+
+    __tablename__ = "sign_ins"
+    __table_args__ = (sa.Index("ix_sign_ins_at", "at"),)
+
+    id: int | None = _id()
+    at: datetime = _at()
+    what: str = Field(max_length=32)
+    way: str = Field(max_length=32)
+    who: str = Field(max_length=100)
+    address: str = Field(max_length=64)
 
 
 class SecretRow(SQLModel, table=True):
@@ -393,7 +508,7 @@ class GroupRow(SQLModel, table=True):
     """A group matter (群体性诉求): many people, one place, one topic."""
 
     __tablename__ = "group_matters"
-    __table_args__ = (sa.Index("ix_group_matters_region", "region", "last_at"),)
+    __table_args__ = (sa.Index("ix_group_matters_last_at", "last_at", "id"),)
 
     id: int | None = _id()
     region: str = Field(max_length=16)
@@ -509,7 +624,7 @@ class RejectedRow(SQLModel, table=True):
     __tablename__ = "rejected_rows"
     __table_args__ = (
         sa.UniqueConstraint("source", "digest"),
-        _where("ix_rejected_rows_open", "source", "taken_at IS NULL"),
+        _where("ix_rejected_rows_open", ("source", "id"), "taken_at IS NULL"),
     )
 
     id: int | None = _id()
@@ -596,3 +711,19 @@ class RecountRow(SQLModel, table=True):
 
 
 metadata = SQLModel.metadata
+
+
+_PARTITIONS = r"events_(before|rest|\d{6})|closed_tickets_\d{6}"
+
+
+def is_compared(
+    dialect: str,
+) -> Callable[[Any, str | None, str, bool, Any], bool]:
+    """Return what tells Alembic which tables of a database are to look as described here: the words
+    are a virtual table on SQLite, with tables of its own behind it, and a partition is a part of one."""
+    apart = re.compile(r"ticket_words.*" if dialect == "sqlite" else _PARTITIONS)
+
+    def told(_item: Any, name: str | None, kind: str, _reflected: bool, _other: Any) -> bool:
+        return kind != "table" or not apart.fullmatch(str(name))
+
+    return told

@@ -78,15 +78,15 @@ _COUNTED_AT_ONCE = 2_000
 
 
 def note_new(
-    connection: sa.Connection, tickets: Iterable[tuple[Ticket, str]], at: datetime
+    connection: sa.Connection, came: Iterable[tuple[Ticket, str, Sequence[Told]]], at: datetime
 ) -> None:
-    """Count new tickets, each with the decision that it is stored under."""
+    """Count new tickets, each with the decision that it is stored under, and their events."""
     _note(
         connection,
         at,
         (
-            (ticket, stands(case) + arrived(case, decision))
-            for ticket, decision in tickets
+            (ticket, _sum(stands(case) + arrived(case, decision), _counted(events, [])))
+            for ticket, decision, events in came
             for case in (Case.of(ticket),)
         ),
     )
@@ -99,33 +99,36 @@ def note_change(connection: sa.Connection, before: Ticket, after: Ticket, at: da
 
 
 def note_events(
-    connection: sa.Connection,
-    told: Sequence[tuple[Ticket, Sequence[Told]]],
-    at: datetime,
-    *,
-    new: bool = False,
+    connection: sa.Connection, ticket: Ticket, events: Sequence[Told], at: datetime
 ) -> None:
-    """Count events of tickets, which are not written yet; `new` tickets have none before these."""
-    noted: list[tuple[Ticket, Counts]] = []
-    for ticket, events in told:
-        counted = [event for event in events if event.act in COUNTED]
-        if not counted:
-            continue
-        looks_back = not new and any(event.act not in ALONE for event in counted)
-        before: list[Told] = _history(connection, ticket.id) if looks_back else []
-        found: Counts = Counter()
-        for event in counted:
-            found = _sum(found, happened(event, before))
-            before.append(event)
-        noted.append((ticket, found))
-    _note(connection, at, noted)
+    """Count events of a ticket, which are not written yet."""
+    if counted := [event for event in events if event.act in COUNTED]:
+        looks_back = any(event.act not in ALONE for event in counted)
+        before = _history(connection, ticket.id) if looks_back else []
+        _note(connection, at, [(ticket, _counted(counted, before))])
 
 
-def note_past(
-    connection: sa.Connection, told: Iterable[tuple[Ticket, Mapping[date, Counts]]]
-) -> None:
-    """Count at once all that was learnt of tickets, each with what was learnt of it on which day,
-    straight into the tallies: for whoever writes whole histories, and alone has their regions."""
+def _counted(events: Iterable[Told], before: Sequence[Told]) -> Counts:
+    """Return what events count for, after those of their ticket that count and came before."""
+    found: Counts = Counter()
+    past = list(before)
+    for event in events:
+        if event.act in COUNTED:
+            found = _sum(found, happened(event, past))
+            past.append(event)
+    return found
+
+
+class Past(NamedTuple):
+    """What was learnt of tickets whose whole history is written at once: tallies, sums, names."""
+
+    exact: "_Held[_Known]"
+    sums: "_Held[_Sum]"
+    named: Mapping[tuple[str, str], str]
+
+
+def past(told: Iterable[tuple[Ticket, Mapping[date, Counts]]]) -> Past:
+    """Return all that was learnt of tickets, each with what was learnt of it on which day."""
     # Of days and plain tuples until all are added up: there are a hundred counts a ticket.
     exact: dict[tuple[date, str, str, str, str, str], Counter[str]] = {}
     named: dict[tuple[str, str], str] = {}
@@ -141,8 +144,15 @@ def note_past(
         if ticket.lead and learnt:
             name, since = (ticket.lead.unit, ticket.lead.name), min(learnt).isoformat()
             named[name] = min(since, named.get(name, since))
-    _write(connection, {_Known(of.isoformat(), *rest): n for (of, *rest), n in exact.items()})
-    _name(connection, named)
+    known_as = {_Known(of.isoformat(), *rest): n for (of, *rest), n in exact.items()}
+    return Past(known_as, _sums_of(_without_known_on(known_as)), named)
+
+
+def note_past(connection: sa.Connection, past: Past) -> None:
+    """Count it straight into the tallies: for whoever alone has the regions."""
+    _merge(connection, _tallies, past.exact)
+    _merge(connection, _sums, past.sums)
+    _name(connection, past.named)
 
 
 # Deliveries are counted as they stand and belong to no day, region or unit.
@@ -184,18 +194,34 @@ def _sum(one: Counts, other: Counts) -> Counts:
 
 
 def _note(connection: sa.Connection, at: datetime, noted: Iterable[tuple[Ticket, Counts]]) -> None:
+    """Write one entry for all tickets of a class: a flood has few classes and many tickets."""
+    together: dict[tuple[str, str, str], tuple[Counts, dict[str, str]]] = {}
+    more: list[tuple[tuple[str, str, str], tuple[Counts, dict[str, str]]]] = []
+    for ticket, found in noted:
+        if not found:
+            continue
+        kind = ticket.received_kind or ticket.complaint.kind
+        of = (ticket.region, ticket.complaint.channel, kind)
+        lead = ticket.lead
+        if of in together and lead and together[of][1].get(lead.unit, lead.name) != lead.name:
+            more.append((of, together.pop(of)))  # an entry knows one name of each unit
+        counts, names = together.setdefault(of, (Counter(), {}))
+        counts.update(found)
+        if lead:
+            names[lead.unit] = lead.name
     known_on = day_of(at).isoformat()
     rows = [
         {
             "known_on": known_on,
-            "region": ticket.region,
-            "channel": ticket.complaint.channel,
-            "kind": ticket.received_kind or ticket.complaint.kind,
-            "counts": [[c.day.isoformat(), c.unit, c.measure, n] for c, n in sorted(found.items())],
-            "names": {ticket.lead.unit: ticket.lead.name} if ticket.lead else {},
+            "region": region,
+            "channel": channel,
+            "kind": kind,
+            "counts": [
+                [c.day.isoformat(), c.unit, c.measure, n] for c, n in sorted(counts.items()) if n
+            ],
+            "names": names,
         }
-        for ticket, found in noted
-        if found
+        for (region, channel, kind), (counts, names) in (*more, *together.items())
     ]
     insert_rows(connection, _entries, rows)
 
@@ -300,11 +326,16 @@ def _sums_of(tallied: _Held[_Cell]) -> _Held[_Sum]:
         if (counts := Counter({m: n for m, n in all_of_it.items() if m in MEASURES}))
     }
     for view, kept in _VIEWS.items():
-        for cell, counts in _seen(rated, kept).items():
-            for theme, themed in _by_theme(counts).items():
-                for grain in Grain:
-                    name = f"{grain}-{view}-{theme}"
-                    _add(sums, _Sum(name, block(grain, cell.day), *cell[1:]), themed)
+        seen = _seen(rated, kept)
+        # Each grain from the next shorter one: there are fewer of its blocks than of days.
+        for grain in reversed(Grain):
+            longer: _Held[_Cell] = {}
+            for (since, *where), counts in seen.items():
+                _add(longer, _Cell(block(grain, since), *where), counts)
+            seen = longer
+            for (since, *where), counts in seen.items():
+                for theme, themed in _by_theme(counts).items():
+                    sums[_Sum(f"{grain}-{view}-{theme}", since, *where)] = themed
     return sums
 
 
@@ -396,22 +427,26 @@ def _cells(entry: sa.Row[Any]) -> _Held[_Cell]:
 def _write(connection: sa.Connection, exact: _Held[_Known]) -> None:
     """Add to the tallies and their sums. Nobody else adds to the same rows meanwhile: whoever does so
     holds the lock of those who fold, or alone has the regions."""
+    _merge(connection, _tallies, exact)
+    _merge(connection, _sums, _sums_of(_without_known_on(exact)))
+
+
+def _without_known_on(exact: _Held[_Known]) -> _Held[_Cell]:
     tallied: _Held[_Cell] = {}
     for known, counts in exact.items():
         _add(tallied, _Cell(*known[:-1]), counts)
-    _merge(connection, _tallies, exact)
-    _merge(connection, _sums, _sums_of(tallied))
+    return tallied
 
 
 def _merge(connection: sa.Connection, table: sa.Table, more: _Held[_Where]) -> None:
-    keys = [where._asdict() for where in more]
-    there = {tuple(row)[:-1]: row.counts for row in find_rows(connection, table, keys)}
-    rows = []
-    for where, counts in more.items():
-        held = Counter(there.get(tuple(where), {}))
-        for measure, n in counts.items():
-            held[measure] += n
-        rows.append({**where._asdict(), "counts": {m: n for m, n in held.items() if n}})
+    rows: list[dict[str, Any]] = [where._asdict() for where in more]
+    there = {tuple(row)[:-1]: row.counts for row in find_rows(connection, table, rows)}
+    for row, (where, counts) in zip(rows, more.items(), strict=True):
+        held = there.get(tuple(where))
+        if held:
+            for measure, n in counts.items():
+                held[measure] = held.get(measure, 0) + n
+        row["counts"] = {m: n for m, n in (held or counts).items() if n}
     put_rows(connection, table, rows, replace=True)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
-from service.domain.access import Actor, Role
 from service.domain.complaint import Complaint, Route, UnitRef
 from service.domain.deadline import CountFrom
 from service.domain.history import IMPORTED, Place
@@ -29,8 +28,9 @@ from service.domain.ticket import (
     Supervision,
     Ticket,
 )
-from service.store import closed, months, tallies
-from service.store.bulk import insert_rows, update_rows, upsert
+from service.store import closed, months, search, tallies
+from service.store.bulk import Row, among, insert_rows, update_rows, upsert
+from service.store.search import Words
 from service.store.tables import (
     AssistRow,
     BodyRow,
@@ -40,7 +40,6 @@ from service.store.tables import (
     MilestoneRow,
     RulingRow,
     TicketRow,
-    TraitsRow,
     metadata,
 )
 
@@ -57,7 +56,6 @@ _milestones = metadata.tables[MilestoneRow.__tablename__]
 _events = metadata.tables[EventRow.__tablename__]
 _rulings = metadata.tables[RulingRow.__tablename__]
 _counters = metadata.tables[CounterRow.__tablename__]
-_traits = metadata.tables[TraitsRow.__tablename__]
 _keys = metadata.tables[IdempotencyRow.__tablename__]
 # Tickets from before channels had coordinators of their own name none.
 _coordinator = _tickets.c.complaint["coordinator"].as_string()
@@ -112,14 +110,14 @@ def by_ids(connection: sa.Connection, ids: Sequence[int]) -> list[Ticket]:
     rows = connection.execute(
         sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
     ).all()
-    return _whole(connection, rows)
+    return whole(connection, rows)
 
 
 def find_all(
     connection: sa.Connection, sent: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], Ticket]:
     """Return the tickets that there are of sources and source numbers, by these, locked."""
-    query = sa.select(_tickets).where(_sent(sent)).order_by(_tickets.c.id)
+    query = sa.select(_tickets).where(_sent(connection, sent)).order_by(_tickets.c.id)
     found = _locked(connection, query)
     return {(each.complaint.source, each.complaint.source_no): each for each in found}
 
@@ -132,7 +130,7 @@ def touching(connection: sa.Connection, units: Iterable[str], ids: Collection[in
         _milestones.c.unit.in_(codes),
         _milestones.c.outcome.is_(None),
     )
-    concerned = _of_units(codes) | _tickets.c.id.in_(owing.scalar_subquery())
+    concerned = of_units(codes) | _tickets.c.id.in_(owing.scalar_subquery())
     return list(
         connection.execute(
             sa.select(_tickets.c.id).where(_tickets.c.id.in_(ids), concerned)
@@ -143,71 +141,104 @@ def touching(connection: sa.Connection, units: Iterable[str], ids: Collection[in
 def fingerprints(connection: sa.Connection, ids: Collection[int]) -> dict[int, set[str]]:
     """Return the fingerprints of the bodies of tickets."""
     found: dict[int, set[str]] = {ticket_id: set() for ticket_id in ids}
-    for body in connection.execute(sa.select(_bodies).where(_bodies.c.ticket_id.in_(list(ids)))):
+    for body in connection.execute(
+        sa.select(_bodies).where(among(connection, _bodies.c.ticket_id, ids))
+    ):
         found[body.ticket_id].add(body.fingerprint)
     return found
 
 
 def insert_all(
-    connection: sa.Connection, rows: Sequence[tuple[Ticket, str, str]], at: datetime
+    connection: sa.Connection, rows: Sequence[tuple[Ticket, str, str, Words]], at: datetime
 ) -> list[Ticket]:
-    """Write many new tickets, each with its first body's fingerprint and the decision that it is
-    counted under, their clocks and assisting units; return them as stored, in the same order.
+    """Write many new tickets, each with its first body's fingerprint, the decision that it is counted
+    under and the words by which it is found, their clocks and assisting units; return them as
+    stored, in the same order. Nothing counts them before `append_first`.
 
     Raises Raced if a source number is there by now.
     """
     ids = insert_uncounted(connection, [(*row, at) for row in rows])
-    tallies.note_new(connection, [(t, _decision(t, decision)) for t, _, decision in rows], at)
     m = _milestones.c
     clocks: dict[int, list[int]] = {ticket_id: [] for ticket_id in ids.values()}
     for row in connection.execute(
-        sa.select(m.ticket_id, m.id).where(m.ticket_id.in_(clocks)).order_by(m.id)
+        sa.select(m.ticket_id, m.id).where(among(connection, m.ticket_id, clocks)).order_by(m.id)
     ):
         clocks[row.ticket_id].append(row.id)
-    return [_as_stored(ticket, ids[ticket.no], clocks[ids[ticket.no]]) for ticket, _, _ in rows]
+    return [_as_stored(ticket, ids[ticket.no], clocks[ids[ticket.no]]) for ticket, *_ in rows]
 
 
 def insert_uncounted(
-    connection: sa.Connection, rows: Sequence[tuple[Ticket, str, str, datetime]]
+    connection: sa.Connection, rows: Sequence[tuple[Ticket, str, str, Words, datetime]]
 ) -> dict[str, int]:
     """Write many new tickets as `insert_all` does, each with when it came besides; return their ids
     by number. Nothing counts them.
 
     Raises Raced if a source number is there by now.
     """
-    values = [_new_values(ticket, decision, at) for ticket, _, decision, at in rows]
+    values = [_new_values(ticket, decision, at) for ticket, _, decision, _, at in rows]
     try:
         insert_rows(connection, _tickets, values)
     except sa.exc.IntegrityError:
         raise Raced from None
-    made = [ticket for ticket, _, _, _ in rows]
+    made = [ticket for ticket, *_ in rows]
     found = connection.execute(
-        sa.select(_tickets.c.no, _tickets.c.id).where(_tickets.c.no.in_([t.no for t in made]))
+        sa.select(_tickets.c.no, _tickets.c.id).where(
+            among(connection, _tickets.c.no, [t.no for t in made])
+        )
     )
     ids: dict[str, int] = {row.no: row.id for row in found}
-    insert_rows(
-        connection,
-        _bodies,
-        [
-            {"ticket_id": ids[ticket.no], "fingerprint": fingerprint, "received_at": at}
-            for ticket, fingerprint, _, at in rows
-        ],
-    )
-    insert_rows(
-        connection,
-        _assists,
-        [
-            {"ticket_id": ids[ticket.no], "unit": unit}
-            for ticket in made
-            for unit in dict.fromkeys(ref.unit for ref in ticket.assist)
-        ],
-    )
-    insert_rows(
-        connection,
-        _milestones,
-        [_milestone_values(ids[t.no], t.region, m) for t in made for m in t.milestones],
-    )
+    new = [(ticket, fingerprint, decision, at) for ticket, fingerprint, decision, _, at in rows]
+    for table, parts in _parts(ids, new):
+        insert_rows(connection, table, parts)
+    search.keep(connection, [(ids[t.no], t.region, words) for t, _, _, words, _ in rows])
     return ids
+
+
+_New = tuple[Ticket, str, str, datetime]
+
+
+def new_rows(ids: Mapping[str, int], rows: Sequence[_New]) -> list[tuple[sa.Table, list[Row]]]:
+    """Return the rows that `insert_uncounted` would write of tickets whose ids, by number, are chosen
+    beforehand, by table. Whoever chooses them has the database alone, and tells it afterwards
+    (`ids_chosen`)."""
+    tickets: list[Row] = [
+        {"id": ids[ticket.no], **_new_values(ticket, decision, at)}
+        for ticket, _, decision, at in rows
+    ]
+    return [(_tickets, tickets), *_parts(ids, rows)]
+
+
+def ids_chosen(connection: sa.Connection) -> None:
+    """Let the database go on after the ids that are there."""
+    if connection.dialect.name == "postgresql":
+        last = sa.select(sa.func.max(_tickets.c.id)).scalar_subquery()
+        sequence = sa.func.pg_get_serial_sequence(_tickets.name, "id")
+        connection.execute(sa.select(sa.func.setval(sequence, last)).where(last.is_not(None)))
+
+
+def _parts(ids: Mapping[str, int], rows: Sequence[_New]) -> list[tuple[sa.Table, list[Row]]]:
+    made = [ticket for ticket, *_ in rows]
+    return [
+        (
+            _bodies,
+            [
+                {"ticket_id": ids[ticket.no], "fingerprint": fingerprint, "received_at": at}
+                for ticket, fingerprint, _, at in rows
+            ],
+        ),
+        (
+            _assists,
+            [
+                {"ticket_id": ids[ticket.no], "unit": unit}
+                for ticket in made
+                for unit in dict.fromkeys(ref.unit for ref in ticket.assist)
+            ],
+        ),
+        (
+            _milestones,
+            [_milestone_values(ids[t.no], t.region, m) for t in made for m in t.milestones],
+        ),
+    ]
 
 
 def _as_stored(ticket: Ticket, ticket_id: int, clocks: Sequence[int]) -> Ticket:
@@ -349,46 +380,59 @@ def _steps(steps: Sequence[Step]) -> list[list[str]]:
 
 def append(connection: sa.Connection, ticket: Ticket, event: Event) -> None:
     """Add an event to a ticket's history, which happened when it is written."""
-    tallies.note_events(connection, [(ticket, [event])], event.at)
+    tallies.note_events(connection, ticket, [event], event.at)
     append_all(connection, [(ticket.id, ticket.no, ticket.region, event)])
+
+
+def append_first(
+    connection: sa.Connection, came: Sequence[tuple[Ticket, str, Sequence[Event]]], at: datetime
+) -> None:
+    """Add the first events of new tickets, each with the decision that it is counted under, and count
+    both."""
+    tallies.note_new(connection, [(t, _decision(t, decided), es) for t, decided, es in came], at)
+    append_all(connection, [(t.id, t.no, t.region, event) for t, _, es in came for event in es])
 
 
 def append_all(connection: sa.Connection, rows: Sequence[tuple[int, str, str, Event]]) -> None:
     """Add events, each with its ticket's id, number and region. Nothing counts them: whoever writes
     one that counts notes it (`tallies.note_events`)."""
-    insert_rows(
-        connection,
-        _events,
-        [
-            {
-                "ticket_id": ticket_id,
-                "ticket_no": no,
-                "region": region,
-                "act": event.act,
-                "at": event.at,
-                "actor": event.actor,
-                "role": event.role,
-                "unit": event.unit,
-                "version": event.version,
-                "content": event.content,
-            }
-            for ticket_id, no, region, event in rows
-        ],
-    )
+    insert_rows(connection, *event_rows(rows))
 
 
-def events(connection: sa.Connection, ticket: Ticket) -> list[Event]:
-    """Return a ticket's history in the order it was written.
+def event_rows(rows: Sequence[tuple[int, str, str, Event]]) -> tuple[sa.Table, list[Row]]:
+    """Return what `append_all` writes."""
+    return _events, [
+        {
+            "ticket_id": ticket_id,
+            "ticket_no": no,
+            "region": region,
+            "act": event.act,
+            "at": event.at,
+            "actor": event.actor,
+            "role": event.role,
+            "unit": event.unit,
+            "version": event.version,
+            "content": event.content,
+        }
+        for ticket_id, no, region, event in rows
+    ]
+
+
+def events(
+    connection: sa.Connection, ticket: Ticket, after: int = 0, limit: int | None = None
+) -> list[Event]:
+    """Return a ticket's history in the order it was written: all, or so many events after one.
 
     Raises months.Detached if some of it may lie in a month that was taken off.
     """
     months.check(connection, ticket.id)
-    rows = connection.execute(
+    e = _events.c
+    query = (
         sa.select(_events)
-        .where(_events.c.ticket_id == ticket.id, months.since(ticket.id))
-        .order_by(_events.c.id)
+        .where(e.ticket_id == ticket.id, months.since(ticket.id), e.id > after)
+        .order_by(e.id)
     )
-    return [event_of(row) for row in rows]
+    return [event_of(row) for row in connection.execute(query.limit(limit))]
 
 
 def latest(connection: sa.Connection, found: Sequence[Ticket], act: str) -> dict[int, Event]:
@@ -405,24 +449,6 @@ def latest(connection: sa.Connection, found: Sequence[Ticket], act: str) -> dict
     return {row.ticket_id: event_of(row) for row in rows}
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which tickets a list holds; empty fields hold all. `region` includes what lies in it, `unit`
-    is the lead or an assisting one, `after` the id of the last ticket on the page before."""
-
-    region: str = ""
-    unit: str = ""
-    state: str = ""
-    stage: str = ""
-    channel: str = ""
-    kind: str = ""
-    q: str = ""
-    group: int = 0  # a group matter (群体性诉求)
-    after: int = 0
-    limit: int = 50
-    oldest_first: bool = False
-
-
 def lock(connection: sa.Connection, *numbers: str) -> None:
     """Lock tickets in the one order in which everybody locks several: by id."""
     connection.execute(
@@ -433,12 +459,12 @@ def lock(connection: sa.Connection, *numbers: str) -> None:
     ).all()
 
 
-def _sent(sent: Collection[tuple[str, str]]) -> sa.ColumnElement[bool]:
+def _sent(connection: sa.Connection, sent: Collection[tuple[str, str]]) -> sa.ColumnElement[bool]:
     by_source: dict[str, list[str]] = {}
     for source, source_no in sent:
         by_source.setdefault(source, []).append(source_no)
     known = [
-        (_tickets.c.source == source) & _tickets.c.source_no.in_(numbers)
+        (_tickets.c.source == source) & among(connection, _tickets.c.source_no, numbers)
         for source, numbers in by_source.items()
     ]
     return sa.or_(sa.false(), *known)
@@ -448,7 +474,7 @@ def lock_sent(connection: sa.Connection, sent: Sequence[tuple[str, str]]) -> Non
     """Lock the tickets that there are of these sources and source numbers, in that same order."""
     connection.execute(
         sa.select(_tickets.c.id)
-        .where(_sent(sent))
+        .where(_sent(connection, sent))
         .order_by(_tickets.c.id)
         .with_for_update(key_share=True)
     ).all()
@@ -513,83 +539,6 @@ def rulings_mark(connection: sa.Connection) -> tuple[int, int]:
     return count, last or 0
 
 
-def page(connection: sa.Connection, actor: Actor, wanted: Filter) -> list[Ticket]:
-    """Return the tickets that the actor may see, newest first or oldest first, `limit` at
-    most."""
-    t = _tickets.c
-    query = sa.select(_tickets)
-    for region in (actor.region, wanted.region):
-        if prefix(region):
-            query = query.where(t.region.startswith(prefix(region), autoescape=True))
-    if actor.role is Role.SOURCE:
-        query = query.where(t.source == actor.source)
-    if actor.role is Role.HANDLER:
-        query = query.where(_of_units(actor.units))
-    if wanted.unit:
-        query = query.where(_of_units((wanted.unit,)))
-    for column, value in (
-        (t.state, wanted.state),
-        (t.channel, wanted.channel),
-        (t.kind, wanted.kind),
-    ):
-        if value:
-            query = query.where(column == value)
-    if wanted.stage:
-        worst = (
-            sa.select(_milestones.c.ticket_id)
-            .where(_milestones.c.outcome.is_(None), _milestones.c.stage == wanted.stage)
-            .scalar_subquery()
-        )
-        query = query.where(t.id.in_(worst))
-    if wanted.q:
-        words = wanted.q.split()
-        query = query.where(
-            *(
-                t.title.contains(w, autoescape=True)
-                | t.content.contains(w, autoescape=True)
-                | (t.no == w)
-                | (t.source_no == w)
-                for w in words
-            )
-        )
-    if wanted.group:
-        of_group = sa.select(_traits.c.ticket_id).where(_traits.c.group_id == wanted.group)
-        query = query.where(t.id.in_(of_group.scalar_subquery()))
-    if wanted.after:
-        further = t.id > wanted.after if wanted.oldest_first else t.id < wanted.after
-        query = query.where(further)
-    order = t.id if wanted.oldest_first else t.id.desc()
-    rows = connection.execute(query.order_by(order).limit(wanted.limit)).all()
-    return _whole(connection, rows)
-
-
-def queue(
-    connection: sa.Connection,
-    actor: Actor,
-    unit: str,
-    limit: int,
-    *,
-    state: str = "",
-    stage: str = "",
-) -> list[Ticket]:
-    """Return what a unit still owes something for, what falls due first on top; "" is any state,
-    and any stage of what the unit owes."""
-    t, m = _tickets.c, _milestones.c
-    owed = (
-        sa.select(m.ticket_id, sa.func.min(m.due_at).label("due_at"))
-        .where(m.unit == unit, m.outcome.is_(None), *([m.stage == stage] if stage else []))
-        .group_by(m.ticket_id)
-        .subquery()
-    )
-    query = sa.select(_tickets).join(owed, owed.c.ticket_id == t.id)
-    if state:
-        query = query.where(t.state == state)
-    if prefix(actor.region):
-        query = query.where(t.region.startswith(prefix(actor.region), autoescape=True))
-    rows = connection.execute(query.order_by(owed.c.due_at, t.id).limit(limit)).all()
-    return _whole(connection, rows)
-
-
 @dataclass(frozen=True, slots=True)
 class Which:
     """Which tickets a job takes: all but some, or one alone, by id."""
@@ -652,7 +601,7 @@ def claim_paused(
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True)
     ).all()
-    return _whole(connection, rows)
+    return whole(connection, rows)
 
 
 def claim_open(
@@ -665,7 +614,7 @@ def claim_open(
         query = query.where(t.region.startswith(prefix(region), autoescape=True))
     query = query.order_by(t.id).limit(limit)
     rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
-    return _whole(connection, rows)
+    return whole(connection, rows)
 
 
 def provisional_ids(
@@ -690,7 +639,7 @@ def claim(connection: sa.Connection, ids: Collection[int], *, lock: bool = True)
     query = sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
     if lock:
         return _locked(connection, query)
-    return _whole(connection, connection.execute(query).all())
+    return whole(connection, connection.execute(query).all())
 
 
 def open_citing(
@@ -762,10 +711,19 @@ def count(connection: sa.Connection) -> int:
     return connection.execute(sa.select(sa.func.count()).select_from(_tickets)).scalar_one()
 
 
-def _of_units(units: Iterable[str]) -> sa.ColumnElement[bool]:
+def of_units(units: Iterable[str]) -> sa.ColumnElement[bool]:
+    """Return the condition that one of the units leads a ticket or assists."""
     codes = list(units)
-    assisting = sa.select(_assists.c.ticket_id).where(_assists.c.unit.in_(codes)).scalar_subquery()
-    return _tickets.c.lead_unit.in_(codes) | _tickets.c.id.in_(assisting)
+    a = _assists.c
+    return _tickets.c.lead_unit.in_(codes) | looked_up(
+        sa.select(a.unit).where(a.ticket_id == _tickets.c.id, a.unit.in_(codes))
+    )
+
+
+def looked_up(query: sa.Select[Any]) -> sa.ColumnElement[bool]:
+    """Return the condition that a query finds something for a row: a lookup for each row, whatever the
+    planner thinks of how many there are. Of EXISTS it may make one list of all that there is."""
+    return query.limit(1).scalar_subquery().is_not(None)
 
 
 def _new_values(ticket: Ticket, decision: str, at: datetime) -> dict[str, Any]:
@@ -869,7 +827,7 @@ def _one_by_id(connection: sa.Connection, ticket_id: int) -> Ticket:
 def _one(connection: sa.Connection, where: sa.ColumnElement[bool], *, lock: bool) -> Ticket | None:
     query = sa.select(_tickets).where(where)
     found = (
-        _locked(connection, query) if lock else _whole(connection, connection.execute(query).all())
+        _locked(connection, query) if lock else whole(connection, connection.execute(query).all())
     )
     return found[0] if found else None
 
@@ -881,7 +839,7 @@ def _locked(connection: sa.Connection, query: sa.Select[Any]) -> list[Ticket]:
     rows = connection.execute(query.with_for_update(key_share=True)).all()
     if closed.bring_back(connection, {row.id: row.kept_in for row in rows}):
         rows = connection.execute(query).all()
-    return _whole(connection, rows)
+    return whole(connection, rows)
 
 
 def milestones_of(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[Milestone]]:
@@ -890,15 +848,15 @@ def milestones_of(connection: sa.Connection, ids: Collection[int]) -> dict[int, 
     if by_ticket:
         m = _milestones.c
         for row in connection.execute(
-            sa.select(_milestones).where(m.ticket_id.in_(by_ticket)).order_by(m.id)
+            sa.select(_milestones).where(among(connection, m.ticket_id, by_ticket)).order_by(m.id)
         ):
             by_ticket[row.ticket_id].append(_milestone(row))
     return by_ticket
 
 
-def _whole(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Ticket]:
-    """Return the tickets of these rows, with their milestones by one more query, and what is kept
-    apart of those that ended long ago by another."""
+def whole(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Ticket]:
+    """Return the tickets of rows of their table, with their milestones by one more query, and what is
+    kept apart of those that ended long ago by another."""
     by_ticket = milestones_of(connection, [row.id for row in rows])
     kept = closed.documents(connection, {row.id: row.kept_in for row in rows})
     return [

@@ -2,8 +2,11 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,7 +19,6 @@ class Use(StrEnum):
 
     API = "api"  # the bearer token of a program
     LINK = "link"  # opens the desk once
-    SESSION = "session"  # the cookie of a browser that is signed in
 
 
 _tokens = metadata.tables[TokenRow.__tablename__]
@@ -29,12 +31,14 @@ def create(
     *,
     use: Use = Use.API,
     expires_at: datetime | None = None,
+    account_id: int | None = None,
 ) -> str:
-    """Return a new token for the actor. It is shown once and cannot be read again."""
-    token = f"bj_{secrets.token_urlsafe(32)}"
+    """Return a new token for the actor, of a link for an account with its id. It is shown once and
+    cannot be read again."""
+    token = drawn()
     connection.execute(
         _tokens.insert().values(
-            digest=_digest(token),
+            digest=digest(token),
             use=use,
             name=actor.name,
             role=actor.role,
@@ -43,9 +47,24 @@ def create(
             region=actor.region,
             created_at=at,
             expires_at=expires_at,
+            account_id=account_id,
         )
     )
     return token
+
+
+def account_of(connection: sa.Connection, token: str) -> int | None:
+    """Return the id of the account that a link is for, None for none."""
+    found: int | None = connection.execute(
+        sa.select(_tokens.c.account_id).where(_tokens.c.digest == digest(token))
+    ).scalar()
+    return found
+
+
+def drop_links_of(connection: sa.Connection, account_id: int) -> None:
+    """Forget the links of an account, used or not."""
+    t = _tokens.c
+    connection.execute(_tokens.delete().where(t.account_id == account_id, t.use == Use.LINK))
 
 
 def find(connection: sa.Connection, token: str, at: datetime, use: Use = Use.API) -> Actor | None:
@@ -54,14 +73,62 @@ def find(connection: sa.Connection, token: str, at: datetime, use: Use = Use.API
     t = _tokens.c
     row = connection.execute(
         sa.select(_tokens).where(
-            t.digest == _digest(token),
+            t.digest == digest(token),
             t.use == use,
             t.revoked_at.is_(None),
             sa.or_(t.expires_at.is_(None), t.expires_at > at),
         )
     ).first()
-    if row is None:
-        return None
+    return None if row is None else _actor(row)
+
+
+def revoke(connection: sa.Connection, token: str, at: datetime, use: Use) -> bool:
+    """End a token now; return False if it had ended before. Of two at once only one gets True."""
+    t = _tokens.c
+    ended = connection.execute(
+        _tokens.update()
+        .where(t.digest == digest(token), t.use == use, t.revoked_at.is_(None))
+        .values(revoked_at=at)
+    )
+    return bool(ended.rowcount)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What there is to tell of a program's token: all but the token, which nobody knows."""
+
+    id: int
+    actor: Actor
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    def good_at(self, at: datetime) -> bool:
+        """Return whether a caller gets in with it."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > at)
+
+
+def listed(connection: sa.Connection) -> Sequence[Listed]:
+    """Return the tokens of programs that there are or were, the oldest first."""
+    rows = connection.execute(
+        sa.select(_tokens).where(_tokens.c.use == Use.API).order_by(_tokens.c.id)
+    )
+    return [
+        Listed(row.id, _actor(row), row.created_at, row.expires_at, row.revoked_at) for row in rows
+    ]
+
+
+def revoke_listed(connection: sa.Connection, token_id: int, at: datetime) -> None:
+    """End a listed token now; one that has ended keeps its time."""
+    t = _tokens.c
+    connection.execute(
+        _tokens.update()
+        .where(t.id == token_id, t.use == Use.API, t.revoked_at.is_(None))
+        .values(revoked_at=at)
+    )
+
+
+def _actor(row: sa.Row[Any]) -> Actor:
     return Actor(
         name=row.name,
         role=Role(row.role),
@@ -72,38 +139,12 @@ def find(connection: sa.Connection, token: str, at: datetime, use: Use = Use.API
     )
 
 
-def open_session(
-    connection: sa.Connection, token: str, at: datetime, use: Use, expires_at: datetime
-) -> str | None:
-    """Return the token of a new session for whom a token stands for, or None if it is no good.
-
-    A link is used up by it: of two at once only one gets a session. A session never outlives the
-    API token it was opened with.
-    """
-    actor = find(connection, token, at, use)
-    if actor is None or actor.role is Role.SOURCE:
-        return None
-    if use is Use.LINK and not revoke(connection, token, at, use):
-        return None
-    ends = connection.execute(
-        sa.select(_tokens.c.expires_at).where(_tokens.c.digest == _digest(token))
-    ).scalar()
-    if use is Use.API and ends is not None:
-        expires_at = min(expires_at, ends)
-    return create(connection, actor, at, use=Use.SESSION, expires_at=expires_at)
+def drawn() -> str:
+    """Return a new token of 256 random bits."""
+    return f"bj_{secrets.token_urlsafe(32)}"
 
 
-def revoke(connection: sa.Connection, token: str, at: datetime, use: Use) -> bool:
-    """End a token now; return False if it had ended before. Of two at once only one gets True."""
-    t = _tokens.c
-    ended = connection.execute(
-        _tokens.update()
-        .where(t.digest == _digest(token), t.use == use, t.revoked_at.is_(None))
-        .values(revoked_at=at)
-    )
-    return bool(ended.rowcount)
-
-
-def _digest(token: str) -> str:
+def digest(token: str) -> str:
+    """Return what is kept of a token."""
     # A token has 256 random bits: a plain hash cannot be searched, unlike one of a password.
     return hashlib.sha256(token.encode()).hexdigest()

@@ -7,12 +7,12 @@ from fastapi import APIRouter, Path
 from pydantic import BeforeValidator
 from starlette.responses import Response
 
-from service.domain.access import MAY_ASK
+from service.cursors import List, cursor_of, read_cursor
+from service.domain.access import Ask, reach
 from service.domain.ticket import DeliveryState
 from service.store.deliveries import Stored
 from service.web.queue import Asked
 from service.web.sessions import Signed, SignedForm, Visit, go
-from service.web.sorting import After
 
 router = APIRouter()
 
@@ -24,23 +24,27 @@ OneState = Annotated[DeliveryState, BeforeValidator(lambda value: value or Deliv
 
 @router.get("/desk/deliveries")
 async def deliveries(
-    visit: Signed, state: OneState = DeliveryState.DEAD, destination: Asked = "", after: After = 0
+    visit: Signed, state: OneState = DeliveryState.DEAD, destination: Asked = "", after: Asked = ""
 ) -> Response:
     """Show deliveries of one state, newest first."""
     found = await visit.app.outbox.page(
-        visit.by, state=state, destination=destination, after=after, limit=_PAGE + 1
+        visit.by,
+        state=state,
+        destination=destination,
+        after=read_cursor(List.DELIVERIES, after),
+        limit=_PAGE,
     )
     asked = {"state": state.value, "destination": destination}
-    onward = {**asked, "after": found[_PAGE - 1].id} if found[_PAGE:] else {}
+    onward = cursor_of(List.DELIVERIES, found.onward)
     return visit.page(
         "deliveries.html",
-        deliveries=found[:_PAGE],
+        deliveries=found.items,
         asked=asked,
         states=list(DeliveryState),
-        onward=f"/desk/deliveries?{urlencode(onward)}" if onward else "",
+        onward=f"/desk/deliveries?{urlencode({**asked, 'after': onward})}" if onward else "",
         here=f"/desk/deliveries?{urlencode(asked)}",
         to=lambda each: _to(visit, each),
-        may_retry=visit.by.role in MAY_ASK["redeliver"]
+        may_retry=reach(visit.by.role, Ask.REDELIVER) is not None
         and state in {DeliveryState.DEAD, DeliveryState.UNADDRESSED},
     )
 

@@ -1,22 +1,25 @@
 """What a unit owes, what falls due first on top; and the first page of each role."""
 
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from pydantic import BeforeValidator, StringConstraints
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from service.cursors import List, cursor_due, read_due
 from service.domain.access import Role
 from service.domain.lifecycle import FINISHED, State
 from service.domain.ticket import Stage
 from service.orders import PRINTABLE
+from service.store.lists import Queue
 from service.web.sessions import Signed, Visit, go
 from service.web.words import left
 
 router = APIRouter()
 
-MOST = 200
+_PAGE = 50
 
 # What a list's form sends for “all” is an empty text.
 _Blank = BeforeValidator(lambda value: value or None)
@@ -42,7 +45,11 @@ async def first_page(visit: Signed) -> Response:
 
 @router.get("/desk/queue")
 async def queue(
-    visit: Signed, unit: Asked = "", state: OneState = None, stage: OneStage = None
+    visit: Signed,
+    unit: Asked = "",
+    state: OneState = None,
+    stage: OneStage = None,
+    after: Asked = "",
 ) -> Response:
     """Show what a unit owes; without one, the caller's first, or the office that runs the hotline
     of the caller's region."""
@@ -51,20 +58,26 @@ async def queue(
     shown = app.router.unit(code) if code else None
     if code and shown is None:
         raise HTTPException(404)
+    place = read_due(List.QUEUE, after)
     found = (
-        await app.desk.queue(code, by, MOST + 1, state=state or "", stage=stage or "")
+        await app.desk.queue(code, by, _PAGE, state=state or "", stage=stage or "", after=place)
         if code
-        else []
+        else Queue([])
     )
-    shown_now = await app.matching.linked(by, found[:MOST])
+    shown_now = await app.matching.linked(by, found.items)
+    asked = {"unit": code, "stage": stage, "state": state}
+    onward = {
+        **{k: v for k, v in asked.items() if v},
+        "after": cursor_due(List.QUEUE, found.onward),
+    }
     now = app.now()
     return visit.page(
         "queue.html",
         unit=shown,
         units=[app.router.unit(own) for own in by.units],
         tickets=shown_now,
-        more=len(found) > MOST,
-        most=MOST,
+        is_first=place is None,
+        onward=f"/desk/queue?{urlencode(onward)}" if onward["after"] else "",
         state=state,
         stage=stage,
         states=[each for each in State if each not in FINISHED],

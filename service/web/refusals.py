@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
+from service.cursors import BadCursor
 from service.desk import KeyReused, UnknownTicket, UnknownUnit
 from service.domain.access import Forbidden
 from service.domain.acts import RuleForbids
@@ -22,7 +23,7 @@ from service.findings import field_problem
 from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.reports import BadPeriod
-from service.store import StoreFull, StoreUnavailable
+from service.store import OutcomeUnknown, StoreFull, StoreUnavailable
 from service.store.months import Detached
 from service.store.tickets import Stale
 from service.web.sessions import ForeignForm
@@ -93,6 +94,7 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
         "没有配置接收方",
         lambda _: "请联系管理员配置接收系统的地址，之后再重新投递。",
     ),
+    BadCursor: (400, "这一页已打不开", lambda _: "请回到列表，从第一页开始翻页。"),
     BadPeriod: (422, "没有这个月的通报", lambda e: f"{e}。"),
     Detached: (
         410,
@@ -102,6 +104,13 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
         ),
     ),
     StoreFull: (503, "系统磁盘已满", lambda _: "没有保存任何内容，请联系管理员腾出空间后重试。"),
+    OutcomeUnknown: (
+        503,
+        "系统暂时不可用",
+        lambda _: (
+            "数据库在确认保存时中断，不能确定是否已保存。请稍后回到页面，看到最新内容后再操作。"
+        ),
+    ),
     StoreUnavailable: (503, "系统暂时不可用", lambda _: "没有保存任何内容，请稍后重试。"),
     RequestValidationError: (
         400,

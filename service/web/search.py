@@ -3,17 +3,19 @@
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BeforeValidator
 from starlette.responses import Response
 
+from service.cursors import List, cursor_of, read_cursor
 from service.domain.complaint import Kind
 from service.domain.lifecycle import State
 from service.domain.ticket import Stage
-from service.store.tickets import Filter
+from service.store.lists import Filter
+from service.store.pages import Page
+from service.store.words import Unsearchable
 from service.web.queue import Asked, OneStage, OneState
 from service.web.sessions import Signed
-from service.web.sorting import After
 from service.web.words import left
 
 router = APIRouter()
@@ -32,8 +34,8 @@ async def search(
     channel: Asked = "",
     kind: OneKind = None,
     unit: Asked = "",
-    group: After = 0,
-    after: After = 0,
+    group: Annotated[int, Query(ge=0, le=2**62)] = 0,
+    after: Asked = "",
 ) -> Response:
     """List tickets, newest first."""
     app = visit.app
@@ -45,11 +47,15 @@ async def search(
         kind=kind or "",
         q=q,
         group=group,
-        after=after,
-        limit=_PAGE + 1,
+        after=read_cursor(List.TICKETS, after),
+        limit=_PAGE,
     )
-    found = await app.desk.page(visit.by, wanted)
-    shown = await app.matching.linked(visit.by, found[:_PAGE])
+    why_not = ""
+    try:
+        found = await app.desk.page(visit.by, wanted)
+    except Unsearchable as error:
+        found, why_not = Page([]), str(error)
+    shown = await app.matching.linked(visit.by, found.items)
     now = app.now()
     asked = {
         "q": q,
@@ -62,11 +68,14 @@ async def search(
     }
     onward = {
         **{k: v for k, v in asked.items() if v},
-        "after": found[_PAGE - 1].id if found[_PAGE:] else 0,
+        "after": cursor_of(List.TICKETS, found.onward),
     }
     return visit.page(
         "search.html",
+        422 if why_not else 200,
         tickets=shown,
+        why_not=why_not,
+        is_short=len(shown) < _PAGE,
         onward=f"/desk/tickets?{urlencode(onward)}" if onward["after"] else "",
         asked=asked,
         filtered=any(asked.values()),

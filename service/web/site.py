@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.cursors import BadCursor
 from service.desk import UnknownTicket
 from service.domain.access import Forbidden
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
@@ -17,12 +18,14 @@ from service.store.months import Detached
 from service.web import (
     bulletin,
     deliveries,
+    figures,
     groups,
     overview,
     queue,
     render,
+    rules,
     search,
-    sessions,
+    sign_in,
     sorting,
     ticket,
 )
@@ -102,6 +105,7 @@ def site() -> FastAPI:
             UnknownDelivery: _refused,
             NotGivenUp: _refused,
             NoReceiver: _refused,
+            BadCursor: _refused,
             BadPeriod: _refused,
             RequestValidationError: _refused,
             HTTPException: _refused,
@@ -110,12 +114,14 @@ def site() -> FastAPI:
     )
     for part in (
         render,
-        sessions,
+        sign_in,
         queue,
         ticket,
         sorting,
         search,
         overview,
+        figures,
+        rules,
         bulletin,
         groups,
         deliveries,

@@ -1,13 +1,13 @@
 """What waits for manual sorting (人工派单), each with its candidates one press away."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from starlette.responses import Response
 
+from service.cursors import List, cursor_of, read_cursor
 from service.desk import offered
 from service.domain.lifecycle import Act
-from service.store.tickets import Filter
+from service.store.lists import Filter
+from service.web.queue import Asked
 from service.web.sessions import Signed
 from service.web.words import left
 
@@ -15,15 +15,14 @@ router = APIRouter()
 
 _PAGE = 20
 
-After = Annotated[int, Query(ge=0, le=2**62)]
-
 
 @router.get("/desk/sorting")
-async def sorting(visit: Signed, after: After = 0) -> Response:
+async def sorting(visit: Signed, after: Asked = "") -> Response:
     """Show what the router would not decide or a unit sent back, what has waited longest first."""
     app, by = visit.app, visit.by
-    found, sent_back = await app.desk.sorting(by, Filter(after=after, limit=_PAGE + 1))
-    shown = await app.matching.linked(by, found[:_PAGE])
+    place = read_cursor(List.SORTING, after)
+    found, sent_back = await app.desk.sorting(by, Filter(after=place, limit=_PAGE))
+    shown = await app.matching.linked(by, found.items)
     now = app.now()
     return visit.page(
         "sorting.html",
@@ -32,7 +31,7 @@ async def sorting(visit: Signed, after: After = 0) -> Response:
         sent_back=sent_back,
         suggested=lambda event: app.router.unit(event.content.get("suggested_unit") or ""),
         unit_name=visit.unit_name,
-        onward=found[_PAGE - 1].id if len(found) > _PAGE else 0,
+        onward=cursor_of(List.SORTING, found.onward),
         may_dispatch=lambda t: Act.DISPATCH in offered(by, t),
         left=lambda m, t: left(app.times.calendar_of(t.region), now, m.due_at, m.limit),
         region_name=app.gazetteer.name,

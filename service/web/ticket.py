@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from service.cursors import List, cursor_of, read_cursor
 from service.desk import (
     KeyReused,
     UnknownUnit,
@@ -17,7 +18,7 @@ from service.desk import (
     may_read_contact,
     offered,
 )
-from service.domain.access import MAY_ACT, Forbidden, sees
+from service.domain.access import Forbidden, reach, sees
 from service.domain.acts import RuleForbids, policy_of
 from service.domain.complaint import Contact
 from service.domain.deadline import LimitError
@@ -49,6 +50,7 @@ _REFUSALS = (
     LimitError,
 )
 _UNITS_SHOWN = 40
+_EVENTS_SHOWN = 100
 READING = "read_contact"
 
 
@@ -62,9 +64,10 @@ class Attempt:
 
 
 @router.get("/desk/tickets/{no}")
-async def ticket(visit: Signed, no: No, units: Asked = "") -> Response:
-    """Show a ticket; `units` are the words by which the dispatch form looks for units."""
-    return await _shown(visit, no, units)
+async def ticket(visit: Signed, no: No, units: Asked = "", after: Asked = "") -> Response:
+    """Show a ticket; `units` are the words by which the dispatch form looks for units, `after` is where
+    the part of the history begins that is shown."""
+    return await _shown(visit, no, units, after=read_cursor(List.HISTORY, after))
 
 
 @router.post("/desk/tickets/{no}/acts/{name}")
@@ -128,10 +131,13 @@ async def _shown(
     *,
     attempt: Attempt | None = None,
     contact: Contact | None = None,
+    after: int = 0,
 ) -> Response:
     app, by = visit.app, visit.by
     [found] = await app.matching.linked(by, [await app.desk.ticket(checked_no(no), by)])
-    history = await app.desk.history(no, by)
+    events = await app.desk.history(no, by, after, _EVENTS_SHOWN + 1)
+    history = events[:_EVENTS_SHOWN]
+    onward = history[-1].id if len(events) > _EVENTS_SHOWN else 0
     likely = _likely(found)
     acts = [FORMS[act] for act in offered(by, found) if act in FORMS]
     acts.sort(key=lambda form: form.act is not likely)
@@ -142,10 +148,12 @@ async def _shown(
         attempt.why.status if attempt else 200,
         ticket=found,
         history=[(event, told(event, visit.unit_name)) for event in history],
+        is_first=not after,
+        onward=cursor_of(List.HISTORY, onward),
         acts=acts,
         likely=likely,
         attempt=attempt,
-        may_merge=by.role in MAY_ACT[Act.MERGE],
+        may_merge=reach(by.role, Act.MERGE) is not None,
         withheld=is_withheld(by, found),
         lost=attempt if attempt and attempt.act not in {a.act for a in acts} else None,
         contact=contact,

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import command
 
 from service.store.engine import SqliteStore
-from service.store.schema import alembic_config
+from service.store.migrations.upgrade import alembic_config
 
 
 async def _write(message: str) -> None:

@@ -9,10 +9,10 @@ from alembic.autogenerate.api import AutogenContext
 from sqlmodel import AutoString
 
 from service.store import tables
-from service.store.schema import ours
 
-# How long a step waits for its lock before it lets those behind it go first.
-_LOCK_TIMEOUT = "3s"
+# How long a step waits for its lock before it lets those behind it go first. Below the time after
+# which PostgreSQL looks for deadlocks: we step back, not they.
+_LOCK_TIMEOUT = "800ms"
 
 
 def render(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
@@ -32,8 +32,11 @@ if connection.dialect.name == "postgresql" and not connection.in_transaction():
 
     @sa.event.listens_for(connection, "begin")
     def _impatient(begun: sa.Connection) -> None:
-        # Of the transaction alone: a pooler may give the connection to somebody else after it.
+        # Of the transaction alone: a pooler may give the connection to somebody else after it. The
+        # bounds of who serves are not for rows that are read through.
         begun.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+        for bound in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            begun.exec_driver_sql(f"SET LOCAL {bound} = 0")
 
 
 context.configure(
@@ -41,10 +44,10 @@ context.configure(
     target_metadata=tables.metadata,
     transactional_ddl=True,
     transaction_per_migration=True,
-    include_name=ours,
     render_as_batch=connection.dialect.name == "sqlite",
     compare_type=True,
     render_item=render,
+    include_object=tables.is_compared(connection.dialect.name),
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -1,4 +1,4 @@
-"""How a revision changes a table that is big and in use. Every revision after 0008 goes by these.
+"""How a revision changes a table that is big and in use. Every revision from 0009 on goes by these.
 
 On PostgreSQL each step takes a lock that writers can live with, or one that is held for a moment:
 `env.py` gives every transaction a `lock_timeout`, so that a step which cannot get its lock fails
@@ -8,7 +8,8 @@ nobody who waits.
 `tests/test_migrations.py` reads the revisions and refuses what goes by a shorter way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,6 +32,7 @@ BIG = frozenset(
         "tallies",
         "tally_entries",
         "tally_sums",
+        "ticket_words",
         "tickets",
         "traits",
     }
@@ -53,9 +55,10 @@ def create_index(
     """
     condition = sa.text(where) if where else None
     if not on_postgresql():
-        op.create_index(name, table, list(columns), if_not_exists=True, sqlite_where=condition)
+        op.drop_index(name, table, if_exists=True)
+        op.create_index(name, table, list(columns), sqlite_where=condition)
         return
-    with op.get_context().autocommit_block():
+    with _outside():
         op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
         op.create_index(
             name,
@@ -67,12 +70,24 @@ def create_index(
         )
 
 
+@contextmanager
+def _outside() -> Iterator[None]:
+    """Outside any transaction, and as long as it takes: what serves bounds its statements. What is
+    done here must take no lock that stops writers, for none is let go of in time."""
+    with op.get_context().autocommit_block():
+        op.execute("SET statement_timeout = 0")
+        try:
+            yield
+        finally:
+            op.execute("RESET statement_timeout")
+
+
 def drop_index(name: str, table: str) -> None:
     """Take an index away while others read and write."""
     if not on_postgresql():
         op.drop_index(name, table, if_exists=True)
         return
-    with op.get_context().autocommit_block():
+    with _outside():
         op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
 
 
@@ -92,16 +107,11 @@ def add_column(table: str, column: sa.Column[Any]) -> None:
 
 def add_check(name: str, table: str, condition: str) -> None:
     """Add a condition that every row meets: the lock lasts a moment, and the rows are read under one
-    that lets others write. On SQLite, which cannot add one without writing the table anew, nothing."""
+    that lets others write, after a commit as in `create_index`. On SQLite, which cannot add one without
+    writing the table anew, nothing."""
     if not on_postgresql():
         return
-    with op.get_context().autocommit_block():
-        op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
-        op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID")
+    op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
+    op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID")
+    with _outside():
         op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
-
-
-def support(oldest: str) -> None:
-    """Say which revision's program is the oldest that works with the schema from here on. A replica
-    that is older than that is told so and stops serving; the others go on."""
-    op.execute(sa.text("UPDATE schema_support SET oldest = :oldest").bindparams(oldest=oldest))

@@ -1,4 +1,4 @@
-"""Events by month on PostgreSQL, tickets that ended long ago kept apart, and who works with a schema
+"""Events by month on PostgreSQL, and tickets that ended long ago kept apart
 
 No row is written anew. The table of events becomes the partition of what was there before: ids have
 been small until now, and from here on tell their month (ADR 0026).
@@ -11,8 +11,8 @@ from alembic import op
 
 from service.store.migrations import online
 
-revision = "0010"
-down_revision = "0008"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
@@ -43,13 +43,9 @@ def upgrade() -> None:
         month = max(_month(), _following(greatest // _IDS) if greatest >= _IDS else 0)
         # Read now, while everybody writes; attaching then need not look.
         online.add_check("events_before_ids", "events", f"id < {month * _IDS}")
-    op.create_table(
-        "schema_support",
-        sa.Column("id", _ID, autoincrement=False, nullable=False),
-        sa.Column("oldest", sa.String(32), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_schema_support")),
-    )
-    op.execute("INSERT INTO schema_support (id, oldest) VALUES (1, '0008')")
+        # Both at once and in the order in which intake takes them, for some milliseconds: whoever
+        # holds one and waits for the other would be waited for in a circle.
+        op.execute("LOCK TABLE tickets, events IN ACCESS EXCLUSIVE MODE")
     op.create_table(
         "event_months",
         sa.Column("month", sa.Integer(), autoincrement=False, nullable=False),
@@ -94,7 +90,6 @@ def upgrade() -> None:
 
 def _by_month(month: int) -> None:
     """Put the table of events under one of the same name that is parted by month."""
-    op.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
     op.execute("ALTER TABLE events ALTER COLUMN id DROP IDENTITY")
     op.execute("ALTER TABLE events RENAME TO events_before")
     op.execute("ALTER TABLE events_before RENAME CONSTRAINT pk_events TO pk_events_before")
@@ -131,10 +126,10 @@ def _by_month(month: int) -> None:
         each = _following(each)
     op.execute("CREATE TABLE events_rest PARTITION OF events DEFAULT")
     # The events are locked: who gets a ticket's id from here on gets its events' ids later.
+    last = "greatest(pg_sequence_last_value(pg_get_serial_sequence('tickets', 'id')), max(id), 0)"
     op.execute(
-        "INSERT INTO event_months (month, first_event, ticket_id, began_at, feed_mark)"
-        f" SELECT {month}, {first}, coalesce(pg_sequence_last_value("
-        "pg_get_serial_sequence('tickets', 'id')), 0), CURRENT_TIMESTAMP, ''"
+        "INSERT INTO event_months (month, first_event, ticket_id, began_at, feed_mark)"  # noqa: S608
+        f" SELECT {month}, {first}, {last}, CURRENT_TIMESTAMP, '' FROM tickets"
     )
 
 
@@ -160,5 +155,5 @@ def downgrade() -> None:
         )
     # Not by a copy of the table, as batches go: others refer to it.
     op.execute("ALTER TABLE tickets DROP COLUMN kept_in")
-    for table in ("closed_turns", "closed_tickets", "event_months", "schema_support"):
+    for table in ("closed_turns", "closed_tickets", "event_months"):
         op.drop_table(table)

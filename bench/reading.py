@@ -1,0 +1,357 @@
+"""What reading costs on PostgreSQL, few tickets and many: lists, search and one ticket, over HTTP.
+
+Run from the repository: `python -m bench.reading [TICKETS]`. The service runs as a process of its own
+and answers twenty questions a second, of all sorts in turn: a unit's queue, a filtered list, a list of
+a stage, a text search of each of several words, one ticket with its history, and as the limit of the
+same run one row by its key over HTTP, from a bare application. Both sizes have the same regions,
+units and open tickets, so that only the history differs. Tickets are made in SQL; a word's share of
+the texts is its own, from one in two to one in a hundred thousand.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
+from typing import Any
+from urllib.parse import quote
+
+import asyncpg
+import httpx
+import sqlalchemy as sa
+
+from bench.enforce import postgres
+from routing_rules.clocks import load_timetable
+from routing_rules.rulebook import load
+from service.desk import Desk
+from service.domain.access import Actor, Role
+from service.domain.complaint import Complaint, Kind, Urgency
+from service.store import Store, open_store, tokens
+from service.store.search import BLOCKS
+from service.store.words import words
+
+SMALL, LARGE = 100_000, 1_000_000
+OPEN = 20_000
+A_SECOND = 20
+QUESTIONS, WARM = 4_000, 200
+_REGIONS = 25
+_COUNTY = "360732"
+_LINES = ("market_regulation", "housing_construction", "education", "government")
+_AT = datetime(2026, 11, 18, 2, 0, tzinfo=UTC)
+_FILLED_AT_ONCE = 100_000
+
+# Invented matters, and of how many tickets each is one: the n-th ticket has all that divide n.
+_MATTERS = {
+    2: "小区门口路灯不亮，晚上出行不安全",
+    7: "楼下烧烤店占道经营，油烟扰民",
+    50: "自来水发黄，有异味",
+    997: "学校门口红绿灯损坏",
+    20_011: "潋江大道下水管道破裂",
+    99_991: "沼气池漏气无人清理",
+}
+_ASKED = {
+    "word_of_half": "路灯",
+    "word_of_a_hundredth": "自来水",
+    "word_of_a_thousandth": "红绿灯",
+    "word_of_few": "潋江大道 下水",
+    "two_common_words": "路灯 油烟",
+    "word_of_none": "候鸟",
+}
+_COMMON = "来电人反映，希望有关部门尽快处理并回复，联系过多次一直没有解决"
+
+_TICKETS = """
+    INSERT INTO tickets (no, source, source_no, channel, region, kind, received_kind, urgency, state,
+        version, decision, title, content, complaint, route, lead_unit, lead_name, assist, redo,
+        limits, received_at, stored_at, extensions, pauses, supervision, sent_back, ruled, merged_into)
+    SELECT '360732-20261101-' || lpad(n::text, 9, '0'), 'bench', n::text,
+        (ARRAY['hotline-12345', 'wenzheng-jiangxi', 'haochaping'])[1 + n / 3 % 3], spread.region,
+        (ARRAY['help', 'complaint', 'consultation', 'report'])[1 + n / 5 % 4], 'help', 'normal',
+        CASE WHEN n >= :open_from THEN (ARRAY['signed', 'dispatched'])[1 + n / 7 % 2]
+             ELSE 'closed' END,
+        3, 'auto', '路灯不亮', CAST(:text AS text), like_it.complaint, like_it.route, spread.region || '-' || spread.line,
+        '承办单位', '[]', 0, '', :at - (CAST(:last AS bigint) - n) * interval '10 seconds',
+        CAST(:at AS timestamptz), '[]', '[]', '[]', 0,
+        '', ''
+    FROM generate_series(CAST(:first AS bigint), CAST(:until AS bigint)) n
+    JOIN tickets like_it ON like_it.id = 1
+    CROSS JOIN LATERAL (
+        SELECT (CAST(:regions AS text[]))[1 + n % cardinality(CAST(:regions AS text[]))],
+            (CAST(:lines AS text[]))[1 + n / 40 % cardinality(CAST(:lines AS text[]))]
+    ) spread (region, line)
+    ORDER BY n
+""".replace(":at -", "CAST(:at AS timestamptz) -").replace(
+    "n >= :open_from", "n >= CAST(:open_from AS bigint)"
+)
+_BELONGING = (
+    """
+    INSERT INTO milestones (ticket_id, region, unit, kind, clock, governing, "limit", basis, started_at,
+        due_at, original_due_at, provisional, warn_at, stage, next_at, met_at, outcome, redo,
+        assisting, count_from, extended, paused_s, steps, done, answers, bearer)
+    SELECT t.id, t.region, t.lead_unit, k.kind, 'own', true, '5 工作日', '基准', t.received_at,
+        t.received_at + k.due, t.received_at + k.due, false, t.received_at, k.stage,
+        CASE WHEN t.state <> 'closed' THEN CAST(:later AS timestamptz) END,
+        CASE WHEN t.state = 'closed' THEN t.received_at END,
+        CASE WHEN t.state = 'closed' THEN 'on_time' END, 0, false, 'next_day', '', 0, '[]', 1, '', ''
+    FROM tickets t
+    CROSS JOIN LATERAL (VALUES
+        ('sign', interval '2 days', 'normal'),
+        ('resolve', interval '7 days', CASE WHEN t.id / 25 % 20 = 0 THEN 'overdue' ELSE 'normal' END)
+    ) k (kind, due, stage)
+    WHERE t.id BETWEEN :first AND :until ORDER BY t.id
+    """,
+    """
+    INSERT INTO events (ticket_id, ticket_no, region, act, at, actor, role, unit, version, content)
+    SELECT t.id, t.no, t.region, a.act, t.received_at, 'banjie', 'admin', t.lead_unit, a.n, '{{}}'
+    FROM tickets t
+    CROSS JOIN LATERAL (VALUES ('received', 1), ('sign', 2), ('note', 3)) a (act, n)
+    WHERE t.id BETWEEN :first AND :until ORDER BY t.id
+    """,
+    """
+    INSERT INTO ticket_words (ticket_id, words)
+    SELECT t.id, CAST(:common AS tsvector) || array_to_tsvector(ARRAY[{blocks},
+        'R' || left(t.region, 4), 'R' || t.region, 'n' || t.id]){matters}
+    FROM tickets t WHERE t.id BETWEEN :first AND :until ORDER BY t.id
+    """,
+)
+
+
+async def _fill(store: Store, last: int) -> None:
+    """Write tickets, of which the newest are open, with clocks, events and words. What each holds
+    besides is copied from one that came in."""
+    book = load()
+    desk = Desk(store, book, load_timetable())
+    one = Complaint(
+        source="bench",
+        source_no="first",
+        channel="hotline-12345",
+        region=_COUNTY,
+        kind=Kind.HELP,
+        urgency=Urgency.NORMAL,
+        title="路灯不亮",
+        content=_COMMON,
+        accepted_at=_AT,
+    )
+    await desk.receive(one, "first", _AT)
+    # A city with all its counties, and some of the next.
+    regions = sorted({each.code for each in book.gazetteer.regions if each.level == "county"})
+    city = [code for code in regions if code.startswith("3607")]
+    regions = [*city, *(code for code in regions if code not in city)][:_REGIONS]
+    matters = "".join(
+        f" || CASE WHEN t.id % {every} = 0 THEN CAST('{_vector(text).replace(chr(39), chr(39) * 2)}'"
+        " AS tsvector) ELSE '' END"
+        for every, text in _MATTERS.items()
+    )
+    given = {
+        "open_from": last - OPEN + 1,
+        "text": _COMMON,
+        "regions": regions,
+        "lines": list(_LINES),
+        "at": _AT,
+        "last": last,
+        "later": _AT + timedelta(days=30),
+        "common": _vector(_COMMON),
+    }
+    # One that is made at the end is the same, and made in a fraction of the time.
+    gin = "ix_ticket_words_words ON ticket_words USING gin (words)"
+    await store.run(lambda c: c.execute(sa.text("DROP INDEX ix_ticket_words_words")))
+    blocks = ", ".join(f"'{letter}' || to_hex(t.id >> {n})" for letter, n in BLOCKS.items())
+    texts = [
+        _TICKETS,
+        *(text.format(matters=matters, blocks=blocks) for text in _BELONGING),
+    ]
+    for begin in range(2, last + 1, _FILLED_AT_ONCE):
+        end = min(begin + _FILLED_AT_ONCE - 1, last)
+
+        def work(connection: sa.Connection, begin: int = begin, end: int = end) -> None:
+            # Every ticket that a row refers to is there: it was made by the statement before.
+            connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
+            for text in texts:
+                named = {**given, "first": begin, "until": end}
+                asked = {name: value for name, value in named.items() if f":{name}" in text}
+                connection.execute(sa.text(text), asked)
+
+        await store.run(work)
+        sys.stderr.write(f"  {end:,}\n")
+    await store.run(lambda c: c.execute(sa.text(f"CREATE INDEX {gin}")))
+    await store.run(lambda c: c.execute(sa.text("ANALYZE")))
+
+
+def _vector(text: str) -> str:
+    return " ".join(f"'{word}'" for word in words(text))
+
+
+# What is asked
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of which service, by whom."""
+
+    name: str
+    path: str
+    token: str = ""
+    bare: bool = False
+
+
+def _questions(made: dict[str, str], last: int) -> Iterator[Question]:
+    """Yield the questions in turn, for ever."""
+    unit = f"{_COUNTY}-{_LINES[0]}"
+    dispatcher, province = made["dispatcher"], made["province"]
+    for n in count(1):
+        some = n * 7919 % (last - 1) + 2
+        number = f"/v1/tickets/{_COUNTY}-20261101-{some:09}"
+        yield Question("queue", f"/v1/units/{unit}/queue?limit=50", dispatcher)
+        yield Question("county", "/v1/tickets?limit=50", dispatcher)
+        yield Question("filtered", "/v1/tickets?limit=50&state=closed&kind=help", dispatcher)
+        yield Question("stage", "/v1/tickets?limit=50&stage=overdue", province)
+        yield Question("ticket", number, province)
+        yield Question("history", f"{number}/events", province)
+        yield Question("by_number", f"/v1/tickets?q={some}", province)
+        yield Question("bare_row", f"/{some}", bare=True)
+        for name, asked in _ASKED.items():
+            for who, token in (("county", dispatcher), ("province", province)):
+                path = f"/v1/tickets?limit=50&q={quote(asked)}"
+                yield Question(f"search_{who}_{name}", path, token)
+
+
+async def _asked(
+    questions: Iterator[Question], served: str, bare: str, many: int
+) -> dict[str, list[float]]:
+    """Ask at a steady rate, whatever became of the question before; return the milliseconds from when
+    each was to be asked to its whole answer."""
+    took: dict[str, list[float]] = {}
+    began = time.perf_counter() + 0.1
+
+    async def ask(client: httpx.AsyncClient, one: Question, at: float) -> None:
+        await asyncio.sleep(max(0.0, at - time.perf_counter()))
+        headers = {"Authorization": f"Bearer {one.token}"} if one.token else {}
+        answer = await client.get((bare if one.bare else served) + one.path, headers=headers)
+        took.setdefault(one.name, []).append((time.perf_counter() - at) * 1000)
+        assert answer.status_code == 200, f"{one.path}: {answer.text[:300]}"
+
+    async with httpx.AsyncClient(timeout=60) as client:
+        tasks = []
+        for n in range(many):
+            at = began + n / A_SECOND
+            await asyncio.sleep(max(0.0, at - time.perf_counter() - 0.05))
+            tasks.append(asyncio.create_task(ask(client, next(questions), at)))
+        await asyncio.gather(*tasks)
+    return took
+
+
+async def bare(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with one row by its key, and nothing else: the application that the limit is."""
+    if scope["type"] != "http":
+        return
+    global _pool  # noqa: PLW0603 of a process that does nothing else
+    if _pool is None:
+        _pool = await asyncpg.create_pool(os.environ["BANJIE_DATABASE_URL"], min_size=1, max_size=4)
+    row = await _pool.fetchrow(
+        "SELECT no, state, title, content FROM tickets WHERE id = $1", int(scope["path"][1:])
+    )
+    body = json.dumps(dict(row)).encode()
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+_pool: Any = None
+
+
+@contextmanager
+def _process(url: str, *command: str) -> Iterator[str]:
+    """Run a server as a process on a port of its own; give its address once it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    env = {**os.environ, "BANJIE_DATABASE_URL": url, "BANJIE_LOG_LEVEL": "error"}
+    process = subprocess.Popen([sys.executable, *command, "--port", port], env=env)  # noqa: S603 ours
+    try:
+        for _ in range(1200):
+            with suppress(httpx.TransportError):
+                httpx.get(f"http://127.0.0.1:{port}/1", timeout=5)
+                break
+            assert process.poll() is None, "a server ended at its start"
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+async def _prepared(url: str, tickets: int) -> dict[str, str]:
+    store = open_store(url)
+    try:
+        await store.migrate()
+        await _fill(store, tickets)
+        callers = {
+            "dispatcher": Actor("分拨员", Role.DISPATCHER, region=_COUNTY),
+            "province": Actor("督办员", Role.SUPERVISOR, region="360000"),
+        }
+        return {
+            name: await store.run(partial(tokens.create, actor=actor, at=datetime.now(UTC)))
+            for name, actor in callers.items()
+        }
+    finally:
+        await store.close()
+
+
+def _measured(tickets: int) -> dict[str, dict[str, float]]:
+    """Return p50 and p99 of each question at a size, in milliseconds."""
+    with postgres() as url:
+        made = asyncio.run(_prepared(url, tickets))
+        started = "from service.cli import main; main()"
+        with (
+            _process(url, "-c", started, "serve") as served,
+            _process(url, "-m", "uvicorn", "bench.reading:bare", "--log-level", "error") as limit,
+        ):
+            questions = _questions(made, tickets)
+            asyncio.run(_asked(questions, served, limit, WARM))
+            took = asyncio.run(_asked(questions, served, limit, QUESTIONS))
+    return {
+        name: {"p50": statistics.median(each), "p99": statistics.quantiles(each, n=100)[98]}
+        for name, each in took.items()
+    }
+
+
+def _cut_us() -> float:
+    """Return what it costs the intake to cut a complaint of some fifty characters, in microseconds of
+    the processor."""
+    texts = [f"{matter}，{_COMMON}" for matter in _MATTERS.values()] * 200
+    words(texts[0])  # the dictionary is read at first
+    began = time.process_time()
+    for text in texts:
+        words(text)
+    return (time.process_time() - began) / len(texts) * 1e6
+
+
+def run(large: int = LARGE) -> dict[str, Any]:
+    """Measure, and return the figures."""
+    small = min(SMALL, large)
+    sizes = {"small": small, "large": large} if large > small else {"large": large}
+    measured = {name: _measured(tickets) for name, tickets in sizes.items()}
+    found: dict[str, Any] = {f"tickets_{name}": tickets for name, tickets in sizes.items()}
+    found["cut_us"] = round(_cut_us(), 1)
+    for question, at_large in measured["large"].items():
+        for share, value in at_large.items():
+            found[f"{question}_{share}_ms"] = round(value, 1)
+        found[f"{question}_p50_to_bare"] = round(
+            at_large["p50"] / measured["large"]["bare_row"]["p50"], 2
+        )
+        if small := measured.get("small", {}).get(question):
+            for share, value in at_large.items():
+                found[f"{question}_{share}_large_to_small"] = round(value / small[share], 2)
+    return found
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(run(int(sys.argv[1]) if len(sys.argv) > 1 else LARGE)) + "\n")

@@ -1,0 +1,102 @@
+"""`banjie serve` and `banjie openapi`: the service itself, and what it offers."""
+
+import asyncio
+import gc
+import logging
+import os
+import socket
+import sys
+from contextlib import nullcontext
+from typing import Annotated, Any
+
+import structlog
+import typer
+import yaml
+
+from service.connection import Server, configured
+from service.main import build, serving, wire
+from service.source_check import missing_secrets
+from service.terminal import Refused, settings
+
+# New objects, then young collections, before the next older ones are looked through.
+_COLLECTED_AFTER = (20_000, 20, 20)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+    demo: Annotated[bool, typer.Option(help="Add users and living tickets to play with.")] = False,
+) -> None:
+    """Migrate the database, then serve."""
+    chosen = settings()
+    _log_as_json(chosen.log_level)
+    listening = _listen(host, port)
+    address = f"http://{host}:{listening.getsockname()[1]}"
+    parts = wire(chosen, terms=serving(chosen))
+    if missing := missing_secrets(parts.sources, os.environ):
+        # A source that cannot prove who it is would be refused for ever, and nobody told.
+        raise Refused("；".join(missing), 2)
+    token = ""
+    if demo:
+        from service.demo import living, prepare
+
+        token = asyncio.run(prepare(parts, address))
+        # The event loop of the preparation is gone, and with it what was bound to it.
+        parts = wire(chosen, terms=serving(chosen))
+    with living(parts, address, token) if demo else nullcontext(parts) as running:
+        # The rules are a million objects that live as long as the process: nobody need look at them
+        # again, nor as often as a script's few.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_COLLECTED_AFTER)
+        server = Server(configured(build(running, chosen)), running.feed.end)
+        server.run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens, before anything else is begun; refuse a port that is taken."""
+    try:
+        return socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        raise Refused(
+            f"无法监听 {host}:{port}：{error.strerror}；可用 --port 换一个端口", 1
+        ) from error
+
+
+def openapi() -> None:
+    """Print the OpenAPI document as YAML."""
+    configured = settings()
+    document = build(wire(configured), configured).openapi()
+    sys.stdout.write(yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=100))
+
+
+def _log_as_json(level: str) -> None:
+    """One JSON object a line on standard error, ours and the libraries' alike."""
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.processors.format_exc_info,
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(ensure_ascii=False),
+            ],
+        )
+    )
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # They would tell of every tick and request; what one finds is told by ours.
+    for noisy in ("alembic", "apscheduler", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )

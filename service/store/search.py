@@ -1,0 +1,273 @@
+"""Which tickets have words: a row of words for each, in an index that is read newest first.
+
+On PostgreSQL the rows are `tsvector`s under GIN, on SQLite an FTS5 table. FTS5 keeps its lists in the
+order of ids and reads them backwards. GIN gives all that it finds, in no order: so each row also
+says in which block of ids it lies, and what is asked for is looked for in the newest blocks first, in
+more of them the fewer are found. GIN leaps between the lists of words and of blocks, and a word that
+every second ticket has costs what one does that few have (ADR 0025).
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.domain.region import prefix
+from service.store import closed, months
+from service.store.bulk import insert_rows, upsert
+from service.store.pages import END
+from service.store.tables import EventRow, SearchBacklogRow, TicketRow, TicketWordsRow, metadata
+from service.store.words import Term, words
+
+_words = metadata.tables[TicketWordsRow.__tablename__]
+_backlog = metadata.tables[SearchBacklogRow.__tablename__]
+_tickets = metadata.tables[TicketRow.__tablename__]
+_events = metadata.tables[EventRow.__tablename__]
+
+# How many ids lie in a block, as a power of two, by the letter that its name begins with. No name
+# is a word: those are lower case.
+BLOCKS = {"A": 10, "B": 14, "C": 18, "D": 22}
+# How many of which are looked through, one after the other: a page of a common word is in the first.
+_STEPS = (("A", 2), ("A", 8), ("B", 8), ("C", 8), ("D", 8))
+
+Words = Sequence[str]
+
+
+def _marks(ticket_id: int, region: str) -> list[str]:
+    """Return what a row has besides its words: its blocks, and the regions that it lies in."""
+    blocks = [f"{letter}{ticket_id >> bits:x}" for letter, bits in BLOCKS.items()]
+    # A province has them all.
+    inside = [region[:digits] for digits in (4, 6) if len(region) >= digits]
+    return [*blocks, *(f"R{code}" for code in inside), *([f"R{region}"] if len(region) > 6 else [])]
+
+
+# What is written
+
+
+def keep(connection: sa.Connection, rows: Sequence[tuple[int, str, Words]]) -> None:
+    """Write the words of new tickets, each with its ticket's id and region."""
+    if connection.dialect.name == "postgresql":
+        insert_rows(
+            connection, _words, [{"ticket_id": n, "words": _vector(n, r, w)} for n, r, w in rows]
+        )
+    elif rows:
+        connection.exec_driver_sql(
+            "INSERT INTO ticket_words (rowid, words) VALUES (?, ?)",
+            [(ticket_id, " ".join([*w, *_marks(ticket_id, r)])) for ticket_id, r, w in rows],
+        )
+
+
+def add(connection: sa.Connection, ticket_id: int, region: str, more: Words) -> None:
+    """Add words to a ticket's, or write the first."""
+    if not more:
+        return
+    if connection.dialect.name == "postgresql":
+        insert = upsert(connection, _words).values(
+            ticket_id=ticket_id, words=_vector(ticket_id, region, more)
+        )
+        both = _words.c.words.op("||")(insert.excluded.words)
+        connection.execute(
+            insert.on_conflict_do_update(index_elements=["ticket_id"], set_={"words": both})
+        )
+        return
+    there = connection.exec_driver_sql(
+        "SELECT words FROM ticket_words WHERE rowid = ?", (ticket_id,)
+    ).scalar()
+    if there is None:
+        keep(connection, [(ticket_id, region, more)])
+        return
+    every = dict.fromkeys([*there.split(), *more])
+    connection.exec_driver_sql(
+        "UPDATE ticket_words SET words = ? WHERE rowid = ?", (" ".join(every), ticket_id)
+    )
+
+
+def _vector(ticket_id: int, region: str, of: Words) -> str:
+    # No word has a quote or a backslash in it: they are letters and digits.
+    return " ".join(f"'{word}'" for word in (*of, *_marks(ticket_id, region)))
+
+
+# What is found
+
+
+def having(connection: sa.Connection, asked: Words) -> sa.ColumnElement[bool]:
+    """Return the condition that a ticket has all of these words."""
+    if connection.dialect.name == "postgresql":
+        w = _words.c
+        has_all = sa.select(w.ticket_id).where(w.words.op("@@")(_query(asked)))
+        # A lookup for each ticket, whatever the planner thinks of how many have the words.
+        its_own = has_all.where(w.ticket_id == _tickets.c.id).limit(1).scalar_subquery()
+        return its_own.is_not(None)
+    found = sa.text("SELECT rowid FROM ticket_words WHERE ticket_words MATCH :asked")
+    return _tickets.c.id.in_(found.bindparams(asked=_match(asked)).columns(rowid=sa.Integer))
+
+
+def finder(
+    connection: sa.Connection, asked: Words, region: str
+) -> Callable[[int, int], Sequence[int]]:
+    """Return the stream of ids, newest first, of tickets that have all of these words. Where a region
+    is given most of those that do not lie in it are left out."""
+    code = prefix(region)
+    marks = [f"R{code[:6]}"] if len(code) >= 4 else []
+    if connection.dialect.name == "postgresql":
+        return lambda after, count: _newest(connection, asked, marks, after, count)
+    text = sa.text(
+        "SELECT rowid FROM ticket_words WHERE ticket_words MATCH :asked AND rowid < :after"
+        " ORDER BY rowid DESC LIMIT :count"
+    )
+
+    def ids(after: int, count: int) -> Sequence[int]:
+        values = {"asked": _match([*asked, *marks]), "after": after or END, "count": count}
+        return list(connection.execute(text, values).scalars())
+
+    return ids
+
+
+# The sum keeps the planner from walking down the key in search of what few rows may have.
+_FOUND = """
+    SELECT ticket_id FROM ticket_words
+    WHERE words @@ CAST(CAST(:asked AS text) AS tsquery){more}
+        AND ticket_id + 0 < :below AND ticket_id + 0 >= :low
+    ORDER BY ticket_id + 0 DESC LIMIT :count
+"""
+_MORE = " AND words @@ CAST(CAST(:{name} AS text) AS tsquery)"
+
+
+def _newest(
+    connection: sa.Connection, asked: Words, marks: Sequence[str], after: int, count: int
+) -> list[int]:
+    last = connection.execute(sa.select(sa.func.max(_words.c.ticket_id))).scalar() or 0
+    below = min(after or END, last + 1)
+    found: list[int] = []
+    given = {"asked": _all_of(asked)} | ({"marks": _all_of(marks)} if marks else {})
+    for letter, many in (*_STEPS, ("", 0)):
+        if below <= 1 or len(found) >= count:
+            break
+        bits = BLOCKS.get(letter, 0)
+        top = (below - 1) >> bits
+        first = max(0, top - many + 1) if letter else 0
+        low = first << bits
+        values: dict[str, Any] = {**given, "below": below, "low": low, "count": count - len(found)}
+        if letter:
+            blocks = (f"{letter}{n:x}" for n in range(first, top + 1))
+            values["blocks"] = " | ".join(f"'{each}'" for each in blocks)
+        more = "".join(_MORE.format(name=name) for name in ("marks", "blocks") if name in values)
+        found += connection.execute(sa.text(_FOUND.format(more=more)), values).scalars()
+        below = low
+    return found
+
+
+def _all_of(of: Words) -> str:
+    return " & ".join(f"'{word}'" for word in of)
+
+
+def _query(of: Words) -> Any:
+    return sa.cast(sa.cast(sa.literal(_all_of(of), sa.Text), sa.Text), _Query)
+
+
+class _Query(sa.types.UserDefinedType[str]):
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "tsquery"
+
+
+def _match(of: Words) -> str:
+    return " ".join(f'"{word}"' for word in of)
+
+
+def numbered(connection: sa.Connection, numbers: Collection[str]) -> Mapping[str, set[int]]:
+    """Return the tickets that have one of these as their number or their source's, by it."""
+    t = _tickets.c
+    found: dict[str, set[int]] = {}
+    by_no = sa.select(t.id, t.no.label("number")).where(t.no.in_(numbers))
+    # The key begins with the source: one look for each.
+    sources = sa.select(sa.func.min(t.source).label("source")).cte("sources", recursive=True)
+    further = sa.select(sa.func.min(t.source)).where(t.source > sources.c.source)
+    sources = sources.union_all(
+        sa.select(further.scalar_subquery()).where(sources.c.source.is_not(None))
+    )
+    by_source_no = (
+        sa.select(t.id, t.source_no.label("number"))
+        .select_from(sources)
+        .join(_tickets, (t.source == sources.c.source) & t.source_no.in_(numbers))
+    )
+    for query in (by_no, by_source_no):
+        for row in connection.execute(query):
+            found.setdefault(row.number, set()).add(row.id)
+    return found
+
+
+# What was there before
+
+
+def cut_before(connection: sa.Connection) -> int:
+    """Return the id from which on every ticket has its words; 0 once all of them have."""
+    return connection.execute(sa.select(_backlog.c.before)).scalar() or 0
+
+
+def read_through(terms: Sequence[Term]) -> sa.ColumnElement[bool]:
+    """Return the condition that a ticket without words of its own has what was typed in its text."""
+    t = _tickets.c
+    return sa.and_(
+        *(
+            t.title.contains(term.text, autoescape=True)
+            | t.content.contains(term.text, autoescape=True)
+            for term in terms
+        )
+    )
+
+
+def catch_up(connection: sa.Connection, limit: int) -> int | None:
+    """Cut some of the tickets that were there before their words were kept, the newest first; return
+    how many there were, 0 while another replica is at it, None once all of them are cut."""
+    row = connection.execute(sa.select(_backlog.c.before).with_for_update(skip_locked=True)).first()
+    if row is None:
+        return 0
+    if not row.before:
+        return None
+    t, e, w = _tickets.c, _events.c, _words.c
+    ids = list(
+        connection.execute(
+            sa.select(t.id).where(t.id < row.before).order_by(t.id.desc()).limit(limit)
+        ).scalars()
+    )
+    # Locked in the order in which everybody locks several: a supplement waits, or was there before.
+    rows = connection.execute(
+        sa.select(t.id, t.region, t.title, t.content, t.kept_in, t.complaint["place"].as_string())
+        .where(t.id.in_(ids))
+        .order_by(t.id)
+        .with_for_update(key_share=True)
+    ).all()
+    apart = closed.documents(connection, {each.id: each.kept_in for each in rows})
+    texts = {
+        each.id: [
+            each.title,
+            each.content,
+            apart[each.id]["complaint"].get("place") if each.id in apart else each[-1],
+        ]
+        for each in rows
+    }
+    supplements = sa.select(e.ticket_id, e.content).where(
+        e.ticket_id.in_(ids), e.act == "supplemented", months.since(min(ids, default=0))
+    )
+    for event in connection.execute(supplements) if ids else ():
+        texts[event.ticket_id] += supplement_texts(event.content)
+    column = w.ticket_id if connection.dialect.name == "postgresql" else sa.literal_column("rowid")
+    there = set(
+        connection.execute(sa.select(column).select_from(_words).where(column.in_(ids))).scalars()
+    )
+    found = [
+        (each.id, each.region, words(*(text or "" for text in texts[each.id]))) for each in rows
+    ]
+    keep(connection, [each for each in found if each[0] not in there])
+    for each in found:
+        if each[0] in there:
+            add(connection, *each)
+    connection.execute(_backlog.update().values(before=ids[-1] if len(ids) == limit else 0))
+    return len(ids)
+
+
+def supplement_texts(changed: Mapping[str, Any]) -> list[str]:
+    """Return the texts that a supplement changed, of its event."""
+    return [str(changed[name]) for name in ("title", "content", "place") if name in changed]

@@ -1,0 +1,99 @@
+"""The words by which a ticket is found: cut from what was written, and from what is asked for, by one
+function (ADR 0025).
+
+A word of the dictionary is found wherever it stands, also within a longer one. What the dictionary
+does not know, such as the name of a road or a person, is found by its pairs of characters. Telephone,
+identity card, bank card and e-mail are none of the words.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import rjieba
+
+from routing_rules.text import plain
+from service.domain.personal import OF_THE_PERSON, parts
+
+# An instance of our own: words that others add to the shared one would change our cuts.
+_CUTTER = rjieba.Jieba()
+
+_HAN = "\u3400-\u9fff\U00020000-\U0003ffff"
+_RUN = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+")
+_IS_HAN = re.compile(rf"[{_HAN}]")
+# Blanks that stand in the middle of Chinese part nothing, those between other words do.
+_BLANK_WITHIN = re.compile(rf"(?<=[{_HAN}])\s+(?=[{_HAN}])")
+# Personal data has an @ or seven digits near each other: to see that a text has neither is cheap.
+_MAY_BE_PERSONAL = re.compile(r"[@＠]|(?:[0-9０-９][^0-9０-９\n]{0,3}){7}")
+_LONGEST = 64
+# A tsvector ends at a megabyte. What is longer than this is no complaint, and found by its beginning.
+_TEXT_MOST = 50_000
+
+
+def words(*texts: str) -> tuple[str, ...]:
+    """Return the words of texts, each once: Chinese as it is written, the rest in lower case."""
+    found: dict[str, None] = {}
+    for text in texts:
+        for piece in _BLANK_WITHIN.sub("", _unnamed(text[:_TEXT_MOST])).split():
+            for run in _RUN.findall(plain(piece)):
+                if _IS_HAN.match(run):
+                    found |= dict.fromkeys(_cut(run))
+                else:
+                    found[run[:_LONGEST]] = None
+    return tuple(found)
+
+
+def _unnamed(text: str) -> str:
+    """Return the text without what says who a person is."""
+    if not _MAY_BE_PERSONAL.search(text):
+        return text
+    return " ".join(piece for piece, sort in parts(text) if sort not in OF_THE_PERSON)
+
+
+def _cut(run: str) -> list[str]:
+    """Return every word of the dictionary that stands in a run of Chinese, and the pairs of characters
+    within long ones and around each character that no word covers. A character alone is no word."""
+    found: list[str] = []
+    bare: list[int] = []
+    at, covered = -1, 0
+    # Each character in turn, and after it the words that begin with it.
+    for word in _CUTTER.cut_all(run):
+        if len(word) == 1:
+            at += 1
+            if at >= covered:
+                bare.append(at)
+        else:
+            found.append(word)
+            if len(word) > 2:
+                found += (word[n : n + 2] for n in range(len(word) - 1))
+            covered = max(covered, at + len(word))
+            if bare and bare[-1] == at:
+                bare.pop()
+    for place in bare:
+        found += (run[n : n + 2] for n in (place - 1, place) if 0 <= n < len(run) - 1)
+    return found
+
+
+class Unsearchable(Exception):
+    """What was typed cannot be looked for; the message says why, in Chinese."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One of the words that a person typed: as typed, and cut. Without `words` it can only be a
+    number."""
+
+    text: str
+    words: tuple[str, ...]
+
+    @property
+    def why_not(self) -> str:
+        """Return why it cannot be looked for, in Chinese."""
+        if any(sort in OF_THE_PERSON for _, sort in parts(self.text)):
+            return "电话号码、证件号码等个人信息不作检索，请改用工单编号、地点或事项"
+        return "每个检索词至少两个字，也可以是完整的工单编号或来源编号"
+
+
+def terms(asked: str) -> Sequence[Term]:
+    """Return what was typed, word by word, as far as blanks part it; nothing for blanks alone."""
+    return [Term(text, words(text)) for text in dict.fromkeys(asked.split())]
