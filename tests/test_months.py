@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from service.domain.lifecycle import State
 from service.domain.ticket import Ticket
-from service.store import Store, archive, closed, months, open_store
+from service.store import Store, archive, closed, months, open_store, search
 from service.store.deliveries import deliveries
 from service.store.feed import BEGINNING, TakenOff, stretch
 from service.store.lists import Filter, page
@@ -44,14 +44,15 @@ async def _begin(store: Store, when: datetime) -> None:
     await store.run(lambda c: months.begin(c, when))
 
 
-async def _received(store: Store, name: str) -> Ticket:
-    return (await desk(store, assisted=False).receive(complaint(source_no=name), name, NOW)).ticket
+async def _received(store: Store, name: str, **changes: Any) -> Ticket:
+    sent = complaint(source_no=name, **changes)
+    return (await desk(store, assisted=False).receive(sent, name, NOW)).ticket
 
 
-async def _closed(store: Store, name: str) -> Ticket:
+async def _closed(store: Store, name: str, **changes: Any) -> Ticket:
     """Return a ticket that was answered and closed in November 2026."""
     d = desk(store, assisted=False)
-    ticket = await _received(store, name)
+    ticket = await _received(store, name, **changes)
     ticket = await d.sign(order(ticket, HANDLER))
     ticket = await d.contact(order(ticket, HANDLER, "2026-11-18 11:00"), text="已电话联系")
     answer: dict[str, Any] = {"public_reply": "已退款", "internal_finding": "首次", "solved": True}
@@ -234,6 +235,24 @@ def test_an_act_brings_a_ticket_back_whole(in_store: Run) -> None:
         assert reopened.route == ticket.route
         assert (await _wholes(store))[ticket.no][2][: len(before[2])] == before[2]
         assert await store.read(lambda c: c.execute(sa.select(closed._c.month)).all()) == []
+
+    in_store(scenario)
+
+
+def test_words_that_are_cut_after_a_ticket_was_kept_apart_are_all_there(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        ticket = await _closed(store, "C1", place="枫林村委会")
+        await _keep(store, at("2029-02-01 09:00"))
+
+        def forget(connection: sa.Connection) -> None:
+            connection.execute(sa.text("DELETE FROM ticket_words"))
+            connection.execute(sa.text("UPDATE search_backlog SET before = 1000"))
+
+        await store.run(forget)
+        assert await store.run(lambda c: search.catch_up(c, 10)) == 1
+        for typed in ("枫林", "排骨"):
+            found = await store.read(lambda c, q=typed: page(c, ADMIN, Filter(q=q)))  # type: ignore[misc]
+            assert [each.no for each in found.items] == [ticket.no]
 
     in_store(scenario)
 
