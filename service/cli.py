@@ -32,6 +32,7 @@ COMMANDS = {
         "import_history",
         "Take over years of history; exit 1 if rows were refused.",
     ),
+    "store": ("cli_store", "app", "Months of events 按月存放的办件历史."),
     "kpi": ("cli_kpi", "app", "Rates that can be defended 考核指标."),
     "bulletin": (
         "cli_bulletin",
@@ -111,6 +112,7 @@ def _mendable(error: Exception) -> tuple[str, int] | None:
     from routing_rules.clocks import ClockFileError
     from routing_rules.yamlfile import RuleFileError
     from service.store import BadDatabaseUrl, StoreUnavailable
+    from service.store.months import Detached
 
     match error:
         case RuleFileError() | ClockFileError() | SourceFileError():
@@ -121,5 +123,8 @@ def _mendable(error: Exception) -> tuple[str, int] | None:
             return f"设置有误：BANJIE_DATABASE_URL：{error}", 2
         case StoreUnavailable():
             return f"数据库不可用：{error}", 1
+        case Detached():
+            until = f"{error.until // 100} 年 {error.until % 100} 月"
+            return f"{until}及以前的办件历史已取下，请先用 banjie store attach 接回", 1
         case _:
             return None

@@ -54,6 +54,15 @@ class Settings(BaseSettings):
             " and answered with 503."
         ),
     )
+    closed_after_days: int = Field(
+        730,
+        ge=0,
+        le=36_500,
+        description=(
+            "How long after its end a ticket's documents and deliveries are kept apart by month; 0 for"
+            " never."
+        ),
+    )
     sources: Path | None = Field(
         None, description="Path of a sources.yaml in place of the shipped one."
     )

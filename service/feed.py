@@ -14,7 +14,7 @@ from service.desk import event_shown, sees_ticket
 from service.domain.access import Actor, Ask, Role, check_act
 from service.mishaps import findable
 from service.store import Store, StoreUnavailable, feed, tickets
-from service.store.feed import BEGINNING, Happened, Lost, Place
+from service.store.feed import BEGINNING, Happened, Lost, Place, TakenOff
 
 # Of all streams, what one token may hold.
 _SHARE = 0.75
@@ -158,4 +158,4 @@ def _shown(connection: sa.Connection, by: Actor, rows: Sequence[Happened]) -> Se
     ]
 
 
-__all__ = ["BEGINNING", "Feed", "Happened", "Lost", "Page", "Place", "StreamsFull"]
+__all__ = ["BEGINNING", "Feed", "Happened", "Lost", "Page", "Place", "StreamsFull", "TakenOff"]

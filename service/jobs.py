@@ -15,9 +15,12 @@ from service.mishaps import findable, outcome
 from service.outbox import Outbox
 from service.polling import Poller
 from service.store import StoreUnavailable
+from service.upkeep import Upkeep
 from service.wiring import Refresh
 
 _BATCH = 1000
+_UPKEEP_S = 60.0
+_KEPT_AT_MOST = 20
 # Clocks are slewed by milliseconds; what is more than this was set.
 _JUMP_S = 2.0
 # How much longer than it worked the comparing of tickets rests.
@@ -52,8 +55,9 @@ class Jobs:
 
     `refresh` brings the rules up to date and tells whether the calendar has changed; `fold` adds
     some of what was counted to the sums, `order` gives some events their places in the feed, and both
-    tell whether there is likely more; `purge` deletes some of what has ended and tells how much; `cut` makes
-    some tickets of before findable by their words and tells how many, None once all are.
+    tell whether there is likely more; `purge` deletes some of what has ended and tells how much; `cut`
+    makes some tickets of before findable by their words and tells how many, None once all are; `upkeep`
+    keeps the store in shape.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Jobs:
         order: Callable[[], Awaitable[bool]] = _nothing_more,
         purge: Callable[[], Awaitable[int]] = _nothing_to_do,
         cut: Callable[[], Awaitable[int | None]] = _all_done,
+        upkeep: Upkeep | None = None,
     ) -> None:
         self._desk = desk
         self._outbox = outbox
@@ -88,6 +93,7 @@ class Jobs:
         self._purge = purge
         self._cut = cut
         self._all_cut = False
+        self._upkeep = upkeep
         self._seen = (now(), monotonic())
         self._settled = False
         self._settle_again = False
@@ -102,6 +108,8 @@ class Jobs:
             ("compare", self._compare, tick_seconds),
             ("fold", self._fold_all, tick_seconds),
             ("order", self._order_all, tick_seconds),
+            ("months", self._months, _UPKEEP_S),
+            ("closed", self._closed, _UPKEEP_S),
             ("purge", self._purge_all, _PURGE_S),
             ("cut", self._cut_all, tick_seconds),
         )
@@ -172,6 +180,16 @@ class Jobs:
         """Give every event its place in the feed. Those who follow it wait for this, nobody else."""
         while not self._stopping and await self._order():
             pass
+
+    async def _months(self) -> None:
+        if self._upkeep:
+            await self._upkeep.months()
+
+    async def _closed(self) -> None:
+        """Keep what ended long ago apart, in small transactions, and so many a turn: nobody waits."""
+        for _ in range(_KEPT_AT_MOST):
+            if not self._upkeep or self._stopping or not await self._upkeep.closed():
+                return
 
     async def _purge_all(self) -> None:
         """Delete what has ended. Nobody waits for it."""

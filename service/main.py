@@ -38,6 +38,7 @@ from service.source_check import require, signing_keys
 from service.store import Terms, open_store
 from service.store.engine import COMMAND, SERVES
 from service.store.search import catch_up
+from service.upkeep import Upkeep
 from service.wiring import Callers, Inflow, KeptFigures, Readiness, Wiring
 
 if TYPE_CHECKING:
@@ -218,6 +219,7 @@ def build(parts: Wiring, settings: Settings) -> "FastAPI":
             order=parts.feed.order,
             purge=Purge(parts.store, parts.doors.purge).turn,
             cut=partial(parts.store.run, partial(catch_up, limit=_CUT_AT_ONCE)),
+            upkeep=Upkeep(parts.store, parts.now, settings.closed_after_days),
         )
         jobs.start()
         try:

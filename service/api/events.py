@@ -14,7 +14,7 @@ from service.api.schemas import EventOut, FeedEventOut, FeedPage
 from service.api.tickets import Asked, check_region
 from service.cursors import cursor_at, read_place
 from service.domain.access import Actor
-from service.feed import Feed, Happened, Lost, Page
+from service.feed import Feed, Happened, Lost, Page, TakenOff
 from service.store import StoreUnavailable
 from service.wiring import Parts, Unauthenticated, Wiring
 
@@ -173,7 +173,7 @@ async def _told(app: Wiring, by: Actor, token: str, page: Page, region: str) -> 
                 page = await app.feed.page(by, page.end, _AT_ONCE, region)
     except Unauthenticated:
         return
-    except Lost:
+    except (Lost, TakenOff):
         log.warning("feed.lost")
     except StoreUnavailable as error:
         log.warning("feed.store_unavailable", error=str(error))

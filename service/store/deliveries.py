@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from service.domain.kpi import day_of
 from service.domain.ports import Receiver
 from service.domain.region import prefix
 from service.domain.ticket import Delivery, DeliveryState, Recipient, Ticket, Word
+from service.store import closed
 from service.store.bulk import Row, insert_rows
 from service.store.pages import Page, among, walk
 from service.store.tables import DeliveryRow, TicketRow, metadata
@@ -106,18 +108,19 @@ def _new(row: tuple[int, str, str, Delivery], at: datetime, receivers: Receivers
 
 def deliveries(connection: sa.Connection, ticket: Ticket) -> list[Delivery]:
     """Return what is to leave or has left of a ticket, in the order it was written."""
-    rows = connection.execute(
+    stored = connection.execute(
         sa.select(_deliveries).where(_d.ticket_id == ticket.id).order_by(_d.id)
     )
+    rows = [dict(row) for row in stored.mappings()] + closed.deliveries(connection, ticket.id)
     return [
         Delivery(
-            Word(r.kind),
-            Recipient(r.recipient),
-            r.unit,
-            r.payload,
-            r.destination.partition(":")[2] if r.recipient == Recipient.SOURCE else "",
+            Word(r["kind"]),
+            Recipient(r["recipient"]),
+            r["unit"],
+            r["payload"],
+            r["destination"].partition(":")[2] if r["recipient"] == Recipient.SOURCE else "",
         )
-        for r in rows
+        for r in sorted(rows, key=itemgetter("id"))
     ]
 
 

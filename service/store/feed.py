@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from service.domain.region import prefix
 from service.domain.ticket import Event
-from service.store.tables import EventRow, FeedRow, FeedTurnRow, metadata
+from service.store.tables import EventRow, FeedRow, FeedTurnRow, MonthRow, metadata
 from service.store.tickets import event_of
 
 _events = metadata.tables[EventRow.__tablename__]
@@ -155,6 +155,14 @@ class Place:
 BEGINNING = Place()
 
 
+class TakenOff(Exception):
+    """What follows a place was taken off with its month; what is there follows `first`."""
+
+    def __init__(self, first: Place) -> None:
+        super().__init__(first)
+        self.first = first
+
+
 @dataclass(frozen=True, slots=True)
 class Happened:
     """An event in its place."""
@@ -182,9 +190,12 @@ def stretch(
     regions.
 
     Where few are wanted it looks at so many places and no more, and `end` lies behind those that
-    were passed over. Raises Lost.
+    were passed over. Raises Lost, and TakenOff.
     """
-    if after.position:
+    first = _first(connection)
+    if after.position < first.position:
+        raise TakenOff(first)
+    if after.position and after != first:
         _check(connection, after)
     within = [prefix(region) for region in regions if prefix(region)]
     conditions = [_events.c.region.startswith(each, autoescape=True) for each in within]
@@ -217,6 +228,24 @@ def stretch(
         more = cut or count == looked_at or part.last is not None
         return Stretch(found, last.place, more)
     return Stretch((), after, more=False)
+
+
+def _first(connection: sa.Connection) -> Place:
+    """Return the place that what is there begins after."""
+    m = metadata.tables[MonthRow.__tablename__].c
+    row = connection.execute(
+        sa.select(m.feed_to, m.feed_mark)
+        .where(m.detached_at.is_not(None), m.feed_to > 0)
+        .order_by(m.month.desc())
+        .limit(1)
+    ).first()
+    return Place(row.feed_to, row.feed_mark) if row else BEGINNING
+
+
+def place_at(connection: sa.Connection, position: int) -> Place | None:
+    """Return the place at a position, None if there is no event."""
+    row = _at(connection, position)
+    return _happened(row).place if row else None
 
 
 def newest(connection: sa.Connection) -> Place:

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.domain.region import prefix
+from service.store import closed, months
 from service.store.bulk import insert_rows, upsert
 from service.store.pages import END
 from service.store.tables import EventRow, SearchBacklogRow, TicketRow, TicketWordsRow, metadata
@@ -233,14 +234,22 @@ def catch_up(connection: sa.Connection, limit: int) -> int | None:
     )
     # Locked in the order in which everybody locks several: a supplement waits, or was there before.
     rows = connection.execute(
-        sa.select(t.id, t.region, t.title, t.content, t.complaint["place"].as_string())
+        sa.select(t.id, t.region, t.title, t.content, t.kept_in, t.complaint["place"].as_string())
         .where(t.id.in_(ids))
         .order_by(t.id)
         .with_for_update(key_share=True)
     ).all()
-    texts = {each.id: list(each[2:]) for each in rows}
+    apart = closed.documents(connection, {each.id: each.kept_in for each in rows})
+    texts = {
+        each.id: [
+            each.title,
+            each.content,
+            apart[each.id]["complaint"].get("place") if each.id in apart else each[-1],
+        ]
+        for each in rows
+    }
     supplements = sa.select(e.ticket_id, e.content).where(
-        e.ticket_id.in_(ids), e.act == "supplemented"
+        e.ticket_id.in_(ids), e.act == "supplemented", months.since(min(ids, default=0))
     )
     for event in connection.execute(supplements) if ids else ():
         texts[event.ticket_id] += supplement_texts(event.content)

@@ -1,5 +1,6 @@
 """The tables. SQLModel describes them; values are validated before they get here, never by them."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -58,6 +59,11 @@ def _json() -> Any:
     return Field(sa_type=_Json, nullable=False)
 
 
+def _document() -> Any:
+    # As text and not as JSONB: it is read and written as a whole, and nothing asks for what is in it.
+    return Field(sa_type=sa.JSON, nullable=False)
+
+
 def _where(name: str, column: str | tuple[str, ...], condition: str) -> sa.Index:
     """Return an index of the few rows that a question is about: it stays small however long the
     history grows."""
@@ -109,6 +115,8 @@ class TicketRow(SQLModel, table=True):
     merged_into: str = Field(max_length=32)
     received_at: datetime = _at()
     stored_at: datetime = _at()
+    # In which month of `closed_tickets` its documents are; None: they are here.
+    kept_in: int | None = Field(default=None, nullable=True)
 
 
 class AssistRow(SQLModel, table=True):
@@ -242,6 +250,47 @@ class FeedRow(SQLModel, table=True):
 
     position: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
     event_id: int = Field(sa_column=sa.Column(_Id, nullable=False))
+
+
+class MonthRow(SQLModel, table=True):
+    """A month as events are kept by (ADR 0026): its events have ids from `first_event` on, and a
+    ticket with an id above `ticket_id` has none before it. The first row is what was there before."""
+
+    __tablename__ = "event_months"
+
+    month: int = Field(sa_column=sa.Column(sa.Integer, primary_key=True, autoincrement=False))
+    first_event: int = Field(sa_type=sa.BigInteger)
+    ticket_id: int = Field(sa_type=sa.BigInteger)
+    began_at: datetime = _at()
+    detached_at: datetime | None = _at(nullable=True)
+    # The last place in the feed of an event of a month that was taken off, and its mark.
+    feed_to: int | None = Field(default=None, sa_type=sa.BigInteger, nullable=True)
+    feed_mark: str = Field(max_length=8)
+
+
+class ClosedRow(SQLModel, table=True):
+    """What is kept apart of a ticket that ended long ago (ADR 0026), by the month of its end."""
+
+    __tablename__ = "closed_tickets"
+
+    month: int = Field(sa_column=sa.Column(sa.Integer, primary_key=True, autoincrement=False))
+    ticket_id: int = Field(
+        sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), primary_key=True, autoincrement=False)
+    )
+    kept: dict[str, Any] = _document()  # columns of the ticket, as they stood there
+    deliveries: list[dict[str, Any]] = _document()  # rows of `deliveries` that are over
+    delivered: int  # how many of them were in this state
+    unaddressed: int
+
+
+class ClosedTurnRow(SQLModel, table=True):
+    """How far the tickets have been gone through for those that ended long ago, one row."""
+
+    __tablename__ = "closed_turns"
+
+    id: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
+    after: int = Field(sa_type=sa.BigInteger)
+    month: int  # in which it was begun
 
 
 class FeedTurnRow(SQLModel, table=True):
@@ -589,11 +638,6 @@ class RejectedRow(SQLModel, table=True):
     taken_at: datetime | None = _at(nullable=True)
 
 
-def _document() -> Any:
-    # As text and not as JSONB: it is read and written as a whole, and nothing asks for what is in it.
-    return Field(sa_type=sa.JSON, nullable=False)
-
-
 class TallyEntryRow(SQLModel, table=True):
     """What a transaction changed in the counts of one ticket, until it is folded into the tallies.
 
@@ -669,14 +713,17 @@ class RecountRow(SQLModel, table=True):
 metadata = SQLModel.metadata
 
 
+_PARTITIONS = r"events_(before|rest|\d{6})|closed_tickets_\d{6}"
+
+
 def is_compared(
     dialect: str,
 ) -> Callable[[Any, str | None, str, bool, Any], bool]:
     """Return what tells Alembic which tables of a database are to look as described here: the words
-    are a virtual table on SQLite, with tables of its own behind it."""
+    are a virtual table on SQLite, with tables of its own behind it, and a partition is a part of one."""
+    apart = re.compile(r"ticket_words.*" if dialect == "sqlite" else _PARTITIONS)
 
     def told(_item: Any, name: str | None, kind: str, _reflected: bool, _other: Any) -> bool:
-        is_words = kind == "table" and str(name).startswith(TicketWordsRow.__tablename__)
-        return not (is_words and dialect == "sqlite")
+        return kind != "table" or not apart.fullmatch(str(name))
 
     return told

@@ -28,7 +28,7 @@ from service.domain.ticket import (
     Supervision,
     Ticket,
 )
-from service.store import search, tallies
+from service.store import closed, months, search, tallies
 from service.store.bulk import Row, among, insert_rows, update_rows, upsert
 from service.store.search import Words
 from service.store.tables import (
@@ -117,13 +117,8 @@ def find_all(
     connection: sa.Connection, sent: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], Ticket]:
     """Return the tickets that there are of sources and source numbers, by these, locked."""
-    rows = connection.execute(
-        sa.select(_tickets)
-        .where(_sent(connection, sent))
-        .order_by(_tickets.c.id)
-        .with_for_update(key_share=True)
-    ).all()
-    found = whole(connection, rows)
+    query = sa.select(_tickets).where(_sent(connection, sent)).order_by(_tickets.c.id)
+    found = _locked(connection, query)
     return {(each.complaint.source, each.complaint.source_no): each for each in found}
 
 
@@ -276,12 +271,15 @@ def known(connection: sa.Connection, source: str, source_nos: Collection[str]) -
     ids = [row.id for row in rows]
     if not ids:
         return {}
+    months.check(connection, min(ids))
     prints = fingerprints(connection, ids)
     e = _events.c
     came: dict[int, dict[str, Any]] = {
         event.ticket_id: event.content
         for event in connection.execute(
-            sa.select(e.ticket_id, e.content).where(e.ticket_id.in_(ids), e.act == IMPORTED)
+            sa.select(e.ticket_id, e.content).where(
+                e.ticket_id.in_(ids), e.act == IMPORTED, months.since(min(ids))
+            )
         )
     }
     return {
@@ -317,6 +315,8 @@ def save(connection: sa.Connection, before: Ticket, after: Ticket, at: datetime)
     updated = connection.execute(
         _tickets.update()
         .where(_tickets.c.id == before.id, _tickets.c.version == before.version)
+        # Whoever locked it has brought it back.
+        .where(_tickets.c.kept_in.is_(None))
         .values(**_ticket_values(after))
     )
     if updated.rowcount != 1:
@@ -421,9 +421,17 @@ def event_rows(rows: Sequence[tuple[int, str, str, Event]]) -> tuple[sa.Table, l
 def events(
     connection: sa.Connection, ticket: Ticket, after: int = 0, limit: int | None = None
 ) -> list[Event]:
-    """Return a ticket's history in the order it was written: all, or so many events after one."""
+    """Return a ticket's history in the order it was written: all, or so many events after one.
+
+    Raises months.Detached if some of it may lie in a month that was taken off.
+    """
+    months.check(connection, ticket.id)
     e = _events.c
-    query = sa.select(_events).where(e.ticket_id == ticket.id, e.id > after).order_by(e.id)
+    query = (
+        sa.select(_events)
+        .where(e.ticket_id == ticket.id, months.since(ticket.id), e.id > after)
+        .order_by(e.id)
+    )
     return [event_of(row) for row in connection.execute(query.limit(limit))]
 
 
@@ -433,6 +441,7 @@ def latest(connection: sa.Connection, found: Sequence[Ticket], act: str) -> dict
     last = (
         sa.select(sa.func.max(_events.c.id))
         .where(_events.c.ticket_id.in_(ids), _events.c.act == act)
+        .where(months.since(min(ids, default=0)))
         .group_by(_events.c.ticket_id)
         .scalar_subquery()
     )
@@ -628,8 +637,9 @@ def provisional_ids(
 def claim(connection: sa.Connection, ids: Collection[int], *, lock: bool = True) -> list[Ticket]:
     """Return tickets by their ids, locked unless they are only looked at."""
     query = sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
-    rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
-    return whole(connection, rows)
+    if lock:
+        return _locked(connection, query)
+    return whole(connection, connection.execute(query).all())
 
 
 def open_citing(
@@ -816,10 +826,20 @@ def _one_by_id(connection: sa.Connection, ticket_id: int) -> Ticket:
 
 def _one(connection: sa.Connection, where: sa.ColumnElement[bool], *, lock: bool) -> Ticket | None:
     query = sa.select(_tickets).where(where)
-    # NO KEY UPDATE: an event of somebody else's may refer to the ticket meanwhile.
-    rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
-    found = whole(connection, rows)
+    found = (
+        _locked(connection, query) if lock else whole(connection, connection.execute(query).all())
+    )
     return found[0] if found else None
+
+
+def _locked(connection: sa.Connection, query: sa.Select[Any]) -> list[Ticket]:
+    """Return tickets that nobody else may change before the commit, and that may be changed: what
+    was kept apart of them is back."""
+    # NO KEY UPDATE: an event of somebody else's may refer to the ticket meanwhile.
+    rows = connection.execute(query.with_for_update(key_share=True)).all()
+    if closed.bring_back(connection, {row.id: row.kept_in for row in rows}):
+        rows = connection.execute(query).all()
+    return whole(connection, rows)
 
 
 def milestones_of(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[Milestone]]:
@@ -835,17 +855,26 @@ def milestones_of(connection: sa.Connection, ids: Collection[int]) -> dict[int, 
 
 
 def whole(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Ticket]:
-    """Return the tickets of rows of their table, with their milestones by one more query."""
+    """Return the tickets of rows of their table, with their milestones by one more query, and what is
+    kept apart of those that ended long ago by another."""
     by_ticket = milestones_of(connection, [row.id for row in rows])
-    return [_ticket(row, by_ticket[row.id]) for row in rows]
+    kept = closed.documents(connection, {row.id: row.kept_in for row in rows})
+    return [
+        _ticket(
+            row,
+            kept.get(row.id) or {name: getattr(row, name) for name in closed.KEPT},
+            by_ticket[row.id],
+        )
+        for row in rows
+    ]
 
 
-def _ticket(row: sa.Row[Any], milestones: Sequence[Milestone]) -> Ticket:
-    document: Mapping[str, Any] = {**row.complaint, "title": row.title, "content": row.content}
+def _ticket(row: sa.Row[Any], kept: Mapping[str, Any], milestones: Sequence[Milestone]) -> Ticket:
+    document: Mapping[str, Any] = {**kept["complaint"], "title": row.title, "content": row.content}
     return Ticket(
         no=row.no,
         complaint=_COMPLAINT.validate_python(document),
-        route=_ROUTE.validate_python(row.route),
+        route=_ROUTE.validate_python(kept["route"]),
         state=State(row.state),
         version=row.version,
         received_at=row.received_at,
@@ -855,9 +884,9 @@ def _ticket(row: sa.Row[Any], milestones: Sequence[Milestone]) -> Ticket:
         redo=row.redo,
         limits=row.limits,
         id=row.id,
-        extensions=_EXTENSIONS.validate_python(row.extensions),
-        pauses=_PAUSES.validate_python(row.pauses),
-        supervision=_SUPERVISION.validate_python(row.supervision),
+        extensions=_EXTENSIONS.validate_python(kept["extensions"]),
+        pauses=_PAUSES.validate_python(kept["pauses"]),
+        supervision=_SUPERVISION.validate_python(kept["supervision"]),
         sent_back=row.sent_back,
         ruled=row.ruled,
         into=row.merged_into,

@@ -23,7 +23,8 @@ from service.findings import field_problem
 from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.reports import BadPeriod
-from service.store import OutcomeUnknown, StoreUnavailable
+from service.store import OutcomeUnknown, StoreFull, StoreUnavailable
+from service.store.months import Detached
 from service.store.tickets import Stale
 from service.web.sessions import ForeignForm
 
@@ -95,6 +96,14 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
     ),
     BadCursor: (400, "这一页已打不开", lambda _: "请回到列表，从第一页开始翻页。"),
     BadPeriod: (422, "没有这个月的通报", lambda e: f"{e}。"),
+    Detached: (
+        410,
+        "办件历史已归档",
+        lambda e: (
+            f"{e.until // 100} 年 {e.until % 100} 月及以前的办件历史已取下归档，请联系管理员接回。"
+        ),
+    ),
+    StoreFull: (503, "系统磁盘已满", lambda _: "没有保存任何内容，请联系管理员腾出空间后重试。"),
     OutcomeUnknown: (
         503,
         "系统暂时不可用",

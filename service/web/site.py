@@ -14,6 +14,7 @@ from service.domain.access import Forbidden
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.reports import BadPeriod
 from service.store import StoreUnavailable
+from service.store.months import Detached
 from service.web import (
     bulletin,
     deliveries,
@@ -100,6 +101,7 @@ def site() -> FastAPI:
             Forbidden: _refused,
             ForeignForm: _refused,
             StoreUnavailable: _refused,
+            Detached: _refused,
             UnknownDelivery: _refused,
             NotGivenUp: _refused,
             NoReceiver: _refused,
