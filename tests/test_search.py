@@ -124,6 +124,20 @@ def test_a_place_a_matter_and_a_number_are_found(in_store: Run) -> None:
     in_store(scenario)
 
 
+def test_a_number_and_words_are_found_in_any_order(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        await d.receive(complaint(source_no="XG1", title="路灯不亮"), "a", NOW)
+        await d.receive(complaint(source_no="XG2", title="油烟扰民"), "b", NOW)
+        [first] = (await d.page(ADMIN, Filter(q="XG1"))).items
+        for number in ("XG1", first.no):
+            assert await numbers(d, f"路灯 {number}") == ["XG1"]
+            assert await numbers(d, f"{number} 路灯") == ["XG1"]
+            assert await numbers(d, f"油烟 {number}") == []
+
+    in_store(scenario)
+
+
 def test_a_number_that_is_also_a_word_finds_both(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         d = desk(store)

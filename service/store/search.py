@@ -98,7 +98,9 @@ def having(connection: sa.Connection, asked: Words) -> sa.ColumnElement[bool]:
         its_own = has_all.where(w.ticket_id == _tickets.c.id).limit(1).scalar_subquery()
         return its_own.is_not(None)
     found = sa.text("SELECT rowid FROM ticket_words WHERE ticket_words MATCH :asked")
-    return _tickets.c.id.in_(found.bindparams(asked=_match(asked)).columns(rowid=sa.Integer))
+    # Unique: a condition for each of several terms, and each keeps its own words.
+    given: sa.BindParameter[str] = sa.bindparam("asked", _match(asked), unique=True)
+    return _tickets.c.id.in_(found.bindparams(given).columns(rowid=sa.Integer))
 
 
 def finder(
