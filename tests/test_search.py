@@ -138,6 +138,20 @@ def test_a_number_and_words_are_found_in_any_order(in_store: Run) -> None:
     in_store(scenario)
 
 
+def test_nobody_types_what_a_row_says_of_where_it_lies(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        await d.receive(complaint(source_no="X", title="路灯不亮"), "a", NOW)
+        for asked in ("A0", "b0", "R3607", "r360732", "路灯 a0"):
+            assert await numbers(d, asked) == []
+        await d.receive(complaint(source_no="Y", title="A0栋电梯坏了"), "b", NOW)
+        assert await numbers(d, "a0") == ["Y"]
+        # Who has a region still finds what lies in it.
+        assert await numbers(d, "路灯", DISPATCHER) == ["X"]
+
+    in_store(scenario)
+
+
 def test_a_number_that_is_also_a_word_finds_both(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         d = desk(store)
