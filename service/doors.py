@@ -255,8 +255,10 @@ class Doors:
         now = self._now()
 
         def work(connection: sa.Connection) -> _Try | int:
-            found = accounts.find(connection, name) if ACCOUNT.fullmatch(name) else None
-            if comer.device and accounts.known_device(connection, comer.device, name):
+            # What can be no account is not asked for: PostgreSQL takes no NUL.
+            may_be = ACCOUNT.fullmatch(name) is not None
+            found = accounts.find(connection, name) if may_be else None
+            if may_be and comer.device and accounts.known_device(connection, comer.device, name):
                 told = {Counted.DEVICE: f"{name}\n{comer.device}"}
             else:
                 told = {

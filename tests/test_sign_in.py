@@ -235,6 +235,15 @@ def test_an_account_opens_a_session_and_says_no_in_one_way(in_store: Run) -> Non
     in_store(scenario)
 
 
+@pytest.mark.parametrize("name", ["\0", "li.si\0", "li.si\n", "é", "李四", ""])
+def test_what_is_no_account_is_refused_from_any_browser(in_store: Run, name: str) -> None:
+    async def scenario(store: Store) -> None:
+        with pytest.raises(Refused):
+            await doors(store, Clock(NOW)).by_password(name, PASSWORD, comer(1, "browser"))
+
+    in_store(scenario)
+
+
 def test_tries_are_counted_on_every_replica_and_after_a_restart(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         await account(store)
