@@ -145,6 +145,8 @@ def test_claims_make_a_person_by_the_tables() -> None:
     assert CLAIMS.person(sorter) == Actor("张某", Role.DISPATCHER, region="360732")
     everywhere = CLAIMS.person(sorter | {"division": "*"})
     assert everywhere.region == ""
+    # A name in two parts stands in one line, whatever blank is between them.
+    assert CLAIMS.person(TOLD | {"name": " 张\u3000某\n"}).name == "张 某"
     dotted = {"name": "某", "realm_access.roles": "banjie-gl"}
     assert CLAIMS.person(dotted) == Actor("某", Role.ADMIN)
 
@@ -154,6 +156,9 @@ def test_claims_make_a_person_by_the_tables() -> None:
     [
         {"name": ""},
         {"name": ["张某", "李某"]},
+        {"name": "张某\0"},
+        {"name": "张某\x1b[2J"},
+        {"name": "张\u202e某"},
         {"realm_access": {"roles": ["somebody"]}},
         {"realm_access": "banjie-cb"},
         {"realm_access": {"roles": ["banjie-cb", "banjie-gl"]}},
