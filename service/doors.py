@@ -167,10 +167,15 @@ class Doors:
         if self._checks >= _CHECKS_WAITING:
             raise Busy
         name = account_name(name)[:64]
-        tried = await self._tried(name, comer)
-        account = tried.account
-        encoded = account.password if account else None
-        right = await self._fits(encoded, password[: LONGEST + 1])
+        # Counted before anything is waited for: of many at once each sees the others.
+        self._checks += 1
+        try:
+            tried = await self._tried(name, comer)
+            account = tried.account
+            encoded = account.password if account else None
+            right = await self._fits(encoded, password[: LONGEST + 1])
+        finally:
+            self._checks -= 1
         now = self._now()
 
         def work(connection: sa.Connection) -> str | None:
@@ -285,13 +290,9 @@ class Doors:
         return tried
 
     async def _fits(self, encoded: str | None, password: str) -> bool:
-        self._checks += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._checker, passwords.fits, encoded, password
-            )
-        finally:
-            self._checks -= 1
+        return await asyncio.get_running_loop().run_in_executor(
+            self._checker, passwords.fits, encoded, password
+        )
 
     def _check(self, by: Actor) -> None:
         """Raise NotMapped for units and a region that there are not."""

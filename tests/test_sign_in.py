@@ -1,6 +1,7 @@
 """How people come in: passwords, tries that fail, sessions that end, on either database."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,7 +27,7 @@ from service.domain.sign_in import (
     wait_s,
     weakness,
 )
-from service.doors import Comer, Doors, HeldOff, Refused
+from service.doors import Busy, Comer, Doors, HeldOff, Refused
 from service.passwords import fits, hashed
 from service.purge import Purge
 from service.store import Store, accounts, sessions, tokens
@@ -277,6 +278,23 @@ def test_many_at_once_are_counted_too(in_store: Run) -> None:
         found = await asyncio.gather(*tries, return_exceptions=True)
         assert sum(isinstance(each, Refused) for each in found) == FREE[Counted.PAIR] + 1
         assert sum(isinstance(each, HeldOff) for each in found) == 14
+
+    in_store(scenario)
+
+
+def test_those_who_come_at_once_wait_in_no_endless_line(
+    in_store: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.passwords.fits", lambda *_: time.sleep(0.02))
+
+    async def scenario(store: Store) -> None:
+        ours = doors(store, Clock(NOW))
+        tries = [ours.by_password(f"name{n}", "x", comer(n)) for n in range(90)]
+        found = await asyncio.gather(*tries, return_exceptions=True)
+        assert sum(isinstance(each, Busy) for each in found) == 26
+        assert sum(isinstance(each, Refused) for each in found) == 64
+        with pytest.raises(Refused):
+            await ours.by_password("name", "x", comer(99))
 
     in_store(scenario)
 
