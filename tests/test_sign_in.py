@@ -397,6 +397,28 @@ def test_a_link_of_an_account_opens_one_session_that_ends_with_the_account(in_st
     in_store(scenario)
 
 
+def test_a_used_link_is_recorded_and_what_never_was_one_writes_nothing(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        ours = doors(store, Clock(NOW))
+        link = await store.run(lambda c: tokens.create(c, WHO, NOW, use=Use.LINK))
+        assert await ours.by_token(link, Use.LINK, comer(1))
+        for token, use in (
+            (link, Use.LINK),
+            (link, Use.API),
+            ("bj_made-up", Use.API),
+            ("", Use.LINK),
+        ):
+            with pytest.raises(Refused):
+                await ours.by_token(token, use, comer(2))
+        assert await told(store) == [
+            (Record.SIGNED_IN, WHO.name, "192.0.2.1"),
+            (Record.REFUSED, WHO.name, "192.0.2.2"),
+            (Record.REFUSED, WHO.name, "192.0.2.2"),
+        ]
+
+    in_store(scenario)
+
+
 def test_a_session_ends_when_idle_at_its_end_and_with_its_token(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         clock = Clock(NOW)
