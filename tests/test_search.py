@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -181,6 +182,22 @@ def test_a_supplement_is_found_too_and_the_first_text_still_is(in_store: Run) ->
         assert await numbers(d, "电线杆") == ["T1"]
         assert await numbers(d, "路灯 电线杆") == ["T1"]
         assert await numbers(d, "排骨") == ["T1"]
+
+    in_store(scenario)
+
+
+def test_what_is_added_to_without_end_is_still_taken_and_found(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        await d.receive(complaint(title="路灯不亮"), "a", NOW)
+        [ticket] = (await d.page(ADMIN, Filter())).items
+        for n in range(8):
+            # A supplement of the longest words that there are.
+            more = [f"{n}x{k:03}{'가' * 59}" for k in range(1000)]
+            await store.run(partial(search.add, ticket_id=ticket.id, region="360732", more=more))
+        assert await numbers(d, "路灯") == ["T1"]
+        assert await numbers(d, f"0x999{'가' * 59}") == ["T1"]
+        await d.receive(complaint(title="路灯不亮", content="电线杆也倒了"), "b", NOW)
 
     in_store(scenario)
 

@@ -31,6 +31,10 @@ _REGION = {"postgresql": "R", "sqlite": "·"}
 # How many of which are looked through, one after the other: a page of a common word is in the first.
 _STEPS = (("A", 2), ("A", 8), ("B", 8), ("C", 8), ("D", 8))
 
+# A tsvector ends at a megabyte, and what is added at once is far below half of that. A ticket that is
+# supplemented without end is found by what came first.
+_ROW_MOST = 500_000
+
 Words = Sequence[str]
 
 
@@ -71,8 +75,11 @@ def add(connection: sa.Connection, ticket_id: int, region: str, more: Words) -> 
             ticket_id=ticket_id, words=_vector(ticket_id, region, more)
         )
         both = _words.c.words.op("||")(insert.excluded.words)
+        has_room = sa.func.octet_length(sa.cast(_words.c.words, sa.Text)) < _ROW_MOST
         connection.execute(
-            insert.on_conflict_do_update(index_elements=["ticket_id"], set_={"words": both})
+            insert.on_conflict_do_update(
+                index_elements=["ticket_id"], set_={"words": both}, where=has_room
+            )
         )
         return
     there = connection.exec_driver_sql(
