@@ -94,11 +94,13 @@ _WORKED = frozenset((*STEPS, WORKED_S))
 def read_day(pointer: str, text: str) -> date:
     """Return a day written as 2026-10-01, or raise BadPeriod; a time of some zone is no day."""
     try:
-        if len(text) != len("2026-10-01"):
-            raise ValueError(text)
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
-        raise BadPeriod(FieldProblem(pointer, "应为日期，例如 2026-10-01")) from None
+        day = None
+    # Python takes weeks and days without lines between them as well.
+    if day is None or day.isoformat() != text:
+        raise BadPeriod(FieldProblem(pointer, "应为日期，例如 2026-10-01"))
+    return day
 
 
 class Reports:

@@ -22,7 +22,7 @@ from service.domain.calendar import SHANGHAI
 from service.domain.kpi import RATES, Row, Weights
 from service.domain.ports import Unit
 from service.domain.ticket import Ticket
-from service.reports import Asked, BadPeriod, By, Reports
+from service.reports import Asked, BadPeriod, By, Reports, read_day
 from service.store import Store, open_store, tallies
 from service.store.tables import metadata
 from service.store.tallies import Recounted, fold, recount
@@ -441,3 +441,10 @@ def test_a_handler_gets_the_figures_of_its_units_alone(in_store: Run) -> None:
 
 def _counts(row: Row) -> dict[str, tuple[int, int]]:
     return {name: (rate.numerator, rate.denominator) for name, rate in row.rates.items()}
+
+
+@pytest.mark.parametrize("text", ["2026-W01-1", "20261001", "2026-10-1", "2026-02-30", "明天", ""])
+def test_a_day_is_written_in_one_way(text: str) -> None:
+    assert read_day("/from", "2026-10-01") == date(2026, 10, 1)
+    with pytest.raises(BadPeriod, match="应为日期"):
+        read_day("/from", text)

@@ -224,6 +224,7 @@ def test_an_expired_link_opens_nothing(service: Served) -> None:
         ("/\\example.org", "/desk"),
         ("/desk\\..\\..\\x", "/desk"),
         ("/desk/../v1/tickets", "/desk"),
+        ("/desk/%2E%2e/v1/tickets", "/desk"),
         ("/desktop", "/desk"),
         ("/desk/\r\nSet-Cookie: a=b", "/desk"),
         ("javascript:alert(1)", "/desk"),

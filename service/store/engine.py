@@ -578,7 +578,8 @@ class _End:
         """Return what an error means to whoever asked."""
         why = StoreUnavailable("没有在限定时间内应答") if self.out_of_time else refused(error)
         # An error that the server answers a commit with says that it was rolled back.
-        if self.committing and (_is_lost(error) or _state(error).startswith(_GONE)):
+        state = _state(error)
+        if self.committing and (_is_lost(error) or not state or state.startswith(_GONE)):
             return OutcomeUnknown(str(why))
         return why
 

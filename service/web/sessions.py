@@ -177,7 +177,8 @@ def local(address: str, otherwise: str = PATH) -> str:
     """Return an address if it is one of our pages, else `otherwise`: nobody is led elsewhere."""
     path = address.partition("?")[0]
     fits = path == PATH or path.startswith(f"{PATH}/")
-    plain = address.isprintable() and "\\" not in address and "/.." not in path
+    dots = "/.." in path.lower().replace("%2e", ".")
+    plain = address.isprintable() and "\\" not in address and not dots
     return address if fits and plain else otherwise
 
 
