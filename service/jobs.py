@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import structlog
@@ -49,7 +50,8 @@ class Jobs:
     `refresh` brings the rules up to date and tells whether the calendar has changed; `fold` adds
     some of what was counted to the sums and tells how much, `order` gives some events their places in
     the feed and tells how many; `purge` deletes some of what has ended and tells how much; `cut` makes
-    some tickets of before findable by their words and tells how many, None once all are.
+    some tickets of before findable by their words and tells how many, None once all are; `keep`
+    writes down what became of the pushes to this replica.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Jobs:
         order: Callable[[], Awaitable[int]] = _nothing_to_do,
         purge: Callable[[], Awaitable[int]] = _nothing_to_do,
         cut: Callable[[], Awaitable[int | None]] = _all_done,
+        keep: Callable[[], Awaitable[int]] = _nothing_to_do,
     ) -> None:
         self._desk = desk
         self._outbox = outbox
@@ -83,6 +86,7 @@ class Jobs:
         self._order = order
         self._purge = purge
         self._cut = cut
+        self._keep = keep
         self._all_cut = False
         self._seen = (now(), monotonic())
         self._settled = False
@@ -100,6 +104,7 @@ class Jobs:
             ("order", self._order_all, tick_seconds),
             ("purge", self._purge_all, _PURGE_S),
             ("cut", self._cut_all, tick_seconds),
+            ("keep", self._keep, refresh_seconds),
         )
         self._under_way = {name: asyncio.Lock() for name, _, _ in every}
         self._jobs = [
@@ -134,6 +139,8 @@ class Jobs:
             async with under_way:
                 pass
         self._scheduler.shutdown(wait=False)
+        with suppress(StoreUnavailable):  # a few counts of pushes, which tell how a source fares
+            await self._keep()
         if self._poller:
             await self._poller.stop()
         if self._outbox:

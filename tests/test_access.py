@@ -182,6 +182,7 @@ BODIES: dict[Act, dict[str, Any]] = {
     Act.SUPERVISE: {"level": "ordinary", "text": "某"},
     Act.RECLASSIFY: {"kind": "help", "reason": "某"},
     Act.NOTE: {"text": "某"},
+    Act.CHECK: {"way": "phone", "reached": False},
 }
 DAYS = "from=2026-11-01&to=2026-11-20"
 Check = Callable[[World, Role], None]
@@ -501,6 +502,23 @@ def shown(what: Ask, path: str, fine: int = 200) -> Check:
     return check
 
 
+def draw_page(world: World, role: Role) -> None:
+    for region, fine in ((REGION, 422), (FAR, 422), ("", 422)):
+        days = {"since": "2026-11-01", "until": "2026-11-20", "size": "1", "region": region}
+        answer = press(world, role, "/desk/samples", **days)
+        # Nothing is closed here, and of another region nothing is to be had.
+        wanted = fine if role in GRANTS[Ask.DRAW] else 403
+        assert told(answer, role, region) == (wanted, role.value, region), answer.text
+        assert ("不在您的辖区内" in answer.text) == (wanted == 422 and region == FAR)
+
+
+def retry_all_page(world: World, role: Role) -> None:
+    answer = press(world, role, "/desk/deliveries/retry", destination="unit:nobody")
+    # Who may is told that nobody receives there.
+    wanted = 409 if role in GRANTS[Ask.REDELIVER] else 403
+    assert told(answer, role, "retry") == (wanted, role.value, "retry")
+
+
 def try_page(world: World, role: Role) -> None:
     answer = press(world, role, "/desk/rules", text="路灯不亮")
     wanted = 200 if role in GRANTS[Ask.EXPLAIN] else 403
@@ -530,6 +548,15 @@ PAGES: Mapping[str, Check] = {
     "GET /desk/groups": shown(Ask.GROUPS, "/desk/groups"),
     "GET /desk/deliveries": shown(Ask.DELIVERIES, "/desk/deliveries?state=pending"),
     "POST /desk/deliveries/{delivery_id}/retry": retry_page,
+    "POST /desk/deliveries/retry": retry_all_page,
+    "GET /desk/supervision": shown(Ask.SUPERVISION, "/desk/supervision"),
+    "GET /desk/supervision/tickets": shown(
+        Ask.SUPERVISION, "/desk/supervision/tickets?why=due_today"
+    ),
+    "GET /desk/samples": shown(Ask.SUPERVISION, "/desk/samples"),
+    "POST /desk/samples": draw_page,
+    "GET /desk/sources": shown(Ask.SOURCES, "/desk/sources"),
+    "GET /desk/sources/{name}": shown(Ask.SOURCES, "/desk/sources/hotline-12345"),
     "POST /desk/sign-out": for_strangers,
     "GET /desk/static/{name}": for_strangers,
     "GET /desk/sign-in": for_strangers,

@@ -25,6 +25,7 @@ from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.reports import BadPeriod
 from service.store import OutcomeUnknown, StoreUnavailable
 from service.store.tickets import Stale
+from service.supervision import BadDraw
 from service.web.sessions import ForeignForm
 
 
@@ -95,6 +96,7 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
     ),
     BadCursor: (400, "这一页已打不开", lambda _: "请回到列表，从第一页开始翻页。"),
     BadPeriod: (422, "没有这个月的通报", lambda e: f"{e}。"),
+    BadDraw: (422, "没有抽取", lambda e: f"{e}。"),
     OutcomeUnknown: (
         503,
         "系统暂时不可用",
