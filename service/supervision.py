@@ -9,7 +9,7 @@ from datetime import date, datetime, time, timedelta
 import sqlalchemy as sa
 
 from service.desk import sees_ticket, shown
-from service.domain.access import Actor, Ask, check_act
+from service.domain.access import Actor, Ask, Forbidden, check_act
 from service.domain.calendar import SHANGHAI
 from service.domain.kpi import day_of
 from service.domain.ports import FieldProblem
@@ -113,10 +113,13 @@ class Supervision:
 
     async def draw(self, by: Actor, wanted: Draw, at: datetime) -> Sample:
         """Draw closed tickets for a second look, each of which waits until it is looked at. What was
-        drawn since it was resolved is not drawn again. Raises Forbidden and BadDraw."""
+        drawn since it was resolved is not drawn again. Raises Forbidden, also for a region that is not
+        the caller's, and BadDraw."""
         check_act(by, Ask.DRAW)
         region = wanted.region or by.region
-        _check(by, wanted, region, at)
+        if not covers(by.region, region):
+            raise Forbidden(by.role, Ask.DRAW)
+        _check(wanted, at)
         seed = self._seed()
         since, until = _midnight(wanted.since), _midnight(wanted.until + timedelta(1))
 
@@ -197,11 +200,9 @@ class Supervision:
         return await self._store.read(lambda c: samples.tallies(c, by.region, since, until))
 
 
-def _check(by: Actor, wanted: Draw, region: str, at: datetime) -> None:
+def _check(wanted: Draw, at: datetime) -> None:
     days = (wanted.until - wanted.since).days + 1
     problems = []
-    if not covers(by.region, region):
-        problems.append(FieldProblem("/region", "不在您的辖区内"))
     if wanted.since > day_of(at):
         problems.append(FieldProblem("/since", "期间尚未开始"))
     if days < 1:

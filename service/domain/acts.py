@@ -552,7 +552,8 @@ def supervise(ticket: Ticket, level: Level, text: str, by: Actor, at: datetime) 
 def next_level(ticket: Ticket) -> Level:
     """Return how sharply to press a unit next (督办): one step beyond what came before, whether a
     person or time began it."""
-    if any(m.governing and m.stage in {Stage.YELLOW, Stage.RED} for m in ticket.open()):
+    owed = ticket.owed(MilestoneKind.RESOLVE)
+    if any(m.governing and m.stage in {Stage.YELLOW, Stage.RED} for m in owed):
         return Level.RED
     return Level.YELLOW if ticket.supervised else Level.ORDINARY
 

@@ -4,7 +4,7 @@ A draw can be done again by anybody: of a seed and the tickets of a period it gi
 unit that closed tickets in that time is in it if the size allows, or nobody would look at who closes
 little; beyond that each has as many as its share of what was closed. That the closed is looked at
 again by telephone and on the spot is asked for by 兴国县 2021 item 7 (电话督查, 现场督查) and 南昌市
-2021 item 6 (回访调查).
+2021 item 6 (回访调查). Why it is so: ADR 0034.
 """
 
 from collections.abc import Mapping, Sequence

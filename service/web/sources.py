@@ -32,8 +32,8 @@ _FATES = tuple(Fate)
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a source fares. `heard_at` is when it was last heard of: a ticket, a push that was taken or
-    its list read to the end; None if never, as far as was looked at. `wrong` and `odd` are what has
+    """How a source fares. `heard_at` is when it was last heard of, by a ticket or a push that was
+    taken; None if never, as far as was looked at. `wrong` and `odd` are what has
     to be mended and what to look at, in Chinese; `waits` and `dead` are deliveries to it."""
 
     source: Source
@@ -148,7 +148,8 @@ def _health(
     taken_at = intakes.merged(pushes, Fate.TAKEN)[1]
     unproven_at = intakes.merged(pushes, Fate.UNPROVEN)[1]
     refused_at = intakes.merged(pushes, Fate.REJECTED)[1]
-    heard = [at for at in (ticket_at, taken_at, reading and reading.caught_up_at) if at]
+    # That a list was read says that it is there, and not that anybody complained.
+    heard = [at for at in (ticket_at, taken_at) if at]
     heard_at = max(heard, default=None)
     wrong, odd = [], []
     if reading and reading.failures:

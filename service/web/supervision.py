@@ -11,16 +11,18 @@ from starlette.responses import Response
 
 from service.cursors import List, cursor_due, cursor_of, read_cursor, read_due
 from service.desk import offered
-from service.domain.access import Ask, reach
+from service.domain.access import Ask, Reach, reach
 from service.domain.acts import next_level
 from service.domain.kpi import Rate, day_of
 from service.domain.lifecycle import Act
+from service.domain.personal import masked
 from service.domain.ports import FieldProblem
 from service.domain.sample import Standing
-from service.domain.ticket import Milestone, Ticket
+from service.domain.ticket import Milestone, Stage, Ticket
 from service.labels import MILESTONES
 from service.reports import Asked as AskedRates
 from service.reports import BadPeriod, By, read_day
+from service.store.samples import Tally
 from service.store.supervised import Pressing
 from service.supervision import MANY, BadDraw, Draw
 from service.web.queue import Asked
@@ -51,6 +53,8 @@ async def supervision(visit: Signed, after: Asked = "") -> Response:
     until = day_of(now)
     since = until - timedelta(DAYS - 1)
     back = await _send_backs(visit, now)
+    # An official may have written down who somebody is.
+    say = masked if reach(by.role, Ask.SUPERVISION) is Reach.MASKED else str
     onward = cursor_due(List.EXTENSIONS, asked.onward)
     units = sorted(
         (unit for unit in board if unit),
@@ -62,8 +66,15 @@ async def supervision(visit: Signed, after: Asked = "") -> Response:
         units=units,
         whys=list(Pressing),
         extensions=[
-            (ticket, ticket.pending, _resolve(ticket), Act.DECIDE_EXTENSION in offered(by, ticket))
+            (
+                ticket,
+                ticket.pending,
+                say(ticket.pending.reason),
+                _resolve(ticket),
+                Act.DECIDE_EXTENSION in offered(by, ticket),
+            )
             for ticket in asked.items
+            if ticket.pending
         ],
         counts={"extensions": _many(extensions), "looks": _many(second_looks)},
         is_first=place is None,
@@ -89,7 +100,6 @@ async def pressing(
     found = await app.supervision.pressing(by, why, now, unit=unit, after=place, limit=_PAGE)
     asked = {"why": why.value, **({"unit": unit} if unit else {})}
     onward = cursor_due(List.PRESSING, found.onward)
-    rows = [(ticket, _clock(ticket, why, unit)) for ticket in found.items]
     return visit.page(
         "pressing.html",
         why=why,
@@ -97,8 +107,15 @@ async def pressing(
         unit=unit,
         unit_name=visit.unit_name,
         rows=[
-            (ticket, m, Act.SUPERVISE in offered(by, ticket), next_level(ticket), _press(m, now))
-            for ticket, m in rows
+            (
+                ticket,
+                _stage(ticket),
+                m := _clock(ticket, why, unit),
+                Act.SUPERVISE in offered(by, ticket),
+                next_level(ticket),
+                _press(m, now),
+            )
+            for ticket in found.items
         ],
         may_supervise=reach(by.role, Act.SUPERVISE) is not None,
         is_first=place is None,
@@ -125,7 +142,7 @@ async def samples(
 async def draw(visit: Signed, form: SignedForm) -> Response:
     """Draw closed tickets, or show the page again with the reason why not and what was typed."""
     try:
-        drawn = await visit.app.supervision.draw(visit.by, _wanted(form), visit.app.now())
+        drawn = await visit.app.supervision.draw(visit.by, _wanted(visit, form), visit.app.now())
     except (BadDraw, BadPeriod) as error:
         return await _samples(visit, Standing.WAITING, 0, "", refusal(error), form)
     return go(f"/desk/samples?{urlencode({'sample': drawn.id})}#main", f"draw.{drawn.drawn}")
@@ -148,6 +165,7 @@ async def _samples(
     month = today.replace(day=1)
     first = (month - timedelta(1)).replace(day=1)
     first = (first - timedelta(1)).replace(day=1)
+    tallies = await app.supervision.tallies(by, first, today)
     asked = {"state": standing.value, **({"sample": sample} if sample else {})}
     onward = cursor_of(List.CHECKS, found.onward)
     last_month = month - timedelta(1)
@@ -164,7 +182,8 @@ async def _samples(
         sample=sample,
         checks=[(each, Act.REOPEN in offered(by, each.ticket)) for each in found.items],
         draws=draws,
-        tallies=await app.supervision.tallies(by, first, today),
+        tallies=tallies,
+        total=_total(tallies),
         may_draw=reach(by.role, Ask.DRAW) is not None,
         may_check=reach(by.role, Act.CHECK) is not None,
         regions=regions if len(regions) > 1 else {},
@@ -179,24 +198,36 @@ async def _samples(
     )
 
 
+def _total(tallies: Sequence[Tally]) -> Tally:
+    """Return what second looks found of all units in all months."""
+    columns = ("looks", "unreached", "answered", "unsolved", "judged", "untruthful")
+    return Tally("", "", *(sum(getattr(each, name) for each in tallies) for name in columns))
+
+
 _DRAW_FIELDS = ("since", "until", "size", "percent", "region", "unit")
 
 
-def _wanted(form: Form) -> Draw:
-    """Return what a form asks to draw. Raises BadPeriod, and BadDraw for what is no number."""
+def _wanted(visit: Visit, form: Form) -> Draw:
+    """Return what a form asks to draw. Raises BadPeriod, and BadDraw for what is no number, or no unit
+    or region that there is."""
     numbers = {}
     for name in ("size", "percent"):
         text = form.one(name).strip()
         if text and not (text.isascii() and text.isdigit() and len(text) <= 6):
             raise BadDraw(FieldProblem(f"/{name}", "应为整数"))
         numbers[name] = int(text or 0)
+    region, unit = form.one("region").strip(), form.one("unit").strip()
+    if region and visit.app.gazetteer.find(region) != region:
+        raise BadDraw(FieldProblem("/region", "没有这个地区"))
+    if unit and visit.app.router.unit(unit) is None:
+        raise BadDraw(FieldProblem("/unit", "没有这个单位，请核对单位代码"))
     return Draw(
         read_day("/since", form.one("since")),
         read_day("/until", form.one("until")),
         numbers["size"],
         numbers["percent"],
-        form.one("region")[:16],
-        form.one("unit")[:64],
+        region,
+        unit,
     )
 
 
@@ -217,9 +248,19 @@ def _resolve(ticket: Ticket) -> Milestone | None:
 
 def _clock(ticket: Ticket, why: Pressing, unit: str) -> Milestone | None:
     """Return the clock for which a ticket is on the board, the first to fall due of several."""
-    counts = tuple(m for m in ticket.open() if m.governing and not m.assisting)
+    counts = _counting(ticket)
     carded = tuple(m for m in counts if m.stage == why.value)
     return next_owed(carded if why in {Pressing.YELLOW, Pressing.RED} else counts, unit)
+
+
+def _stage(ticket: Ticket) -> Stage:
+    """Return the worst stage of the clocks that the board counts."""
+    order = list(Stage)
+    return max((m.stage for m in _counting(ticket)), key=order.index, default=Stage.NORMAL)
+
+
+def _counting(ticket: Ticket) -> tuple[Milestone, ...]:
+    return tuple(m for m in ticket.open() if m.governing and not m.assisting)
 
 
 def _press(m: Milestone | None, now: datetime) -> str:
