@@ -88,17 +88,26 @@ def board(connection: sa.Connection, region: str, times: Times) -> Board:
         ((Pressing.DUE_TODAY,), _fits(_milestones, Pressing.DUE_TODAY, times)),
         (tuple(_STAGES), not_normal & c.stage.in_(_STAGES[Pressing.OVERDUE])),
     ):
-        counts = [
-            sa.func.count(sa.distinct(sa.case((_fits(_milestones, why, times), c.ticket_id))))
+        held = [
+            sa.func.max(sa.case((_fits(_milestones, why, times), 1), else_=0)).label(why)
             for why in whys
         ]
-        here = sa.and_(where, *_of_region(c.region, region))
-        by_unit = connection.execute(sa.select(c.unit, *counts).where(here).group_by(c.unit))
-        for unit, *numbers in by_unit:
-            held = found.setdefault(unit, dict.fromkeys(Pressing, 0))
-            held.update(zip(whys, numbers, strict=True))
-        total = connection.execute(sa.select(*counts).where(here)).one()
-        found[""].update(zip(whys, total, strict=True))
+        # Each is read once, for its unit and for all.
+        owed = (
+            sa.select(c.unit, c.ticket_id, *held)
+            .where(where, *_of_region(c.region, region))
+            .group_by(c.unit, c.ticket_id)
+            .cte("owed")
+        )
+        by_unit = sa.select(owed.c.unit, *(sa.func.sum(owed.c[why]) for why in whys))
+        of_all = [
+            sa.func.count(sa.distinct(sa.case((owed.c[why] == 1, owed.c.ticket_id))))
+            for why in whys
+        ]
+        both = by_unit.group_by(owed.c.unit).union_all(sa.select(sa.literal(""), *of_all))
+        for unit, *numbers in connection.execute(both):
+            counts = found.setdefault(unit, dict.fromkeys(Pressing, 0))
+            counts.update(zip(whys, map(int, numbers), strict=True))
     return {unit: numbers for unit, numbers in found.items() if not unit or any(numbers.values())}
 
 
