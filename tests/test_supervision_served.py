@@ -4,10 +4,15 @@ databases."""
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 
+from service.store import migrations
 from tests.served import Served, served
 from tests.test_api import new
 from tests.test_web import Browser, form_of, signed_in
@@ -183,6 +188,27 @@ def test_a_request_lapses_with_its_ticket(service: Served) -> None:
     service.act(ticket, "admin", "resolve", public_reply="已整改", solved=True)
     browser = signed_in(service, "supervisor")
     assert "没有待批的延期申请" in browser.get("/desk/supervision").text
+
+
+def test_a_request_from_before_the_upgrade_is_listed_after_it(service: Served) -> None:
+    ticket = asked_for_more(service)
+    decided = asked_for_more(service)
+    service.act(decided, "supervisor", "decide_extension", granted=True)
+
+    def back(connection: sa.Connection) -> None:
+        config = Config()
+        folder = Path(migrations.__file__).parent
+        config.set_main_option("script_location", str(folder))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0010")
+
+    async def and_forth(parts: Any) -> None:
+        await parts.store.run(back)
+        await parts.store.migrate()
+
+    service.run(and_forth)
+    page = signed_in(service, "supervisor").get("/desk/supervision").text
+    assert numbers(page.partition('id="extensions"')[2]) == [ticket["no"]]
 
 
 def test_who_sends_back_most_is_told_with_the_rate(service: Served) -> None:
