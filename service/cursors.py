@@ -33,6 +33,9 @@ class List(StrEnum):
     REJECTED = "r"
     GROUPS = "g"
     FEED = "f"
+    PRESSING = "p"
+    EXTENSIONS = "e"
+    CHECKS = "c"
 
 
 _NUMBER = "[0-9]{1,18}"

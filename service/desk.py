@@ -40,6 +40,7 @@ from service.domain.limits import Timetable
 from service.domain.personal import masked
 from service.domain.ports import Router, Unit
 from service.domain.region import covers
+from service.domain.sample import CheckedBy, Finding
 from service.domain.ticket import (
     Delivery,
     Event,
@@ -55,6 +56,7 @@ from service.store import (
     deliveries,
     lists,
     messages,
+    samples,
     search,
     tickets,
 )
@@ -711,6 +713,25 @@ class Desk:
     async def note(self, order: Order, *, text: str) -> Ticket:
         """备注: write something into the history."""
         return await self._perform(order, self._deeds.note(text))
+
+    async def check(
+        self,
+        order: Order,
+        *,
+        way: CheckedBy,
+        reached: bool,
+        solved: bool | None,
+        truthful: bool | None,
+        text: str,
+    ) -> Ticket:
+        """抽查: write down what a second look found; where the ticket was drawn, its draw is settled."""
+        finding = Finding(way, reached, solved, truthful)
+
+        def settled(connection: sa.Connection, before: Ticket, _after: Ticket) -> dict[str, Any]:
+            samples.settle(connection, before, finding, order.by.name, order.at)
+            return {}
+
+        return await self._perform(order, self._deeds.check(finding, text), settled)
 
     async def _perform(
         self,

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import structlog
@@ -57,7 +58,7 @@ class Jobs:
     some of what was counted to the sums, `order` gives some events their places in the feed, and both
     tell whether there is likely more; `purge` deletes some of what has ended and tells how much; `cut`
     makes some tickets of before findable by their words and tells how many, None once all are; `upkeep`
-    keeps the store in shape.
+    keeps the store in shape; `keep` writes down what became of the pushes to this replica.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Jobs:
         purge: Callable[[], Awaitable[int]] = _nothing_to_do,
         cut: Callable[[], Awaitable[int | None]] = _all_done,
         upkeep: Upkeep | None = None,
+        keep: Callable[[], Awaitable[int]] = _nothing_to_do,
     ) -> None:
         self._desk = desk
         self._outbox = outbox
@@ -92,6 +94,7 @@ class Jobs:
         self._order = order
         self._purge = purge
         self._cut = cut
+        self._keep = keep
         self._all_cut = False
         self._upkeep = upkeep
         self._seen = (now(), monotonic())
@@ -112,6 +115,7 @@ class Jobs:
             ("closed", self._closed, _UPKEEP_S),
             ("purge", self._purge_all, _PURGE_S),
             ("cut", self._cut_all, tick_seconds),
+            ("keep", self._keep, refresh_seconds),
         )
         self._under_way = {name: asyncio.Lock() for name, _, _ in every}
         self._jobs = [
@@ -146,6 +150,8 @@ class Jobs:
             async with under_way:
                 pass
         self._scheduler.shutdown(wait=False)
+        with suppress(StoreUnavailable):  # a few counts of pushes, which tell how a source fares
+            await self._keep()
         if self._poller:
             await self._poller.stop()
         if self._outbox:

@@ -35,11 +35,12 @@ from service.purge import Purge
 from service.refresh import Freshness
 from service.reports import Reports
 from service.source_check import require, signing_keys
-from service.store import Terms, open_store
+from service.store import Terms, intakes, open_store
 from service.store.engine import COMMAND, SERVES
 from service.store.search import catch_up
+from service.supervision import Supervision
 from service.upkeep import Upkeep
-from service.wiring import Callers, Inflow, KeptFigures, Readiness, Wiring
+from service.wiring import Callers, Inflow, KeptFigures, Pulse, Readiness, Wiring
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -101,6 +102,7 @@ def wire(
         matching=Matching(store, likeness, sources),
         metrics=metrics,
         callers=Callers(store),
+        pulse=Pulse(store),
         figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
         readiness=Readiness(store),
         inflow=Inflow(settings.intake_in_flight),
@@ -126,6 +128,7 @@ def wire(
             VERSION,
         ),
         feed=Feed(store, settings.tick_seconds, settings.feed_streams),
+        supervision=Supervision(store),
         doors=Doors(
             store,
             clock,
@@ -188,6 +191,13 @@ def weights(settings: Settings) -> Weights:
     )
 
 
+async def _purged(parts: Wiring) -> int:
+    """Delete some of what has ended; return how many rows it was."""
+    done = await parts.doors.purge()
+    now = parts.now()
+    return done + await parts.store.run(lambda connection: intakes.purge(connection, now))
+
+
 def build(parts: Wiring, settings: Settings) -> "FastAPI":
     """Return the application around these parts. When it starts it migrates and takes in rulings and
     calendars, then ticks."""
@@ -217,7 +227,8 @@ def build(parts: Wiring, settings: Settings) -> "FastAPI":
             matching=parts.matching,
             fold=parts.reports.fold,
             order=parts.feed.order,
-            purge=Purge(parts.store, parts.doors.purge).turn,
+            purge=Purge(parts.store, partial(_purged, parts)).turn,
+            keep=parts.pulse.keep,
             cut=partial(parts.store.run, partial(catch_up, limit=_CUT_AT_ONCE)),
             upkeep=Upkeep(parts.store, parts.now, settings.closed_after_days),
         )

@@ -26,9 +26,11 @@ from service.metrics import Metrics
 from service.outbox import Outbox
 from service.polling import Poller
 from service.reports import Reports
-from service.store import Store, StoreUnavailable, tokens
+from service.store import Store, StoreUnavailable, intakes, tokens
 from service.store.engine import Schema, schema
 from service.store.figures import Figures, figures
+from service.store.intakes import Fate
+from service.supervision import Supervision
 
 T = TypeVar("T")
 
@@ -132,6 +134,33 @@ class Inflow:
             self._waiting[source] -= count
 
 
+class Pulse:
+    """What became of the pushes to this replica, until it is written down: a push writes no row of
+    its source's, which all the others would wait for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._noted: dict[tuple[str, Fate], tuple[int, datetime]] = {}
+
+    def note(self, source: str, fate: Fate, at: datetime) -> None:
+        """Count a push."""
+        count, _ = self._noted.get((source, fate), (0, at))
+        self._noted[source, fate] = (count + 1, at)
+
+    async def keep(self) -> int:
+        """Write down what was counted since the last time; return how many counts there were."""
+        noted, self._noted = self._noted, {}
+        if noted:
+            try:
+                await self._store.run(lambda connection: intakes.note(connection, noted))
+            except BaseException:
+                for key, (count, at) in noted.items():
+                    more, last = self._noted.get(key, (0, at))
+                    self._noted[key] = (more + count, last)
+                raise
+        return len(noted)
+
+
 class KeptFigures:
     """The counts behind /metrics, recounted when they are older than `keep`."""
 
@@ -186,6 +215,7 @@ class Wiring:
     matching: Matching
     metrics: Metrics
     callers: Callers
+    pulse: Pulse
     figures: KeptFigures
     readiness: Readiness
     inflow: Inflow
@@ -194,6 +224,7 @@ class Wiring:
     reports: Reports
     feed: Feed
     bulletins: Bulletins
+    supervision: Supervision
     doors: Doors
     metrics_open: bool
     now: Callable[[], datetime]

@@ -182,6 +182,7 @@ BODIES: dict[Act, dict[str, Any]] = {
     Act.SUPERVISE: {"level": "ordinary", "text": "某"},
     Act.RECLASSIFY: {"kind": "help", "reason": "某"},
     Act.NOTE: {"text": "某"},
+    Act.CHECK: {"way": "phone", "reached": False},
 }
 DAYS = "from=2026-11-01&to=2026-11-20"
 Check = Callable[[World, Role], None]
@@ -501,6 +502,22 @@ def shown(what: Ask, path: str, fine: int = 200) -> Check:
     return check
 
 
+def draw_page(world: World, role: Role) -> None:
+    # Nothing is closed here, and of another region nothing is to be had.
+    for region, fine in ((REGION, 422), (FAR, 403), ("", 422)):
+        days = {"since": "2026-11-01", "until": "2026-11-20", "size": "1", "region": region}
+        answer = press(world, role, "/desk/samples", **days)
+        wanted = fine if role in GRANTS[Ask.DRAW] else 403
+        assert told(answer, role, region) == (wanted, role.value, region), answer.text
+
+
+def retry_all_page(world: World, role: Role) -> None:
+    answer = press(world, role, "/desk/deliveries/retry", destination="unit:nobody")
+    # Who may is told that nobody receives there.
+    wanted = 409 if role in GRANTS[Ask.REDELIVER] else 403
+    assert told(answer, role, "retry") == (wanted, role.value, "retry")
+
+
 def try_page(world: World, role: Role) -> None:
     answer = press(world, role, "/desk/rules", text="路灯不亮")
     wanted = 200 if role in GRANTS[Ask.EXPLAIN] else 403
@@ -530,6 +547,15 @@ PAGES: Mapping[str, Check] = {
     "GET /desk/groups": shown(Ask.GROUPS, "/desk/groups"),
     "GET /desk/deliveries": shown(Ask.DELIVERIES, "/desk/deliveries?state=pending"),
     "POST /desk/deliveries/{delivery_id}/retry": retry_page,
+    "POST /desk/deliveries/retry": retry_all_page,
+    "GET /desk/supervision": shown(Ask.SUPERVISION, "/desk/supervision"),
+    "GET /desk/supervision/tickets": shown(
+        Ask.SUPERVISION, "/desk/supervision/tickets?why=due_today"
+    ),
+    "GET /desk/samples": shown(Ask.SUPERVISION, "/desk/samples"),
+    "POST /desk/samples": draw_page,
+    "GET /desk/sources": shown(Ask.SOURCES, "/desk/sources"),
+    "GET /desk/sources/{name}": shown(Ask.SOURCES, "/desk/sources/hotline-12345"),
     "POST /desk/sign-out": for_strangers,
     "GET /desk/static/{name}": for_strangers,
     "GET /desk/sign-in": for_strangers,
@@ -564,6 +590,22 @@ def test_every_role_at_every_page(world: World, page: str) -> None:
             client.cookies.set(name, value, path="/desk")
         PAGES[page](world, role)
     world.service.client.cookies.clear()
+
+
+def test_the_menu_shows_what_a_role_may_open_and_nothing_else(world: World) -> None:
+    client = world.service.client
+    shown: dict[Role, set[str]] = {}
+    for role in PEOPLE:
+        client.cookies.clear()
+        for name, value in world.sessions[role].items():
+            client.cookies.set(name, value, path="/desk")
+        menu = client.get("/desk/rules").text.partition("<nav")[2].partition("</nav>")[0]
+        shown[role] = set(re.findall(r'href="([^"]+)"', menu))
+        for path in set().union(*shown.values()):
+            opened = client.get(path).status_code == 200
+            assert opened == (path in shown[role]), (role, path)
+    assert {"/desk/supervision", "/desk/samples", "/desk/sources"} <= shown[Role.SUPERVISOR]
+    client.cookies.clear()
 
 
 @pytest.mark.parametrize("page", [page for page in pages() if PAGES.get(page) != for_strangers])

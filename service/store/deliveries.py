@@ -30,6 +30,9 @@ _PENDING = _d.state == sa.literal_column("'pending'")
 
 Receivers = Mapping[str, Receiver]
 
+# Of deliveries in one state, how many are counted by destination.
+COUNTED = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -364,16 +367,65 @@ def revive(
     row = connection.execute(
         _deliveries.update()
         .where(_d.id == delivery_id)
-        .values(
-            state=DeliveryState.PENDING,
-            next_at=at,
-            expires_at=expires_at,
-            claimed_until=None,
-            settled_at=None,
-        )
+        .values(**_revived(at, expires_at))
         .returning(*_deliveries.c)
     ).one()
     return _stored(row)
+
+
+def by_destination(connection: sa.Connection, region: str, state: DeliveryState) -> dict[str, int]:
+    """Return how many deliveries of a region in one state there are by destination, of the newest
+    COUNTED of them."""
+    query = sa.select(_d.destination).where(_d.state == state)
+    if prefix(region):
+        query = query.where(_d.region.startswith(prefix(region), autoescape=True))
+    newest = query.order_by(_d.state.desc(), _d.id.desc()).limit(COUNTED).subquery()
+    counted = sa.select(newest.c.destination, sa.func.count()).group_by(newest.c.destination)
+    return {destination: int(count) for destination, count in connection.execute(counted)}
+
+
+def revive_all(
+    connection: sa.Connection,
+    region: str,
+    destination: str,
+    at: datetime,
+    expires_at: datetime,
+    most: int,
+) -> list[Stored]:
+    """Make deliveries of a region to one destination due again that were given up, the oldest first,
+    so many at most; return them."""
+    here = [_d.state == DeliveryState.DEAD, _d.destination == destination]
+    if prefix(region):
+        here.append(_d.region.startswith(prefix(region), autoescape=True))
+    ids = list(
+        connection.execute(
+            sa.select(_d.id)
+            .where(*here)
+            .order_by(_d.state, _d.id)
+            .limit(most)
+            .with_for_update(key_share=True, skip_locked=True)
+        ).scalars()
+    )
+    note_deliveries(
+        connection, {DeliveryState.DEAD: -len(ids), DeliveryState.PENDING: len(ids)}, at
+    )
+    rows = connection.execute(
+        _deliveries.update()
+        .where(among(connection, _d.id, ids))
+        .values(**_revived(at, expires_at))
+        .returning(*_deliveries.c)
+    )
+    return [_stored(row) for row in rows]
+
+
+def _revived(at: datetime, expires_at: datetime) -> dict[str, Any]:
+    return {
+        "state": DeliveryState.PENDING,
+        "next_at": at,
+        "expires_at": expires_at,
+        "claimed_until": None,
+        "settled_at": None,
+    }
 
 
 def _stored(row: sa.Row[Any]) -> Stored:

@@ -83,6 +83,12 @@ class TicketRow(SQLModel, table=True):
         sa.Index("ix_tickets_lead_unit_state", "lead_unit", "state", "id"),
         _where("ix_tickets_resume_at", "resume_at", "resume_at IS NOT NULL"),
         _where("ix_tickets_merged_into", "merged_into", "merged_into <> ''"),
+        # What waits for somebody's yes or no.
+        _where(
+            "ix_tickets_extension_asked_at",
+            ("extension_asked_at", "id"),
+            "extension_asked_at IS NOT NULL",
+        ),
     )
 
     id: int | None = _id()
@@ -109,6 +115,8 @@ class TicketRow(SQLModel, table=True):
     extensions: list[dict[str, Any]] = _json()
     pauses: list[dict[str, Any]] = _json()
     resume_at: datetime | None = _at(nullable=True)  # when the pause that it is in ends by itself
+    # When more time was asked for that nobody has decided on yet.
+    extension_asked_at: datetime | None = _at(nullable=True)
     supervision: list[dict[str, Any]] = _json()
     sent_back: int
     ruled: str = Field(max_length=64)
@@ -180,6 +188,12 @@ class MilestoneRow(SQLModel, table=True):
         # What lists of one stage ask. Most of what comes in never gets there.
         _where(
             "ix_milestones_stage", ("stage", "ticket_id"), "outcome IS NULL AND stage <> 'normal'"
+        ),
+        # What is supervised, the longest due first.
+        _where(
+            "ix_milestones_stage_due_at",
+            ("stage", "due_at", "ticket_id"),
+            "outcome IS NULL AND stage <> 'normal'",
         ),
         # What the overview asks: how the last month's resolutions ended.
         _where("ix_milestones_met_at", "met_at", "kind = 'resolve' AND outcome IS NOT NULL"),
@@ -589,6 +603,19 @@ class MessageRow(SQLModel, table=True):
     at: datetime = _at()
 
 
+class PushDayRow(SQLModel, table=True):
+    """How many pushes of a source on a day (ISO text, in Asia/Shanghai) came to the same. Each replica
+    adds to it now and then, not with each push."""
+
+    __tablename__ = "push_days"
+
+    source: str = Field(max_length=64, primary_key=True)
+    day: str = Field(max_length=10, primary_key=True)
+    fate: str = Field(max_length=32, primary_key=True)
+    pushes: int
+    last_at: datetime = _at()
+
+
 class LeaseRow(SQLModel, table=True):
     """Who does what only one of several replicas may do. The term grows with every holder and fences
     off those before; the beat grows as long as the holder lives."""
@@ -636,6 +663,60 @@ class RejectedRow(SQLModel, table=True):
     first_at: datetime = _at()
     last_at: datetime = _at()
     taken_at: datetime | None = _at(nullable=True)
+
+
+class SampleRow(SQLModel, table=True):
+    """A draw of closed tickets for a second look (抽查), with all that is needed to draw it again:
+    the days of resolution (ISO text, in Asia/Shanghai), region and unit asked for ("" for all), the
+    size, the seed. `strata` is [unit, how many it closed, how many were drawn], …."""
+
+    __tablename__ = "samples"
+    __table_args__ = (sa.Index("ix_samples_region", "region", "id"),)
+
+    id: int | None = _id()
+    region: str = Field(max_length=16)
+    unit: str = Field(max_length=64)
+    since: str = Field(max_length=10)
+    until: str = Field(max_length=10)
+    size: int
+    percent: int  # the share that the size came of, 0 if it was named itself
+    seed: str = Field(max_length=64)
+    population: int
+    strata: list[list[Any]] = _json()
+    actor: str = Field(max_length=100)
+    at: datetime = _at()
+
+
+class CheckRow(SQLModel, table=True):
+    """A ticket that was drawn, and what the second look at it found; `checked_on` is the day of it
+    (ISO text, in Asia/Shanghai), "" while it waits."""
+
+    __tablename__ = "checks"
+    __table_args__ = (
+        sa.Index("ix_checks_ticket_id", "ticket_id", "id"),
+        sa.Index("ix_checks_sample_id", "sample_id", "id"),
+        sa.Index("ix_checks_state", "state", "id"),
+        _where("ix_checks_checked_on", ("checked_on", "unit"), "checked_on <> ''"),
+    )
+
+    id: int | None = _id()
+    sample_id: int = Field(sa_column=sa.Column(_Id, sa.ForeignKey("samples.id"), nullable=False))
+    ticket_id: int = Field(sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), nullable=False))
+    region: str = Field(max_length=16)
+    unit: str = Field(max_length=64)
+    drawn_at: datetime = _at()
+    state: str = Field(max_length=32)
+    way: str = Field(max_length=32)
+    reached: bool | None
+    solved: bool | None
+    truthful: bool | None
+    checked_on: str = Field(max_length=10)
+    checked_by: str = Field(max_length=100)
+
+
+def _document() -> Any:
+    # As text and not as JSONB: it is read and written as a whole, and nothing asks for what is in it.
+    return Field(sa_type=sa.JSON, nullable=False)
 
 
 class TallyEntryRow(SQLModel, table=True):

@@ -765,6 +765,7 @@ def _ticket_values(ticket: Ticket) -> dict[str, Any]:
         "extensions": _EXTENSIONS.dump_python(ticket.extensions, mode="json"),
         "pauses": _PAUSES.dump_python(ticket.pauses, mode="json"),
         "resume_at": ticket.pause.until if ticket.pause else None,
+        "extension_asked_at": ticket.pending.at if ticket.pending else None,
         "supervision": _SUPERVISION.dump_python(ticket.supervision, mode="json"),
         "sent_back": ticket.sent_back,
         "ruled": ticket.ruled,

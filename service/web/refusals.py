@@ -26,6 +26,7 @@ from service.reports import BadPeriod
 from service.store import OutcomeUnknown, StoreFull, StoreUnavailable
 from service.store.months import Detached
 from service.store.tickets import Stale
+from service.supervision import BadDraw
 from service.web.sessions import ForeignForm
 
 
@@ -104,6 +105,7 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
         ),
     ),
     StoreFull: (503, "系统磁盘已满", lambda _: "没有保存任何内容，请联系管理员腾出空间后重试。"),
+    BadDraw: (422, "没有抽取", lambda e: f"{e}。"),
     OutcomeUnknown: (
         503,
         "系统暂时不可用",

@@ -27,6 +27,8 @@ from service.web import (
     search,
     sign_in,
     sorting,
+    sources,
+    supervision,
     ticket,
 )
 from service.web.refusals import Refusal, refusal
@@ -125,6 +127,8 @@ def site() -> FastAPI:
         bulletin,
         groups,
         deliveries,
+        supervision,
+        sources,
     ):
         pages.include_router(part.router)
     return pages

@@ -25,8 +25,10 @@ from service.domain.deadline import LimitError
 from service.domain.deeds import CallBackOwed
 from service.domain.lifecycle import Act, IllegalMove, State
 from service.domain.ports import Unit
+from service.domain.sample import Standing
 from service.domain.ticket import MilestoneKind, Ticket
 from service.orders import ContactReading, checked_no, perform
+from service.store.samples import Check
 from service.store.tickets import Stale
 from service.web.forms import FORMS
 from service.web.queue import Asked
@@ -138,7 +140,10 @@ async def _shown(
     events = await app.desk.history(no, by, after, _EVENTS_SHOWN + 1)
     history = events[:_EVENTS_SHOWN]
     onward = history[-1].id if len(events) > _EVENTS_SHOWN else 0
-    likely = _likely(found)
+    check = None
+    if reach(by.role, Act.CHECK) is not None and found.state is State.CLOSED:
+        check = await app.supervision.check(by, found)
+    likely = _likely(found, check)
     acts = [FORMS[act] for act in offered(by, found) if act in FORMS]
     acts.sort(key=lambda form: form.act is not likely)
     now = app.now()
@@ -152,6 +157,7 @@ async def _shown(
         onward=cursor_of(List.HISTORY, onward),
         acts=acts,
         likely=likely,
+        check=check,
         attempt=attempt,
         may_merge=reach(by.role, Act.MERGE) is not None,
         withheld=is_withheld(by, found),
@@ -178,8 +184,13 @@ _MEETS = {
 }
 
 
-def _likely(found: Ticket) -> Act | None:
-    """Return the act that the ticket waits for, whoever may do it."""
+def _likely(found: Ticket, check: Check | None) -> Act | None:
+    """Return the act that the ticket waits for, whoever may do it; `check` is how a second look (抽查)
+    at it stands."""
+    if check:
+        if check.standing is not Standing.CHECKED:
+            return Act.CHECK
+        return Act.REOPEN if check.finding and check.finding.is_bad else None
     if found.state is State.SORTING:
         return Act.DISPATCH
     owed = next_owed(found.milestones)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from service.domain.access import Ask
 from service.domain.calendar import SHANGHAI, Calendar
 from service.domain.deadline import LimitError, parse_limit
 from service.domain.ticket import Clock, Event, Milestone
@@ -17,6 +18,7 @@ from service.labels import (
     MILESTONES,
     STAGES,
     URGENCIES,
+    WAYS_OF_CHECKING,
 )
 
 _DAY = 86_400
@@ -92,8 +94,10 @@ _CONTENT: dict[str, str] = {
     "text": "内容",
     "public_reply": "公开答复",
     "internal_finding": "内部调查情况",
+    "way": "方式",
     "reached": "是否联系上",
     "solved": "是否解决",
+    "truthful": "答复是否属实",
     "working_s": "用时（工作时间）",
     "grade": "满意度",
     "hotline": "紧急专线",
@@ -149,6 +153,8 @@ _LABELLED: dict[str, dict[Any, str]] = {
     "urgency": URGENCIES,
     "reached": {True: "是", False: "否"},
     "solved": {True: "已解决", False: "未解决"},
+    "truthful": {True: "属实", False: "不属实"},
+    "way": WAYS_OF_CHECKING,
 }
 
 UnitName = Callable[[str], str]
@@ -212,6 +218,10 @@ def event_name(event: Event) -> str:
 def notice(left_behind: str) -> str:
     """Return what the page after an act says, of `act.number`; "" for anything else."""
     act, _, no = left_behind.partition(".")
+    if act == Ask.DRAW and no.isascii() and no.isdigit():
+        return f"已抽取 {no} 件，在下面逐件抽查"
+    if act == Ask.REDELIVER and no.isascii() and no.isdigit():
+        return f"已重新投递 {no} 件" if int(no) else "没有可以重新投递的，可能已有人重新投递"
     return f"{ACTS[act]}成功：工单 {no}" if act in ACTS and _NO.fullmatch(no) else ""
 
 
