@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import (
+    audit,
     batches,
     bulletin,
     enforce,
@@ -123,6 +124,7 @@ def main() -> int:
         "outbox": outbox.run,
         "kpi": kpi.run,
         "feed": feed.run,
+        "audit": audit.run,
         "reading": reading.run,
         "bulletin": bulletin.run,
         "simulate": simulate.run,

@@ -33,6 +33,7 @@ class List(StrEnum):
     REJECTED = "r"
     GROUPS = "g"
     FEED = "f"
+    HEADS = "a"
 
 
 _NUMBER = "[0-9]{1,18}"

@@ -22,6 +22,10 @@ _BATCH = 1000
 _JUMP_S = 2.0
 # How much longer than it worked the comparing of tickets rests.
 _RESTS = 9
+# The chain of events is in no hurry: it works a fifth of the time, however much waits.
+_CHAIN_RESTS = 4
+# How often is looked whether a day is over of which the chain has no head.
+_HEADS_S = 60
 # How often what has ended is deleted.
 _PURGE_S = 600
 
@@ -33,6 +37,10 @@ async def _nothing_new() -> bool:
 
 
 async def _nothing_to_do() -> int:
+    return 0
+
+
+async def _no_heads(_at: datetime) -> int:
     return 0
 
 
@@ -48,7 +56,8 @@ class Jobs:
 
     `refresh` brings the rules up to date and tells whether the calendar has changed; `fold` adds
     some of what was counted to the sums and tells how much, `order` gives some events their places in
-    the feed and tells how many; `purge` deletes some of what has ended and tells how much; `cut` makes
+    the feed and tells how many, `chain` gives some of these their links and tells how many, `heads`
+    makes those of a day that is over; `purge` deletes some of what has ended and tells how much; `cut` makes
     some tickets of before findable by their words and tells how many, None once all are.
     """
 
@@ -67,6 +76,8 @@ class Jobs:
         matching: Matching | None = None,
         fold: Callable[[], Awaitable[int]] = _nothing_to_do,
         order: Callable[[], Awaitable[int]] = _nothing_to_do,
+        chain: Callable[[], Awaitable[int]] = _nothing_to_do,
+        heads: Callable[[datetime], Awaitable[int]] = _no_heads,
         purge: Callable[[], Awaitable[int]] = _nothing_to_do,
         cut: Callable[[], Awaitable[int | None]] = _all_done,
     ) -> None:
@@ -81,6 +92,8 @@ class Jobs:
         self._poller = poller
         self._fold = fold
         self._order = order
+        self._chain = chain
+        self._heads = heads
         self._purge = purge
         self._cut = cut
         self._all_cut = False
@@ -98,6 +111,8 @@ class Jobs:
             ("compare", self._compare, tick_seconds),
             ("fold", self._fold_all, tick_seconds),
             ("order", self._order_all, tick_seconds),
+            ("chain", self._chain_all, tick_seconds),
+            ("heads", self._make_heads, _HEADS_S),
             ("purge", self._purge_all, _PURGE_S),
             ("cut", self._cut_all, tick_seconds),
         )
@@ -167,6 +182,19 @@ class Jobs:
         """Give every event its place in the feed. Those who follow it wait for this, nobody else."""
         while not self._stopping and await self._order():
             pass
+
+    async def _chain_all(self) -> None:
+        """Give every event that has its place its link. Nobody waits for it, and nobody should feel it."""
+        while not self._stopping:
+            began = self._monotonic()
+            if not await self._chain():
+                return
+            await asyncio.sleep((self._monotonic() - began) * _CHAIN_RESTS)
+
+    async def _make_heads(self) -> None:
+        """Make the heads of a day that is over."""
+        if made := await self._heads(self._now()):
+            log.info("audit.heads_made", regions=made)
 
     async def _purge_all(self) -> None:
         """Delete what has ended. Nobody waits for it."""

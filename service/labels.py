@@ -86,6 +86,7 @@ ACTS: dict[str, str] = {
     Ask.DELIVERIES: "查看投递",
     Ask.REDELIVER: "重新投递",
     Ask.SOURCES: "查看来源",
+    Ask.AUDIT: "查看审计链头",
     Ask.METRICS: "查看监控指标",
     Ask.DESK: "使用工作台",
 }

@@ -44,6 +44,7 @@ class Ask(StrEnum):
     DELIVERIES = "deliveries"
     REDELIVER = "redeliver"
     SOURCES = "sources"
+    AUDIT = "audit"  # the heads of the chain of events
     METRICS = "metrics"
     DESK = "desk"  # the pages at all
 
@@ -126,6 +127,7 @@ GRANTS: Mapping[Act | Ask, Grants] = {
     Ask.DELIVERIES: _DESK | _MASKED,
     Ask.REDELIVER: _OVER,
     Ask.SOURCES: dict.fromkeys((*_DESK, Role.AUDITOR), Reach.ALL),
+    Ask.AUDIT: _OVER | _in_region(Role.AUDITOR),
     Ask.METRICS: dict.fromkeys((Role.METRICS, Role.ADMIN), Reach.ALL),
     Ask.DESK: dict.fromkeys(_PERSONS, Reach.ALL),
 }
