@@ -309,6 +309,19 @@ def test_whatever_is_changed_in_a_row_is_found(migrated_url: str) -> None:
         change()
 
 
+def test_what_cannot_even_be_read_is_found(migrated_url: str) -> None:
+    with history(migrated_url) as made:
+        if made.postgres:
+            return  # it keeps nothing in a column that does not belong there
+        row = made.rows["events"][2]
+        for column, value in (("content", "{"), ("at", "gestern"), ("content", '"\\ud800"')):
+            spoilt = sa.text(f"UPDATE events SET {column} = :value WHERE id = :id")
+            found = made.with_(spoilt.bindparams(value=value, id=row["id"]))
+            assert [(each.fault, each.event_id) for each in found.findings] == [
+                (Fault.CHANGED, row["id"])
+            ]
+
+
 def test_whatever_row_is_taken_away_is_found(migrated_url: str) -> None:
     with history(migrated_url) as made:
         for row in made.rows["events"]:

@@ -6,13 +6,14 @@ who writes events knows of it (ADR 0031).
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from service.domain.chain import Fault, Finding, Head, Link, Placed, Tail, link_after
 from service.domain.region import prefix
+from service.domain.ticket import Event
 from service.store import feed
 from service.store.bulk import find_rows, insert_rows, put_rows, upsert
 from service.store.tables import EventRow, HeadRow, LinkRow, TailRow, metadata
@@ -245,11 +246,36 @@ def links(
         .order_by(_chain.c.place)
         .limit(_READ_AT_ONCE)
     )
-    while rows := connection.execute(query, {"after": after}).all():
-        for row in rows:
-            link = Link(row.place, row.of, row.sequence, row.event_id, row.no, row.hash)
-            yield link, None if row.id is None else _placed(row)
-        after = rows[-1].place
+    alone = query.where(_chain.c.place == sa.bindparam("place"))
+    while True:
+        try:
+            read = [_with_event(r) for r in connection.execute(query, {"after": after})]
+        except ValueError:
+            # SQLite keeps anything in any column: what is no time or no JSON is as good as changed.
+            places = sa.select(_chain).where(_chain.c.place > after).order_by(_chain.c.place)
+            places = places.where(*_inside(_chain.c.region, region)).limit(_READ_AT_ONCE)
+            read = [_read_alone(connection, alone, row) for row in connection.execute(places).all()]
+        if not read:
+            return
+        yield from read
+        after = read[-1][0].place
+
+
+def _with_event(row: sa.Row[Any]) -> tuple[Link, Placed | None]:
+    link = Link(row.place, row.of, row.sequence, row.event_id, row.no, row.hash)
+    return link, None if row.id is None else _placed(row)
+
+
+def _read_alone(
+    connection: sa.Connection, alone: sa.Select[Any], row: sa.Row[Any]
+) -> tuple[Link, Placed | None]:
+    try:
+        found = connection.execute(alone, {"place": row.place, "after": 0}).one()
+    except ValueError:
+        link = Link(row.place, row.region, row.sequence, row.event_id, row.ticket_no, row.hash)
+        nothing = Event("", datetime.min.replace(tzinfo=UTC), "", "")
+        return link, Placed(row.place, 0, "", row.region, nothing)
+    return _with_event(found)
 
 
 @dataclass(frozen=True, slots=True)
