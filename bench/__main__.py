@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import (
+    audit,
     batches,
     bulletin,
     capacity,
@@ -127,6 +128,7 @@ def main() -> int:
         "feed": feed.run,
         "months": months.run,
         "capacity": capacity.run,
+        "audit": audit.run,
         "reading": reading.run,
         "bulletin": bulletin.run,
         "simulate": simulate.run,

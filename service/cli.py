@@ -39,6 +39,7 @@ COMMANDS = {
         "bulletin",
         "Make the monthly bulletin (通报): totals, rankings, late tickets, lists, hot matters.",
     ),
+    "audit": ("cli_audit", "app", "The chain of events that shows what was tampered with 审计."),
     "simulate": (
         "cli_simulate",
         "run",
@@ -111,6 +112,7 @@ def _mendable(error: Exception) -> tuple[str, int] | None:
     from adapters.sources import SourceFileError
     from routing_rules.clocks import ClockFileError
     from routing_rules.yamlfile import RuleFileError
+    from service.audit import BadKey
     from service.store import BadDatabaseUrl, StoreUnavailable
     from service.store.months import Detached
 
@@ -121,6 +123,8 @@ def _mendable(error: Exception) -> tuple[str, int] | None:
             return f"设置有误：{error}", 2
         case BadDatabaseUrl():
             return f"设置有误：BANJIE_DATABASE_URL：{error}", 2
+        case BadKey():
+            return f"设置有误：BANJIE_AUDIT_KEY：{error}", 2
         case StoreUnavailable():
             return f"数据库不可用：{error}", 1
         case Detached():

@@ -150,6 +150,13 @@ class Settings(BaseSettings):
         description="How many send-backs of the month that came back to the unit do so.",
     )
 
+    audit_key: Path | None = Field(
+        None,
+        description=(
+            "PEM file with the key (Ed25519) that signs the daily heads of the chain of events; made by"
+            " `banjie audit key`."
+        ),
+    )
     session_idle_minutes: int = Field(
         60, ge=5, le=1440, description="A browser that asks for nothing so long is signed out."
     )

@@ -36,6 +36,7 @@ class List(StrEnum):
     PRESSING = "p"
     EXTENSIONS = "e"
     CHECKS = "c"
+    HEADS = "a"
 
 
 _NUMBER = "[0-9]{1,18}"

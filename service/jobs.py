@@ -26,6 +26,10 @@ _KEPT_AT_MOST = 20
 _JUMP_S = 2.0
 # How much longer than it worked the comparing of tickets rests.
 _RESTS = 9
+# The chain of events is in no hurry: it works a fifth of the time, however much waits.
+_CHAIN_RESTS = 4
+# How often is looked whether a day is over of which the chain has no head.
+_HEADS_S = 60
 # How often what has ended is deleted.
 _PURGE_S = 600
 
@@ -44,6 +48,10 @@ async def _nothing_more() -> bool:
     return False
 
 
+async def _no_heads(_at: datetime) -> int:
+    return 0
+
+
 async def _all_done() -> int | None:
     return None
 
@@ -56,9 +64,10 @@ class Jobs:
 
     `refresh` brings the rules up to date and tells whether the calendar has changed; `fold` adds
     some of what was counted to the sums, `order` gives some events their places in the feed, and both
-    tell whether there is likely more; `purge` deletes some of what has ended and tells how much; `cut`
-    makes some tickets of before findable by their words and tells how many, None once all are; `upkeep`
-    keeps the store in shape; `keep` writes down what became of the pushes to this replica.
+    tell whether there is likely more; `chain` gives some of these their links and tells how many,
+    `heads` makes those of a day that is over; `purge` deletes some of what has ended and tells how much;
+    `cut` makes some tickets of before findable by their words and tells how many, None once all are;
+    `upkeep` keeps the store in shape; `keep` writes down what became of the pushes to this replica.
     """
 
     def __init__(
@@ -76,6 +85,8 @@ class Jobs:
         matching: Matching | None = None,
         fold: Callable[[], Awaitable[bool]] = _nothing_more,
         order: Callable[[], Awaitable[bool]] = _nothing_more,
+        chain: Callable[[], Awaitable[int]] = _nothing_to_do,
+        heads: Callable[[datetime], Awaitable[int]] = _no_heads,
         purge: Callable[[], Awaitable[int]] = _nothing_to_do,
         cut: Callable[[], Awaitable[int | None]] = _all_done,
         upkeep: Upkeep | None = None,
@@ -92,6 +103,8 @@ class Jobs:
         self._poller = poller
         self._fold = fold
         self._order = order
+        self._chain = chain
+        self._heads = heads
         self._purge = purge
         self._cut = cut
         self._keep = keep
@@ -113,6 +126,8 @@ class Jobs:
             ("order", self._order_all, tick_seconds),
             ("months", self._months, _UPKEEP_S),
             ("closed", self._closed, _UPKEEP_S),
+            ("chain", self._chain_all, tick_seconds),
+            ("heads", self._make_heads, _HEADS_S),
             ("purge", self._purge_all, _PURGE_S),
             ("cut", self._cut_all, tick_seconds),
             ("keep", self._keep, refresh_seconds),
@@ -196,6 +211,19 @@ class Jobs:
         for _ in range(_KEPT_AT_MOST):
             if not self._upkeep or self._stopping or not await self._upkeep.closed():
                 return
+
+    async def _chain_all(self) -> None:
+        """Give every event that has its place its link. Nobody waits for it, and nobody should feel it."""
+        while not self._stopping:
+            began = self._monotonic()
+            if not await self._chain():
+                return
+            await asyncio.sleep((self._monotonic() - began) * _CHAIN_RESTS)
+
+    async def _make_heads(self) -> None:
+        """Make the heads of a day that is over."""
+        if made := await self._heads(self._now()):
+            log.info("audit.heads_made", regions=made)
 
     async def _purge_all(self) -> None:
         """Delete what has ended. Nobody waits for it."""

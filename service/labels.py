@@ -90,6 +90,7 @@ ACTS: dict[str, str] = {
     Ask.SUPERVISION: "查看督办",
     Ask.DRAW: "抽取抽查样本",
     Ask.SOURCES: "查看来源",
+    Ask.AUDIT: "查看审计链头",
     Ask.METRICS: "查看监控指标",
     Ask.DESK: "使用工作台",
 }

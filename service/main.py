@@ -16,6 +16,7 @@ from routing_rules.clocks import load_timetable
 from routing_rules.likeness import load_likeness
 from routing_rules.receivers import load_receivers
 from routing_rules.rulebook import TERRITORY_LINE, Rulebook, load
+from service.audit import Audit, read_key
 from service.bulletin import Bulletins
 from service.config import Settings, pairs
 from service.desk import Desk
@@ -127,6 +128,7 @@ def wire(
             ),
             VERSION,
         ),
+        audit=Audit(store, read_key(settings.audit_key).sign if settings.audit_key else None),
         feed=Feed(store, settings.tick_seconds, settings.feed_streams),
         supervision=Supervision(store),
         doors=Doors(
@@ -227,6 +229,8 @@ def build(parts: Wiring, settings: Settings) -> "FastAPI":
             matching=parts.matching,
             fold=parts.reports.fold,
             order=parts.feed.order,
+            chain=parts.audit.extend,
+            heads=parts.audit.make_heads,
             purge=Purge(parts.store, partial(_purged, parts)).turn,
             keep=parts.pulse.keep,
             cut=partial(parts.store.run, partial(catch_up, limit=_CUT_AT_ONCE)),

@@ -12,6 +12,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
+from service.audit import Audit
 from service.bulletin import Bulletins
 from service.desk import Desk
 from service.domain.access import Actor
@@ -223,6 +224,7 @@ class Wiring:
     refresh: Refresh
     reports: Reports
     feed: Feed
+    audit: Audit
     bulletins: Bulletins
     supervision: Supervision
     doors: Doors

@@ -343,6 +343,7 @@ RULES: Mapping[str, Check] = {
     "GET /v1/units": all_or_nothing(Ask.UNITS, "GET", "/v1/units"),
     "GET /v1/units/{code}/queue": queue,
     "GET /v1/events": a_list(Ask.EVENTS, "/v1/events?limit=1000"),
+    "GET /v1/audit/heads": all_or_nothing(Ask.AUDIT, "GET", "/v1/audit/heads"),
     "GET /v1/sources": all_or_nothing(Ask.SOURCES, "GET", "/v1/sources"),
     "GET /v1/sources/{source}/rejected": all_or_nothing(
         Ask.SOURCES, "GET", "/v1/sources/haochaping/rejected"

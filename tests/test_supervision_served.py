@@ -192,7 +192,7 @@ def test_a_request_from_before_the_upgrade_is_listed_after_it(service: Served) -
     service.act(decided, "supervisor", "decide_extension", granted=True)
 
     async def and_forth(parts: Any) -> None:
-        await parts.store.run(lambda connection: down_to(connection, "0011"))
+        await parts.store.run(lambda connection: down_to(connection, "0012"))
         await parts.store.migrate()
 
     service.run(and_forth)

@@ -46,6 +46,7 @@ class Ask(StrEnum):
     SUPERVISION = "supervision"
     DRAW = "draw"
     SOURCES = "sources"
+    AUDIT = "audit"  # the heads of the chain of events
     METRICS = "metrics"
     DESK = "desk"  # the pages at all
 
@@ -131,6 +132,7 @@ GRANTS: Mapping[Act | Ask, Grants] = {
     Ask.SUPERVISION: _OVER | _MASKED,
     Ask.DRAW: _OVER,
     Ask.SOURCES: dict.fromkeys((*_DESK, Role.AUDITOR), Reach.ALL),
+    Ask.AUDIT: _OVER | _in_region(Role.AUDITOR),
     Ask.METRICS: dict.fromkeys((Role.METRICS, Role.ADMIN), Reach.ALL),
     Ask.DESK: dict.fromkeys(_PERSONS, Reach.ALL),
 }

@@ -248,6 +248,64 @@ def place_at(connection: sa.Connection, position: int) -> Place | None:
     return _happened(row).place if row else None
 
 
+def placed_after(connection: sa.Connection, position: int, limit: int) -> Sequence[sa.Row[Any]]:
+    """Return the next events after a position, at most so many, in order: the rows of the events, each
+    with its position. None only at the end."""
+    for part in _parts(connection):
+        if part.last is not None and position >= part.last:
+            continue
+        query = (
+            sa.select(part.position.label("position"), _events)
+            .select_from(part.events)
+            .where(part.position > position)
+        )
+        if part.last is not None:
+            query = query.where(part.position <= part.last)
+        rows = connection.execute(query.order_by(part.position).limit(limit)).all()
+        if rows:
+            return rows
+    return ()
+
+
+def with_positions(
+    connection: sa.Connection, source: sa.FromClause
+) -> tuple[sa.ColumnElement[int | None], sa.FromClause]:
+    """Return the position of an event as a column, None while it has none, and the source, which has
+    `events` in it, with what is to be read for it."""
+    if connection.dialect.name != "postgresql":
+        return _events.c.id, source
+    base = connection.execute(sa.select(_turns.c.base)).scalar_one()
+    position = sa.case((_events.c.id <= base, _events.c.id), else_=_feed.c.position)
+    return position, source.outerjoin(_feed, _feed.c.event_id == _events.c.id)
+
+
+def emptied(connection: sa.Connection, after: int, until: int, limit: int) -> Sequence[int]:
+    """Return positions after one, up to a last one, whose event is not there."""
+    if connection.dialect.name != "postgresql":
+        return ()
+    query = (
+        sa.select(_feed.c.position)
+        .select_from(_feed.outerjoin(_events, _events.c.id == _feed.c.event_id))
+        .where(_feed.c.position > after, _feed.c.position <= until, _events.c.id.is_(None))
+    )
+    return connection.execute(query.order_by(_feed.c.position).limit(limit)).scalars().all()
+
+
+def passed_over(connection: sa.Connection) -> sa.ColumnElement[bool]:
+    """Return the condition that an event which has no position will never get one: what wrote it was
+    over when the sequencer last looked, or nobody knows what wrote it."""
+    if connection.dialect.name != "postgresql":
+        return sa.false()
+    turn = _turn(connection)
+    if turn.since is None:
+        return sa.false()  # the next turn looks at every event
+    seen = sa.text(
+        "(events.tx IS NULL OR pg_visible_in_snapshot("
+        "CAST(CAST(events.tx AS text) AS xid8), CAST(:since AS pg_snapshot)))"
+    ).bindparams(since=turn.since)
+    return sa.and_(_events.c.id > turn.base, _feed.c.position.is_(None), seen)
+
+
 def newest(connection: sa.Connection) -> Place:
     """Return the last place there is, the beginning if nothing has happened yet."""
     last = tail(connection)

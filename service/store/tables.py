@@ -320,6 +320,47 @@ class FeedTurnRow(SQLModel, table=True):
     tx: int = Field(sa_type=sa.BigInteger)  # the transaction that wrote this row
 
 
+class LinkRow(SQLModel, table=True):
+    """The link of an event in the chain of its region (ADR 0031), by the event's place in the feed."""
+
+    __tablename__ = "chain"
+    __table_args__ = (sa.UniqueConstraint("region", "sequence"), sa.UniqueConstraint("event_id"))
+
+    place: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
+    region: str = Field(max_length=16)
+    sequence: int = Field(sa_type=sa.BigInteger)
+    event_id: int = Field(sa_type=sa.BigInteger)
+    ticket_no: str = Field(max_length=32)
+    hash: str = Field(max_length=64)
+
+
+class TailRow(SQLModel, table=True):
+    """How far the chain of a region goes."""
+
+    __tablename__ = "chain_tails"
+
+    region: str = Field(max_length=16, primary_key=True)
+    sequence: int = Field(sa_type=sa.BigInteger)
+    hash: str = Field(max_length=64)
+
+
+class HeadRow(SQLModel, table=True):
+    """What a region's chain came to on a day, signed where there is a key."""
+
+    __tablename__ = "chain_heads"
+    __table_args__ = (sa.UniqueConstraint("region", "day"),)
+
+    id: int | None = _id()
+    region: str = Field(max_length=16)
+    day: str = Field(max_length=10)
+    sequence: int = Field(sa_type=sa.BigInteger)
+    hash: str = Field(max_length=64)
+    events: int = Field(sa_type=sa.BigInteger)
+    made_at: datetime = _at()
+    key: str = Field(max_length=64)
+    signature: str = Field(max_length=128)
+
+
 class DeliveryRow(SQLModel, table=True):
     """What is to leave, or has left. Written in the transaction of what it tells of.
 
@@ -712,11 +753,6 @@ class CheckRow(SQLModel, table=True):
     truthful: bool | None
     checked_on: str = Field(max_length=10)
     checked_by: str = Field(max_length=100)
-
-
-def _document() -> Any:
-    # As text and not as JSONB: it is read and written as a whole, and nothing asks for what is in it.
-    return Field(sa_type=sa.JSON, nullable=False)
 
 
 class TallyEntryRow(SQLModel, table=True):

@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 from service.store.migrations import online
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
