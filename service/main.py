@@ -124,7 +124,7 @@ def wire(
             ),
             VERSION,
         ),
-        feed=Feed(store, settings.tick_seconds, settings.feed_streams),
+        feed=Feed(store, settings.tick_seconds, settings.feed_streams, settings.desk_streams),
         doors=Doors(
             store,
             clock,

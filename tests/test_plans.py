@@ -14,7 +14,7 @@ from service.domain.access import Actor, Role
 from service.domain.complaint import Decision
 from service.store import Store, deliveries, lists, matching, polls, search, tickets
 from service.store.figures import unit_loads
-from service.store.lists import Due, Filter
+from service.store.lists import Due, Filter, Owed
 from service.store.tables import metadata
 from service.store.words import words
 from tests.test_desk import desk
@@ -186,8 +186,12 @@ def test_no_list_reads_through_a_big_table_or_sorts_all_there_is(in_store: Run) 
         asking |= {
             "queue": lambda c: lists.queue(c, DISPATCHER, MARKET.code, 50),
             "queue, second page": lambda c: lists.queue(c, HANDLER, MARKET.code, 50, after=due),
-            "queue of a stage": lambda c: lists.queue(c, ADMIN, MARKET.code, 50, stage="overdue"),
-            "queue of a state": lambda c: lists.queue(c, ADMIN, MARKET.code, 50, state="signed"),
+            "queue of a stage": lambda c: lists.queue(
+                c, ADMIN, MARKET.code, 50, Owed(stage="overdue")
+            ),
+            "queue of a state": lambda c: lists.queue(
+                c, ADMIN, MARKET.code, 50, Owed(state="signed")
+            ),
             "history": lambda c: tickets.events(c, ticket, 0, 201),
             "ticket": lambda c: tickets.get(c, ticket.no),
             "deliveries": lambda c: deliveries.page(c, "360732"),
