@@ -882,3 +882,58 @@ def test_the_metrics_know_pages_by_route_and_never_by_address(service: Served) -
     assert 'route="/desk/tickets/{no}"' in text
     assert no not in text
     assert "what-is-this" not in text
+
+
+def test_the_first_page_is_light(service: Served) -> None:
+    for _ in range(50):
+        receive(service)
+    browser = signed_in(service, "handler")
+    page = browser.get("/desk/queue")
+    assert page.text.count("data-item=") == 50
+    loaded = re.findall(r'(?:href|src)="(/desk/static/[^"]+)"', page.text)
+    assert {re.sub(r"\?.*|.*/", "", each) for each in loaded} == {
+        "desk.css",
+        "desk.js",
+        "htmx-2.0.11.min.js",
+        "mark.svg",
+    }
+    whole = len(page.content) + sum(
+        len(service.client.get(html.unescape(each)).content) for each in set(loaded)
+    )
+    assert whole < 200_000
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=2026-11-01%0d%0aSet-Cookie:%20a=b",
+        "rate=on_time%22;%20filename=%22x.exe",
+        "by=unit%0d%0aX:%20y",
+        "to=2026-11-20%22",
+    ],
+)
+def test_nobody_else_names_an_exported_file(service: Served, query: str) -> None:
+    browser = signed_in(service, "supervisor")
+    answer = browser.get(f"/desk/figures.xlsx?{query}")
+    assert answer.status_code in {400, 422}
+    assert "set-cookie" not in answer.headers
+    assert "content-disposition" not in answer.headers
+    named = browser.get("/desk/figures.xlsx").headers["content-disposition"]
+    assert re.fullmatch(
+        r"attachment; filename=\"figures-[\d-]+\.xlsx\"; filename\*=UTF-8''[\w%.-]+", named
+    )
+
+
+def test_a_ticket_to_be_printed_has_all_its_history_and_no_forms(service: Served) -> None:
+    no = receive(service)
+    browser = signed_in(service, "handler")
+    act(browser, no, "sign")
+    for n in range(105):
+        act(browser, no, "note", text=f"第 {n} 次备注")
+    assert "第 104 次备注" not in browser.get(f"/desk/tickets/{no}").text
+    page = browser.get(f"/desk/tickets/{no}?view=print").text
+    assert "第 104 次备注" in page
+    assert "主菜单" not in page
+    assert '<form method="post"' not in page
+    assert "13800000001" not in page
+    assert browser.get(f"/desk/tickets/{no}?view=nonsense").status_code == 400

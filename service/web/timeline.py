@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.domain.ticket import Milestone
+from service.domain.ticket import Clock, Milestone
 from service.labels import MILESTONES, OUTCOMES, STAGES
 from service.web.words import brief
 
@@ -61,7 +61,7 @@ def timeline(milestones: Sequence[Milestone], now: datetime) -> Timeline | None:
     in_order = sorted(milestones, key=lambda m: (m.started_at, m.due_at, m.id))
     bars = [
         Bar(
-            MILESTONES[m.kind],
+            _name(m),
             _told(m),
             m.stage if m.is_open else m.outcome or "",
             _TOP + n * ROW,
@@ -75,7 +75,12 @@ def timeline(milestones: Sequence[Milestone], now: datetime) -> Timeline | None:
     return Timeline(bars, high, x(now) if is_open else None, brief(first), brief(last))
 
 
+def _name(m: Milestone) -> str:
+    whose = "来件" if m.clock is Clock.SENDER else "协办" if m.assisting else ""
+    return whose + MILESTONES[m.kind]
+
+
 def _told(m: Milestone) -> str:
     how = STAGES[m.stage] if m.is_open else OUTCOMES[m.outcome] if m.outcome else ""
     met = f"，{brief(m.met_at)} 完成" if m.met_at else ""
-    return f"{MILESTONES[m.kind]}{how}，{brief(m.started_at)} 起，{brief(m.due_at)} 到期{met}"
+    return f"{_name(m)}{how}，{brief(m.started_at)} 起，{brief(m.due_at)} 到期{met}"
