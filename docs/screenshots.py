@@ -38,7 +38,8 @@ def main() -> int:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "service.cli", "serve", "--demo", "--port", str(port)]
+        banjie = str(Path(sys.executable).with_name("banjie"))
+        command = [banjie, "serve", "--demo", "--port", str(port)]
         env = os.environ | {"BANJIE_DATABASE_URL": f"sqlite:///{folder}/demo.db"}
         demo = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)  # noqa: S603 ours
         try:

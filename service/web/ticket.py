@@ -200,7 +200,7 @@ def _options(
     visit: Visit, found: Ticket, words: str, attempt: Attempt | None
 ) -> Sequence[tuple[Unit, str]]:
     """Return the units that the dispatch form offers, each with why: the candidates, what was
-    chosen before, and what the words find, in the ticket's region or else in the province."""
+    chosen before, and first what the words find, in the ticket's region or else in the province."""
     router = visit.app.router
     why = {candidate.unit: "推荐" for candidate in found.route.candidates}
     chosen = (attempt.typed.get("unit", []) + attempt.typed.get("assist", [])) if attempt else []
@@ -212,5 +212,6 @@ def _options(
             return [u for u in units if all(word in u.name for word in wanted)][:_UNITS_SHOWN]
 
         matches = fitting(router.units(found.region)) or fitting(router.units())
-        why |= {unit.code: "查找结果" for unit in matches if unit.code not in why}
+        # Who looked for a unit wants that one, and finds it on top.
+        why = {unit.code: why.get(unit.code, "查找结果") for unit in matches} | why
     return [(unit, reason) for code, reason in why.items() if (unit := router.unit(code))]
