@@ -70,25 +70,31 @@ SAID = """() => { const e = document.activeElement;
     || e.textContent; }"""
 
 
-def tab_to(page: Any, name: str, most: int = 80) -> None:
+def tab_to(page: Any, name: str, tag: str = "*", most: int = 80) -> None:
     """Press Tab until what has the focus is called so."""
     for _ in range(most):
         page.keyboard.press("Tab")
-        if name in re.sub(r"\s+", " ", page.evaluate(SAID)):
+        if page.evaluate("tag => document.activeElement.matches(tag)", tag) and (
+            name in re.sub(r"\s+", " ", page.evaluate(SAID))
+        ):
             return
     raise AssertionError(f"{name} is not reached by Tab")
 
 
+def press(page: Any, name: str) -> None:
+    """Go to a button and press it."""
+    tab_to(page, name, "button")
+    page.keyboard.press("Enter")
+
+
 def enter(page: Any, site: Site, who: str) -> None:
     page.goto(f"{site.address}/desk/enter/{site.links[who].pop()}")
-    tab_to(page, "进入")
-    page.keyboard.press("Enter")
+    press(page, "进入")
     page.wait_for_url(re.compile(r"/desk/(queue|sorting)"))
 
 
 def leave(page: Any) -> None:
-    tab_to(page, "退出")
-    page.keyboard.press("Enter")
+    press(page, "退出")
     page.wait_for_url("**/desk/sign-in")
 
 
@@ -110,8 +116,7 @@ def test_a_whole_ticket_is_worked_by_keyboard_alone(site: Site, page: Any) -> No
     page.keyboard.press("Space")
     tab_to(page, "派单说明")
     page.keyboard.type("按职责办理")
-    tab_to(page, "派单")
-    page.keyboard.press("Enter")
+    press(page, "派单")
     done(page, f"派单成功：工单 {site.no}")
     leave(page)
 
@@ -128,15 +133,13 @@ def test_a_whole_ticket_is_worked_by_keyboard_alone(site: Site, page: Any) -> No
     page.wait_for_url(f"**/desk/tickets/{site.no}")
     page.keyboard.press("c")
     page.keyboard.type("已电话联系，约定明日上门")
-    tab_to(page, "首次联系")
-    page.keyboard.press("Enter")
+    press(page, "首次联系")
     done(page, "首次联系成功")
     page.keyboard.press("r")
     page.keyboard.type("已修好路灯，换了井盖。")
     tab_to(page, "已解决")
     page.keyboard.press("Space")
-    tab_to(page, "办结")
-    page.keyboard.press("Enter")
+    press(page, "办结")
     done(page, f"办结成功：工单 {site.no}")
     leave(page)
 
@@ -151,8 +154,7 @@ def test_a_whole_ticket_is_worked_by_keyboard_alone(site: Site, page: Any) -> No
     page.wait_for_url(f"**/desk/tickets/{site.no}")
     page.keyboard.press("v")
     page.keyboard.press("Space")
-    tab_to(page, "回访")
-    page.keyboard.press("Enter")
+    press(page, "回访")
     done(page, "回访成功")
     page.keyboard.press("f")
     page.keyboard.press("Enter")

@@ -223,6 +223,7 @@ def test_a_queue_is_filtered_by_kind_place_confidentiality_and_due_time(service:
     assert found("due=past") == set()
     assert found("due=today") == found("due=week") == {here, there}
     service.clock.time = at("2026-11-23 09:30")
+    signed_in(service, "handler")  # the session of last week is over
     assert found("due=past") == {here, there}
     assert browser.get("/desk/queue?due=nonsense").status_code == 400
     page = browser.get("/desk/queue?kind=help&place=高兴&due=past").text
