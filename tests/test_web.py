@@ -656,6 +656,41 @@ def test_sorting_shows_why_a_ticket_was_sent_back_and_where_it_better_goes(
     assert service.get(f"/v1/tickets/{no}").json()["ticket"]["lead"]["name"] == "兴国县城市管理局"
 
 
+def test_a_dispute_shows_every_units_reasons_and_is_ruled_where_it_stands(
+    service: Served,
+) -> None:
+    no = receive(service)
+    admin = "360732-urban_management"
+    back = f"/desk/tickets/{no}/acts/send_back"
+    handler = signed_in(service, "handler")
+    handler.press(
+        f"/desk/tickets/{no}", back, reason="摊位在路边", basis="三定", suggested_unit=admin
+    )
+    browser = signed_in(service, "admin")
+    act(browser, no, "dispatch", unit=admin)
+    act(
+        browser,
+        no,
+        "send_back",
+        reason="店内经营归市场监管",
+        basis="职责清单",
+        suggested_unit=MARKET,
+    )
+    assert "/acts/rule" not in signed_in(service, "dispatcher").get("/desk/sorting").text
+    browser = signed_in(service, "supervisor")
+    page = browser.get("/desk/sorting").text
+    for said in ("2 次退单", "摊位在路边", "店内经营归市场监管", "职责清单", "曾由此单位退回"):
+        assert said in page, said
+    rule = f"/desk/tickets/{no}/acts/rule"
+    refused = browser.press("/desk/sorting", rule, unit=MARKET)
+    assert refused.status_code == 422
+    answer = browser.press("/desk/sorting", rule, unit=MARKET, reason="店内经营", document="清单")
+    assert answer.headers["location"] == "/desk/sorting#main"
+    ruled = service.get(f"/v1/tickets/{no}").json()["ticket"]
+    assert ruled["lead"]["unit"] == MARKET
+    assert history(service, no)[-1] == "rule"
+
+
 def test_a_dispatch_to_nobody_is_refused_and_shown_again(service: Served) -> None:
     no = receive(service)
     browser = signed_in(service, "dispatcher")
@@ -741,6 +776,11 @@ def test_the_figures_are_those_of_the_programs_with_all_that_makes_them_up(
     side_by_side = browser.get("/desk/figures").text
     assert "暂定" in side_by_side
     assert "首次联系率" in side_by_side
+    assert "分子 1，分母 2" in side_by_side  # beside the rate, seen by pointer and focus
+    assert re.search(r'href="/desk/figures\?[^"]*rate=sign"', side_by_side)
+    assert "2026-11-18 受理 2 件" in side_by_side  # in the calendar
+    by_region = browser.get("/desk/figures?by=region&from=2026-11-01&rate=sign").text
+    assert _cells(by_region.partition('<th scope="row">兴国县</th>')[2])[:3] == ["50.00%", "1", "2"]
 
 
 def test_the_workbook_of_the_figures_holds_what_the_page_shows(service: Served) -> None:
