@@ -163,11 +163,13 @@ def calendars(report: Report) -> list[tuple[str, list[Day]]]:
     were resolved were so on time."""
     came: list[Day] = []
     on_time: list[Day] = []
-    most = max((received(row) for row in report.items), default=0)
+    counts = sorted(received(row) for row in report.items)
+    # One day of a storm does not make all others pale.
+    most = counts[int(len(counts) * 0.95)] if counts else 0
     for row in report.items:
         day, count, rate = date.fromisoformat(row.key), received(row), row.rates["on_time"]
         if count:
-            came.append(Day(day, ceil(4 * count / most), f"受理 {count} 件"))
+            came.append(Day(day, min(ceil(4 * count / max(most, 1)), 4), f"受理 {count} 件"))
         if rate.value is not None:
             told = f"按时办结率 {rate.value:.2%}（{rate.numerator}/{rate.denominator}）"
             on_time.append(Day(day, bisect(_STEPS, rate.value), told))
