@@ -93,6 +93,15 @@ class Settings(BaseSettings):
         le=10_000,
         description="How many streams of events are kept open at once; more are answered with 503.",
     )
+    desk_streams: int = Field(
+        256,
+        ge=0,
+        le=10_000,
+        description=(
+            "How many pages of the desk are kept up to date at once, four of them for one session;"
+            " more look once a minute."
+        ),
+    )
     refresh_seconds: float = Field(
         10.0,
         gt=0,

@@ -64,7 +64,7 @@ from service.store.deliveries import Receivers
 from service.store.engine import refused
 from service.store.figures import UnitLoad, unit_loads
 from service.store.leases import LeaseLost
-from service.store.lists import Due, Filter, Queue
+from service.store.lists import ALL, Due, Filter, Owed, Queue
 from service.store.messages import Message
 from service.store.pages import Page
 from service.store.search import Words
@@ -995,18 +995,24 @@ class Desk:
         found = await self._store.read(lambda connection: lists.page(connection, by, wanted))
         return replace(found, items=[shown(by, ticket) for ticket in found.items])
 
-    async def sorting(self, by: Actor, wanted: Filter) -> tuple[Page[Ticket], dict[int, Event]]:
-        """Return a page of what waits for manual sorting, oldest first, and by ticket id the sending back
-        (退单) of what a unit sent back. Raises Forbidden for handlers and sources."""
+    async def sorting(
+        self, by: Actor, wanted: Filter
+    ) -> tuple[Page[Ticket], dict[int, list[Event]]]:
+        """Return a page of what waits for manual sorting, oldest first, and by ticket id how units sent it
+        back (退单), oldest first. Raises Forbidden for handlers and sources."""
         check_act(by, Ask.SORTING)
 
-        def work(connection: sa.Connection) -> tuple[Page[Ticket], dict[int, Event]]:
+        def work(connection: sa.Connection) -> tuple[Page[Ticket], dict[int, list[Event]]]:
             waiting = replace(wanted, state=State.SORTING, oldest_first=True)
             found = lists.page(connection, by, waiting)
-            back = tickets.latest(connection, found.items, Act.SEND_BACK)
+            back = tickets.events_of(connection, found.items, Act.SEND_BACK)
             return (
                 replace(found, items=[shown(by, ticket) for ticket in found.items]),
-                {t.id: event_shown(by, t, back[t.id]) for t in found.items if t.id in back},
+                {
+                    t.id: [event_shown(by, t, event) for event in back[t.id]]
+                    for t in found.items
+                    if t.id in back
+                },
             )
 
         return await self._store.read(work)
@@ -1016,21 +1022,16 @@ class Desk:
         unit: str,
         by: Actor,
         limit: int = 200,
-        *,
-        state: str = "",
-        stage: str = "",
+        wanted: Owed = ALL,
         after: Due | None = None,
     ) -> Queue:
-        """Return a page of what a unit owes, what falls due first on top: all, or of one state, or with
-        a clock of the unit in one stage. Raises Forbidden for a handler of another unit and for a
-        source."""
+        """Return a page of what a unit owes and is wanted, what falls due first on top. Raises Forbidden
+        for a handler of another unit and for a source."""
         check_act(by, Ask.QUEUE)
         if reach(by.role, Ask.QUEUE) is Reach.UNITS and unit not in by.units:
             raise Forbidden(by.role, Ask.QUEUE)
         found = await self._store.read(
-            lambda connection: lists.queue(
-                connection, by, unit, limit, state=state, stage=stage, after=after
-            )
+            lambda connection: lists.queue(connection, by, unit, limit, wanted, after)
         )
         return replace(found, items=[shown(by, ticket) for ticket in found.items])
 

@@ -139,12 +139,12 @@ class Doors:
         self._checker = ThreadPoolExecutor(_CHECKS_AT_ONCE, "passwords")
         self._checks = 0
 
-    async def session(self, token: str) -> Session | None:
-        """Return a session that is good, and let it go on. It is asked for anew with every request:
-        what was ended is over at once, on every replica."""
+    async def session(self, token: str, *, attended: bool = True) -> Session | None:
+        """Return a session that is good, and let it go on if somebody is there. It is asked for anew
+        with every request: what was ended is over at once, on every replica."""
         now = self._now()
         found = await self._store.read(lambda c: sessions.find(c, token, now, self.ends))
-        if found and now - found.seen_at >= _SEEN_EVERY:
+        if attended and found and now - found.seen_at >= _SEEN_EVERY:
             await self._store.run(lambda c: sessions.seen(c, found.id, now))
         return found
 

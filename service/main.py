@@ -129,7 +129,7 @@ def wire(
             VERSION,
         ),
         audit=Audit(store, read_key(settings.audit_key).sign if settings.audit_key else None),
-        feed=Feed(store, settings.tick_seconds, settings.feed_streams),
+        feed=Feed(store, settings.tick_seconds, settings.feed_streams, settings.desk_streams),
         supervision=Supervision(store),
         doors=Doors(
             store,

@@ -86,7 +86,7 @@ def expected(role: Role, what: Act | Ask, ticket: Subject, fine: int) -> int:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with served(sqlite(tmp_path_factory.mktemp("access"))) as service:
+    with served(sqlite(tmp_path_factory.mktemp("access")), desk_streams=0) as service:
         service.client.follow_redirects = False
         yield made(service)
 
@@ -482,6 +482,25 @@ def queue_page(world: World, role: Role) -> None:
             assert subject.no not in answer.text or sees(role, subject)
 
 
+def changes_page(world: World, role: Role) -> None:
+    for unit in (MARKET, HOUSING, FAR_UNIT):
+        # A stream that begins has no end to wait for: that it may begin is told by one that is full.
+        answer = world.service.client.get(f"/desk/queue/changes?unit={unit}")
+        mine = role is not Role.HANDLER or unit == MARKET
+        assert told(answer, role, unit) == (503 if mine else 403, role.value, unit)
+
+
+def sign_page(world: World, role: Role) -> None:
+    chosen = [f"{subject.no}.999" for subject in world.tickets.values()]
+    answer = press(world, role, "/desk/queue/sign", ticket=chosen)
+    assert told(answer, role, "sign") == (200, role.value, "sign")
+    for name, subject in world.tickets.items():
+        of_it = re.search(rf"{subject.no}</a> <b>([^<]+)</b>", answer.text)
+        assert of_it, name
+        wanted = {404: "没有这张工单", 403: "没有权限", 412: "工单已被他人更新"}
+        assert of_it[1] == wanted[expected(role, Act.SIGN, subject, 412)], (role, name)
+
+
 def retry_page(world: World, role: Role) -> None:
     for name, subject in world.tickets.items():
         answer = press(world, role, f"/desk/deliveries/{subject.delivery or 9999}/retry")
@@ -533,6 +552,9 @@ PAGES: Mapping[str, Check] = {
     "GET /desk": shown(Ask.DESK, "/desk", 303),
     "GET /desk/": shown(Ask.DESK, "/desk/", 303),
     "GET /desk/queue": queue_page,
+    "GET /desk/queue/changes": changes_page,
+    "POST /desk/queue/sign": sign_page,
+    "GET /desk/help": shown(Ask.DESK, "/desk/help"),
     "GET /desk/tickets": shown(Ask.TICKETS, "/desk/tickets"),
     "GET /desk/tickets/{no}": ticket_page,
     "POST /desk/tickets/{no}/acts/{name}": act_pages,

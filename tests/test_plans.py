@@ -27,7 +27,7 @@ from service.store import (
     tickets,
 )
 from service.store.figures import unit_loads
-from service.store.lists import Due, Filter
+from service.store.lists import Due, Filter, Owed
 from service.store.supervised import Pressing, Times
 from service.store.tables import metadata
 from service.store.words import words
@@ -200,8 +200,12 @@ def test_no_list_reads_through_a_big_table_or_sorts_all_there_is(in_store: Run) 
         asking |= {
             "queue": lambda c: lists.queue(c, DISPATCHER, MARKET.code, 50),
             "queue, second page": lambda c: lists.queue(c, HANDLER, MARKET.code, 50, after=due),
-            "queue of a stage": lambda c: lists.queue(c, ADMIN, MARKET.code, 50, stage="overdue"),
-            "queue of a state": lambda c: lists.queue(c, ADMIN, MARKET.code, 50, state="signed"),
+            "queue of a stage": lambda c: lists.queue(
+                c, ADMIN, MARKET.code, 50, Owed(stage="overdue")
+            ),
+            "queue of a state": lambda c: lists.queue(
+                c, ADMIN, MARKET.code, 50, Owed(state="signed")
+            ),
             "history": lambda c: tickets.events(c, ticket, 0, 201),
             "ticket": lambda c: tickets.get(c, ticket.no),
             "deliveries": lambda c: deliveries.page(c, "360732"),

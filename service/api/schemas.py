@@ -627,7 +627,7 @@ class WorkedOut(BaseModel):
 
 
 class KpiRow(BaseModel):
-    """The figures of a unit, channel, kind, day or month. `former_names` are what a unit was called
+    """The figures of a unit, channel, kind, region, day or month. `former_names` are what a unit was called
     before, and units that became part of it."""
 
     key: str

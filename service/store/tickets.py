@@ -435,18 +435,22 @@ def events(
     return [event_of(row) for row in connection.execute(query.limit(limit))]
 
 
-def latest(connection: sa.Connection, found: Sequence[Ticket], act: str) -> dict[int, Event]:
-    """Return the latest event of one act of each of these tickets that has one, by ticket id."""
+def events_of(
+    connection: sa.Connection, found: Sequence[Ticket], act: str
+) -> dict[int, list[Event]]:
+    """Return the events of one act of each of these tickets that has any, by ticket id, oldest
+    first."""
     ids = [ticket.id for ticket in found]
-    last = (
-        sa.select(sa.func.max(_events.c.id))
+    rows = connection.execute(
+        sa.select(_events)
         .where(_events.c.ticket_id.in_(ids), _events.c.act == act)
         .where(months.since(min(ids, default=0)))
-        .group_by(_events.c.ticket_id)
-        .scalar_subquery()
+        .order_by(_events.c.id)
     )
-    rows = connection.execute(sa.select(_events).where(_events.c.id.in_(last)))
-    return {row.ticket_id: event_of(row) for row in rows}
+    events: dict[int, list[Event]] = {}
+    for row in rows:
+        events.setdefault(row.ticket_id, []).append(event_of(row))
+    return events
 
 
 def lock(connection: sa.Connection, *numbers: str) -> None:

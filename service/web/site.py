@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.cursors import BadCursor
 from service.desk import UnknownTicket
 from service.domain.access import Forbidden
+from service.feed import StreamsFull
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.reports import BadPeriod
 from service.store import StoreUnavailable
@@ -20,6 +21,8 @@ from service.web import (
     deliveries,
     figures,
     groups,
+    keys,
+    live,
     overview,
     queue,
     render,
@@ -37,7 +40,8 @@ from service.web.sessions import ForeignForm, Form, own_page, sent, sign_in_firs
 from service.wiring import Unauthenticated
 
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; "
+    "style-src 'self'; img-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -107,6 +111,7 @@ def site() -> FastAPI:
             UnknownDelivery: _refused,
             NotGivenUp: _refused,
             NoReceiver: _refused,
+            StreamsFull: _refused,
             BadCursor: _refused,
             BadPeriod: _refused,
             RequestValidationError: _refused,
@@ -119,6 +124,8 @@ def site() -> FastAPI:
         sign_in,
         queue,
         ticket,
+        live,
+        keys,
         sorting,
         search,
         overview,

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from service.domain.access import Ask
+from service.domain.access import Ask, Role
 from service.domain.calendar import SHANGHAI, Calendar
 from service.domain.deadline import LimitError, parse_limit
-from service.domain.ticket import Clock, Event, Milestone
+from service.domain.lifecycle import Act
+from service.domain.sign_in import PERSONS
+from service.domain.ticket import Clock, Event, Milestone, Stage
 from service.labels import (
     ACTS,
     DECISIONS,
@@ -21,6 +23,47 @@ from service.labels import (
     WAYS_OF_CHECKING,
 )
 
+# What is seen before it is read, and by who does not tell colours apart.
+SYMBOLS: dict[str, str] = {
+    Stage.NORMAL: "●",
+    Stage.WARN: "▲",
+    Stage.OVERDUE: "■",
+    Stage.YELLOW: "◆",
+    Stage.RED: "◆",
+}
+_ALL = frozenset(PERSONS)
+_DESK = _ALL - {Role.HANDLER}
+_WATCH = _DESK - {Role.DISPATCHER}
+# The pages of the menu: the address, what it is called, what is pressed after `g` to go there, and
+# who has it.
+MENU: tuple[tuple[str, str, str, frozenset[Role]], ...] = (
+    ("/desk/queue", "单位队列", "q", _ALL),
+    ("/desk/sorting", "待派单", "s", _DESK),
+    ("/desk/tickets", "工单查询", "t", _ALL),
+    ("/desk/groups", "群体性诉求", "m", _DESK),
+    ("/desk/overview", "总览", "o", _DESK),
+    ("/desk/supervision", "督办", "p", _WATCH),
+    ("/desk/samples", "抽查", "c", _WATCH),
+    ("/desk/figures", "指标", "f", _ALL),
+    ("/desk/rules", "责任单位", "r", _ALL),
+    ("/desk/sources", "来源", "i", _DESK),
+    ("/desk/deliveries", "投递", "d", _DESK),
+)
+# What is pressed on a ticket's page to fill in the form of an act.
+ACT_KEYS: dict[str, str] = {
+    Act.SIGN: "s",
+    Act.CONTACT: "c",
+    Act.RESOLVE: "r",
+    Act.SEND_BACK: "b",
+    Act.REQUEST_EXTENSION: "e",
+    Act.DISPATCH: "d",
+    Act.RULE: "u",
+    Act.CALL_BACK: "v",
+    Act.CLOSE: "f",
+    Act.SUPERVISE: "w",
+    Act.NOTE: "n",
+    Act.CHECK: "a",
+}
 _DAY = 86_400
 _NO = re.compile(r"[0-9K-]{10,32}")
 
