@@ -195,6 +195,10 @@ class OpenId:
                 for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
                     if not _safe(told.get(name), self._issuer):
                         raise Unreachable("bad-description")
+                # Not every provider has it; where it is, the access token goes there.
+                more = told.get("userinfo_endpoint")
+                if more and not _safe(more, self._issuer):
+                    raise Unreachable("bad-description")
                 self._described = (now, told)
             return self._described[1]
 

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import (
+    audit,
     batches,
     bulletin,
+    capacity,
     enforce,
     feed,
     holdout,
@@ -28,6 +30,7 @@ from bench import (
     life,
     matching,
     memory,
+    months,
     outbox,
     reading,
     routing,
@@ -123,6 +126,9 @@ def main() -> int:
         "outbox": outbox.run,
         "kpi": kpi.run,
         "feed": feed.run,
+        "months": months.run,
+        "capacity": capacity.run,
+        "audit": audit.run,
         "reading": reading.run,
         "bulletin": bulletin.run,
         "simulate": simulate.run,

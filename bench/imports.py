@@ -86,7 +86,7 @@ def write(path: Path, rows: int) -> None:
             )
 
 
-async def _taken(store: Store, path: Path) -> tuple[float, Summary]:
+async def taken(store: Store, path: Path) -> tuple[float, Summary]:
     """Return the seconds that taking the file over needs, and what became of it."""
     book = load()
     desk = Desk(store, book, load_timetable())
@@ -143,9 +143,9 @@ async def _measure(url: str, path: Path, rows: int) -> dict[str, Any]:
     store = open_store(url)
     try:
         await store.migrate()
-        taken_s, summary = await _taken(store, path)
+        taken_s, summary = await taken(store, path)
         assert (summary.taken, summary.refused) == (rows, 0)
-        again_s, summary = await _taken(store, path)
+        again_s, summary = await taken(store, path)
         assert (summary.known, summary.taken) == (rows, 0)
         alone = await asyncio.to_thread(alone_per_s, url)
         bare_s = await _bare(store, await store.run(_emptied))

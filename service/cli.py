@@ -33,12 +33,14 @@ COMMANDS = {
         "import_history",
         "Take over years of history; exit 1 if rows were refused.",
     ),
+    "store": ("cli_store", "app", "Months of events 按月存放的办件历史."),
     "kpi": ("cli_kpi", "app", "Rates that can be defended 考核指标."),
     "bulletin": (
         "cli_bulletin",
         "bulletin",
         "Make the monthly bulletin (通报): totals, rankings, late tickets, lists, hot matters.",
     ),
+    "audit": ("cli_audit", "app", "The chain of events that shows what was tampered with 审计."),
     "simulate": (
         "cli_simulate",
         "run",
@@ -111,8 +113,10 @@ def _mendable(error: Exception) -> tuple[str, int] | None:
     from adapters.sources import SourceFileError
     from routing_rules.clocks import ClockFileError
     from routing_rules.yamlfile import RuleFileError
+    from service.audit import BadKey
     from service.seal import KeyFault, Tampered
     from service.store import BadDatabaseUrl, StoreUnavailable
+    from service.store.months import Detached
 
     match error:
         case RuleFileError() | ClockFileError() | SourceFileError():
@@ -125,7 +129,12 @@ def _mendable(error: Exception) -> tuple[str, int] | None:
             return str(error), 1
         case Tampered():
             return f"{error}；请从备份核对", 1
+        case BadKey():
+            return f"设置有误：BANJIE_AUDIT_KEY：{error}", 2
         case StoreUnavailable():
             return f"数据库不可用：{error}", 1
+        case Detached():
+            until = f"{error.until // 100} 年 {error.until % 100} 月"
+            return f"{until}及以前的办件历史已取下，请先用 banjie store attach 接回", 1
         case _:
             return None

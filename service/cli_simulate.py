@@ -85,7 +85,9 @@ def run(
         raise Refused(f"--region 应为本省市、县的代码或名称，没有“{region}”", 2)
     plan = Plan(first, days, per_day, found, seed, behaviour, configured.rules)
     with _database(database) as url:
-        outcome = asyncio.run(_simulated(plan, configured, url, (book, times)))
+        # What is thrown away gets a key file that is thrown away with it.
+        keys = configured.keys if database else None
+        outcome = asyncio.run(_simulated(plan, configured, url, (book, times), keys))
     if as_json:
         print_document(_document(plan, outcome, kept=bool(database)))
     else:
@@ -136,7 +138,11 @@ def _database(kept: str) -> Iterator[str]:
 
 
 async def _simulated(
-    plan: Plan, configured: Settings, url: str, rules: tuple[Rulebook, Timetable]
+    plan: Plan,
+    configured: Settings,
+    url: str,
+    rules: tuple[Rulebook, Timetable],
+    keys: Path | None,
 ) -> _Outcome:
     book, times = rules
     # Years that nobody has published are counted by Monday to Friday: said, never silent.
@@ -153,10 +159,12 @@ async def _simulated(
     started = time.perf_counter()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("模拟中", total=round(plan.days * plan.per_day))
-        async with _prepared(url):
-            much = await simulate(plan, url, book, times, lambda n: bar.update(task, completed=n))
+        async with _prepared(url, keys):
+            much = await simulate(
+                plan, url, book, times, lambda n: bar.update(task, completed=n), keys=keys
+            )
     wall_s = time.perf_counter() - started
-    store = open_store(url)
+    store = open_store(url, keys=keys)
     try:
         reports = Reports(
             store, lambda: book, book.gazetteer, weights(configured), configured.rank_floor
@@ -171,11 +179,11 @@ async def _simulated(
 
 
 @asynccontextmanager
-async def _prepared(url: str) -> AsyncIterator[None]:
+async def _prepared(url: str, keys: Path | None) -> AsyncIterator[None]:
     """Hold a migrated and empty database that nobody serves: what a service counts meanwhile and what
     is simulated would be told as one."""
     try:
-        store = open_store(url)
+        store = open_store(url, keys=keys)
     except BadDatabaseUrl as error:
         raise Refused(f"--database：{error}", 2) from None
     try:

@@ -69,6 +69,15 @@ class Settings(BaseSettings):
             "So long after the last that happened to it a finished ticket is made anonymous; 0 is never."
         ),
     )
+    closed_after_days: int = Field(
+        730,
+        ge=0,
+        le=36_500,
+        description=(
+            "How long after its end a ticket's documents and deliveries are kept apart by month; 0 for"
+            " never."
+        ),
+    )
     sources: Path | None = Field(
         None, description="Path of a sources.yaml in place of the shipped one."
     )
@@ -98,6 +107,15 @@ class Settings(BaseSettings):
         ge=0,
         le=10_000,
         description="How many streams of events are kept open at once; more are answered with 503.",
+    )
+    desk_streams: int = Field(
+        256,
+        ge=0,
+        le=10_000,
+        description=(
+            "How many pages of the desk are kept up to date at once, four of them for one session;"
+            " more look once a minute."
+        ),
     )
     refresh_seconds: float = Field(
         10.0,
@@ -156,6 +174,13 @@ class Settings(BaseSettings):
         description="How many send-backs of the month that came back to the unit do so.",
     )
 
+    audit_key: Path | None = Field(
+        None,
+        description=(
+            "PEM file with the key (Ed25519) that signs the daily heads of the chain of events; made by"
+            " `banjie audit key`."
+        ),
+    )
     session_idle_minutes: int = Field(
         60, ge=5, le=1440, description="A browser that asks for nothing so long is signed out."
     )

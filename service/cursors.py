@@ -34,6 +34,10 @@ class List(StrEnum):
     GROUPS = "g"
     PERSON = "p"
     FEED = "f"
+    PRESSING = "p"
+    EXTENSIONS = "e"
+    CHECKS = "c"
+    HEADS = "a"
 
 
 _NUMBER = "[0-9]{1,18}"

@@ -117,8 +117,7 @@ class Custody:
 
 
 def _sealed(connection: sa.Connection, ids: list[int]) -> None:
-    # Whoever locks a ticket finds it sealed.
-    tickets.claim(connection, ids)
+    tickets.seal(connection, ids)
 
 
 def _resealed(connection: sa.Connection) -> int:
@@ -127,7 +126,7 @@ def _resealed(connection: sa.Connection) -> int:
 
 def _anonymised(connection: sa.Connection, ids: list[int], at: datetime) -> int:
     """Forget who complained in these tickets, unless one is still worked or told of."""
-    found = tickets.claim(connection, ids)
+    found = tickets.held(connection, ids)
     waiting = deliveries.waiting(connection, ids)
     free = [
         each

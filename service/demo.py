@@ -27,13 +27,18 @@ from adapters.pages import Lists
 from adapters.payload import fingerprint
 from service.desk import Order
 from service.domain.access import Actor, Role
+from service.domain.acts import RuleForbids
 from service.domain.calendar import SHANGHAI
+from service.domain.kpi import day_of
 from service.domain.lifecycle import State
 from service.domain.ports import Poll
+from service.domain.sample import CheckedBy, Standing
 from service.domain.ticket import Ticket
 from service.polling import Poller
 from service.store import tickets, tokens
+from service.store.lists import Filter
 from service.store.tokens import Use
+from service.supervision import BadDraw, Draw
 from service.wiring import Wiring
 
 DAYS = 60
@@ -67,6 +72,14 @@ _REPLIES = [
     "已安排维修人员处理完毕，欢迎继续监督。",
     "已向您解释有关政策，并告知所需材料和办理地点。",
 ]
+
+
+_REASONS = (
+    "需由检测机构出具报告，报告预计后天送达",
+    "涉及两个村，要会同乡镇现场核定后答复",
+    "配件已订货，到货后当天维修",
+)
+_ASKING, _DRAWN = 3, 16
 
 
 def _call(
@@ -109,6 +122,7 @@ class Simulation:
         self._steps: list[_Step] = []
         self._order = count()
         self.received = 0
+        self._asked: list[str] = []
 
     async def run(self, progress: Callable[[datetime], None] = lambda _at: None) -> None:
         """Let it all happen in the order of its times, enforcing every two hours."""
@@ -126,6 +140,36 @@ class Simulation:
             progress(step.at)
         await self._desk.enforce(self._now, 10_000)
         await self._look(self._now)
+        await self._supervise()
+
+    async def _supervise(self) -> None:
+        """Leave a supervisor something to do: requests for more time, and second looks at what was
+        closed, some of them done."""
+        at, rng = self._now, self._rng
+        signed = await self._desk.page(DISPATCHER, Filter(state=State.SIGNED, limit=200))
+        for ticket in rng.sample(signed.items, len(signed.items)):
+            if len(self._asked) < _ASKING:
+                with suppress(RuleForbids):  # too late, or more than there may be
+                    reason, order = rng.choice(_REASONS), self._order_for
+                    await self._desk.request_extension(
+                        order(ticket, self._handler(ticket), at), amount="2 工作日", reason=reason
+                    )
+                    self._asked.append(ticket.no)
+        today = day_of(at)
+        wanted = Draw(today - timedelta(days=45), today - timedelta(days=5), size=_DRAWN)
+        with suppress(BadDraw):  # a simulation that somebody made short
+            await self._parts.supervision.draw(SUPERVISOR, wanted, at)
+        waiting = await self._parts.supervision.checks(SUPERVISOR, Standing.WAITING)
+        for each in waiting.items[: _DRAWN // 2]:
+            reached = rng.random() < 0.85
+            await self._desk.check(
+                self._order_for(each.ticket, SUPERVISOR, at),
+                way=rng.choice(list(CheckedBy)) if reached else CheckedBy.PHONE,
+                reached=reached,
+                solved=rng.random() < 0.85 if reached else None,
+                truthful=rng.random() < 0.9 if reached else None,
+                text="" if reached else "电话无人接听",
+            )
 
     async def _look(self, at: datetime) -> None:
         while await self._parts.matching.look(at):
@@ -293,6 +337,7 @@ class Simulation:
 
 
 DISPATCHER = Actor("王分拨", Role.DISPATCHER, region=REGION)
+SUPERVISOR = Actor("李督办", Role.SUPERVISOR, region=REGION)
 
 
 def _users() -> list[Actor]:
@@ -300,7 +345,7 @@ def _users() -> list[Actor]:
     return [
         Actor("系统管理员", Role.ADMIN),
         DISPATCHER,
-        Actor("李督办", Role.SUPERVISOR, region=REGION),
+        SUPERVISOR,
         Actor("赵审计", Role.AUDITOR, region=REGION),
         Actor("城管局承办员", Role.HANDLER, (f"{REGION}-urban_management",), region=REGION),
         Actor("市场监管局承办员", Role.HANDLER, (f"{REGION}-market_regulation",), region=REGION),

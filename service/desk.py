@@ -41,6 +41,7 @@ from service.domain.limits import Timetable
 from service.domain.personal import FREE_TEXTS, hidden, masked, said
 from service.domain.ports import Router, Unit
 from service.domain.region import covers
+from service.domain.sample import CheckedBy, Finding
 from service.domain.similar import number
 from service.domain.ticket import (
     Delivery,
@@ -57,6 +58,7 @@ from service.store import (
     deliveries,
     lists,
     messages,
+    samples,
     search,
     tickets,
 )
@@ -64,7 +66,7 @@ from service.store.deliveries import Receivers
 from service.store.engine import refused
 from service.store.figures import UnitLoad, unit_loads
 from service.store.leases import LeaseLost
-from service.store.lists import Due, Filter, Queue
+from service.store.lists import ALL, Due, Filter, Owed, Queue
 from service.store.messages import Message
 from service.store.pages import Page
 from service.store.search import Words
@@ -749,6 +751,25 @@ class Desk:
         """备注: write something into the history."""
         return await self._perform(order, self._deeds.note(text))
 
+    async def check(
+        self,
+        order: Order,
+        *,
+        way: CheckedBy,
+        reached: bool,
+        solved: bool | None,
+        truthful: bool | None,
+        text: str,
+    ) -> Ticket:
+        """抽查: write down what a second look found; where the ticket was drawn, its draw is settled."""
+        finding = Finding(way, reached, solved, truthful)
+
+        def settled(connection: sa.Connection, before: Ticket, _after: Ticket) -> dict[str, Any]:
+            samples.settle(connection, before, finding, order.by.name, order.at)
+            return {}
+
+        return await self._perform(order, self._deeds.check(finding, text), settled)
+
     async def _perform(
         self,
         order: Order,
@@ -1032,18 +1053,24 @@ class Desk:
         found = await self._store.read(lambda connection: lists.page(connection, by, wanted))
         return replace(found, items=[shown(by, ticket) for ticket in found.items])
 
-    async def sorting(self, by: Actor, wanted: Filter) -> tuple[Page[Ticket], dict[int, Event]]:
-        """Return a page of what waits for manual sorting, oldest first, and by ticket id the sending back
-        (退单) of what a unit sent back. Raises Forbidden for handlers and sources."""
+    async def sorting(
+        self, by: Actor, wanted: Filter
+    ) -> tuple[Page[Ticket], dict[int, list[Event]]]:
+        """Return a page of what waits for manual sorting, oldest first, and by ticket id how units sent it
+        back (退单), oldest first. Raises Forbidden for handlers and sources."""
         check_act(by, Ask.SORTING)
 
-        def work(connection: sa.Connection) -> tuple[Page[Ticket], dict[int, Event]]:
+        def work(connection: sa.Connection) -> tuple[Page[Ticket], dict[int, list[Event]]]:
             waiting = replace(wanted, state=State.SORTING, oldest_first=True)
             found = lists.page(connection, by, waiting)
-            back = tickets.latest(connection, found.items, Act.SEND_BACK)
+            back = tickets.events_of(connection, found.items, Act.SEND_BACK)
             return (
                 replace(found, items=[shown(by, ticket) for ticket in found.items]),
-                {t.id: event_shown(by, t, back[t.id]) for t in found.items if t.id in back},
+                {
+                    t.id: [event_shown(by, t, event) for event in back[t.id]]
+                    for t in found.items
+                    if t.id in back
+                },
             )
 
         return await self._store.read(work)
@@ -1053,21 +1080,16 @@ class Desk:
         unit: str,
         by: Actor,
         limit: int = 200,
-        *,
-        state: str = "",
-        stage: str = "",
+        wanted: Owed = ALL,
         after: Due | None = None,
     ) -> Queue:
-        """Return a page of what a unit owes, what falls due first on top: all, or of one state, or with
-        a clock of the unit in one stage. Raises Forbidden for a handler of another unit and for a
-        source."""
+        """Return a page of what a unit owes and is wanted, what falls due first on top. Raises Forbidden
+        for a handler of another unit and for a source."""
         check_act(by, Ask.QUEUE)
         if reach(by.role, Ask.QUEUE) is Reach.UNITS and unit not in by.units:
             raise Forbidden(by.role, Ask.QUEUE)
         found = await self._store.read(
-            lambda connection: lists.queue(
-                connection, by, unit, limit, state=state, stage=stage, after=after
-            )
+            lambda connection: lists.queue(connection, by, unit, limit, wanted, after)
         )
         return replace(found, items=[shown(by, ticket) for ticket in found.items])
 

@@ -33,7 +33,7 @@ from service.domain.sign_in import (
     forgiven,
     wait_s,
 )
-from service.store import Store, accounts, sessions
+from service.store import Store, accounts, sessions, tokens
 from service.store.accounts import Account
 from service.store.sessions import Session
 from service.store.tokens import Use
@@ -139,12 +139,12 @@ class Doors:
         self._checker = ThreadPoolExecutor(_CHECKS_AT_ONCE, "passwords")
         self._checks = 0
 
-    async def session(self, token: str) -> Session | None:
-        """Return a session that is good, and let it go on. It is asked for anew with every request:
-        what was ended is over at once, on every replica."""
+    async def session(self, token: str, *, attended: bool = True) -> Session | None:
+        """Return a session that is good, and let it go on if somebody is there. It is asked for anew
+        with every request: what was ended is over at once, on every replica."""
         now = self._now()
         found = await self._store.read(lambda c: sessions.find(c, token, now, self.ends))
-        if found and now - found.seen_at >= _SEEN_EVERY:
+        if attended and found and now - found.seen_at >= _SEEN_EVERY:
             await self._store.run(lambda c: sessions.seen(c, found.id, now))
         return found
 
@@ -152,12 +152,15 @@ class Doors:
         """Return the token of a new session for an API token or a one-time link, or raise Refused."""
         now = self._now()
         way = Way.LINK if use is Use.LINK else Way.TOKEN
+        # What nobody was ever given is made up: it writes nothing, however often it comes.
+        whose = await self._store.read(lambda c: tokens.issued_to(c, token))
+        if whose is None:
+            return self._told(None, way)
 
         def work(connection: sa.Connection) -> str | None:
             opened = sessions.start_by_token(connection, token, use, now, now + self.ends.whole)
             what = Record.SIGNED_IN if opened else Record.REFUSED
-            who = opened[1].name if opened else ""
-            sessions.record(connection, now, what, way, who, comer.address)
+            sessions.record(connection, now, what, way, whose, comer.address)
             return opened[0] if opened else None
 
         return self._told(await self._store.run(work), way)
@@ -167,10 +170,15 @@ class Doors:
         if self._checks >= _CHECKS_WAITING:
             raise Busy
         name = account_name(name)[:64]
-        tried = await self._tried(name, comer)
-        account = tried.account
-        encoded = account.password if account else None
-        right = await self._fits(encoded, password[: LONGEST + 1])
+        # Counted before anything is waited for: of many at once each sees the others.
+        self._checks += 1
+        try:
+            tried = await self._tried(name, comer)
+            account = tried.account
+            encoded = account.password if account else None
+            right = await self._fits(encoded, password[: LONGEST + 1])
+        finally:
+            self._checks -= 1
         now = self._now()
 
         def work(connection: sa.Connection) -> str | None:
@@ -255,8 +263,10 @@ class Doors:
         now = self._now()
 
         def work(connection: sa.Connection) -> _Try | int:
-            found = accounts.find(connection, name) if ACCOUNT.fullmatch(name) else None
-            if comer.device and accounts.known_device(connection, comer.device, name):
+            # What can be no account is not asked for: PostgreSQL takes no NUL.
+            may_be = ACCOUNT.fullmatch(name) is not None
+            found = accounts.find(connection, name) if may_be else None
+            if may_be and comer.device and accounts.known_device(connection, comer.device, name):
                 told = {Counted.DEVICE: f"{name}\n{comer.device}"}
             else:
                 told = {
@@ -283,13 +293,9 @@ class Doors:
         return tried
 
     async def _fits(self, encoded: str | None, password: str) -> bool:
-        self._checks += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._checker, passwords.fits, encoded, password
-            )
-        finally:
-            self._checks -= 1
+        return await asyncio.get_running_loop().run_in_executor(
+            self._checker, passwords.fits, encoded, password
+        )
 
     def _check(self, by: Actor) -> None:
         """Raise NotMapped for units and a region that there are not."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -14,10 +14,12 @@ from service.desk import event_shown, sees_ticket
 from service.domain.access import Actor, Ask, Role, check_act
 from service.mishaps import findable
 from service.store import Store, StoreUnavailable, feed, tickets
-from service.store.feed import BEGINNING, Happened, Lost, Place
+from service.store.feed import BEGINNING, Happened, Lost, Place, TakenOff
 
 # Of all streams, what one token may hold.
 _SHARE = 0.75
+# Windows of one browser that are looked at at once.
+_PAGES_EACH = 4
 
 log = structlog.get_logger()
 
@@ -25,6 +27,30 @@ log = structlog.get_logger()
 class StreamsFull(Exception):
     """As many streams are open as this replica keeps, for all or for this caller, or it is about to
     stop."""
+
+
+class _Places:
+    """How many streams are open, and whose. Nobody takes more than `each`."""
+
+    def __init__(self, most: int, each: int) -> None:
+        self._most = most
+        self._each = each
+        self._held: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        return self._held.total()
+
+    @contextmanager
+    def hold(self, by: Actor) -> Iterator[None]:
+        if self.taken >= self._most or (by.id and self._held[by.id] >= self._each):
+            raise StreamsFull
+        self._held[by.id] += 1
+        try:
+            yield
+        finally:
+            self._held[by.id] -= 1
+            self._held += Counter()  # who holds none is not kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +67,12 @@ class Feed:
     """Reads the feed, and tells those who follow it that it has grown: one look into the database
     every `look_s` seconds, however many they are."""
 
-    def __init__(self, store: Store, look_s: float, most_streams: int) -> None:
+    def __init__(self, store: Store, look_s: float, most_streams: int, most_pages: int = 0) -> None:
         self._store = store
         self._look_s = look_s
-        self._most = most_streams
-        self._open: Counter[str] = Counter()
+        self._followers = _Places(most_streams, ceil(most_streams * _SHARE))
+        # People who leave pages open take no place from the programs that follow.
+        self._watchers = _Places(most_pages, _PAGES_EACH)
         # Those who catch up read one after another: however many they are, they leave the database
         # and the loop to everybody else.
         self.turn = asyncio.Lock()
@@ -54,11 +81,11 @@ class Feed:
         self._stirred = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
 
-    async def order(self) -> int:
-        """Give places to some events that have none yet; return how many."""
+    async def order(self) -> bool:
+        """Give places to some events that have none yet; return whether there are likely more."""
         if not await self._store.read(feed.waiting):
-            return 0
-        return await self._store.run(feed.order)
+            return False
+        return await self._store.run(feed.order) == feed.PLACED_AT_ONCE
 
     async def page(self, by: Actor, after: Place, limit: int, region: str = "") -> Page:
         """Return what the caller may see after a place, of `limit` events at most, of a region.
@@ -80,24 +107,29 @@ class Feed:
         check_act(by, Ask.EVENTS)
         return await self._store.read(feed.newest)
 
+    def stream(self, by: Actor) -> AbstractContextManager[None]:
+        """Hold one of the places for those who follow the feed, or raise StreamsFull. No token takes
+        every place."""
+        return self._held(self._followers, by)
+
+    def watch(self, by: Actor) -> AbstractContextManager[None]:
+        """Hold one of the places for pages that look when the feed has grown, or raise StreamsFull. A
+        session has a few."""
+        return self._held(self._watchers, by)
+
     @contextmanager
-    def stream(self, by: Actor) -> Iterator[None]:
-        """Hold one of the places for streams, or raise StreamsFull. No token takes every place."""
-        held = self._open[by.id]
-        if (
-            self._ending
-            or self._open.total() >= self._most
-            or (by.id and held >= ceil(self._most * _SHARE))
-        ):
+    def _held(self, places: _Places, by: Actor) -> Iterator[None]:
+        if self._ending:
             raise StreamsFull
-        self._open[by.id] += 1
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
-        try:
+        with places.hold(by):
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._look())
             yield
-        finally:
-            self._open[by.id] -= 1
-            self._open += Counter()  # who holds none is not kept
+
+    @property
+    def tail(self) -> int:
+        """The position beyond which nothing was seen, when a stream last looked."""
+        return self._tail
 
     @property
     def ending(self) -> bool:
@@ -128,7 +160,7 @@ class Feed:
         before.set()
 
     async def _look(self) -> None:
-        while self._open.total() and not self._ending:
+        while (self._followers.taken or self._watchers.taken) and not self._ending:
             try:
                 tail = await self._store.read(feed.tail)
                 if tail != self._tail:
@@ -158,4 +190,4 @@ def _shown(connection: sa.Connection, by: Actor, rows: Sequence[Happened]) -> Se
     ]
 
 
-__all__ = ["BEGINNING", "Feed", "Happened", "Lost", "Page", "Place", "StreamsFull"]
+__all__ = ["BEGINNING", "Feed", "Happened", "Lost", "Page", "Place", "StreamsFull", "TakenOff"]

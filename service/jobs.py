@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import structlog
@@ -15,13 +16,20 @@ from service.mishaps import findable, outcome
 from service.outbox import Outbox
 from service.polling import Poller
 from service.store import StoreUnavailable
+from service.upkeep import Upkeep
 from service.wiring import Refresh
 
 _BATCH = 1000
+_UPKEEP_S = 60.0
+_KEPT_AT_MOST = 20
 # Clocks are slewed by milliseconds; what is more than this was set.
 _JUMP_S = 2.0
 # How much longer than it worked the comparing of tickets rests.
 _RESTS = 9
+# The chain of events is in no hurry: it works a fifth of the time, however much waits.
+_CHAIN_RESTS = 4
+# How often is looked whether a day is over of which the chain has no head.
+_HEADS_S = 60
 # How often what has ended is deleted.
 _PURGE_S = 600
 
@@ -36,6 +44,14 @@ async def _nothing_to_do() -> int:
     return 0
 
 
+async def _nothing_more() -> bool:
+    return False
+
+
+async def _no_heads(_at: datetime) -> int:
+    return 0
+
+
 async def _all_done() -> int | None:
     return None
 
@@ -47,9 +63,12 @@ class Jobs:
     on the monotonic clock notices and sets it going again.
 
     `refresh` brings the rules up to date and tells whether the calendar has changed; `fold` adds
-    some of what was counted to the sums and tells how much, `order` gives some events their places in
-    the feed and tells how many; `purge` deletes some of what has ended and tells how much; `cut` makes
-    some tickets of before findable by their words and tells how many, None once all are.
+    some of what was counted to the sums, `order` gives some events their places in the feed, and both
+    tell whether there is likely more; `chain` gives some of these their links and tells how many,
+    `heads` makes those of a day that is over; `purge` deletes some of what has ended and tells how much;
+    `cut` makes some tickets of before findable by their words and tells how many, None once all are;
+    `custody` seals some of what is not and tells whether there was any; `upkeep` keeps the store in
+    shape; `keep` writes down what became of the pushes to this replica.
     """
 
     def __init__(
@@ -65,10 +84,14 @@ class Jobs:
         outbox: Outbox | None = None,
         poller: Poller | None = None,
         matching: Matching | None = None,
-        fold: Callable[[], Awaitable[int]] = _nothing_to_do,
-        order: Callable[[], Awaitable[int]] = _nothing_to_do,
+        fold: Callable[[], Awaitable[bool]] = _nothing_more,
+        order: Callable[[], Awaitable[bool]] = _nothing_more,
+        chain: Callable[[], Awaitable[int]] = _nothing_to_do,
+        heads: Callable[[datetime], Awaitable[int]] = _no_heads,
         purge: Callable[[], Awaitable[int]] = _nothing_to_do,
         cut: Callable[[], Awaitable[int | None]] = _all_done,
+        upkeep: Upkeep | None = None,
+        custody: Callable[[], Awaitable[int]] = _nothing_to_do,
         keep: Callable[[], Awaitable[int]] = _nothing_to_do,
     ) -> None:
         self._desk = desk
@@ -82,10 +105,14 @@ class Jobs:
         self._poller = poller
         self._fold = fold
         self._order = order
+        self._chain = chain
+        self._heads = heads
         self._purge = purge
         self._cut = cut
         self._keep = keep
+        self._custody = custody
         self._all_cut = False
+        self._upkeep = upkeep
         self._seen = (now(), monotonic())
         self._settled = False
         self._settle_again = False
@@ -100,9 +127,14 @@ class Jobs:
             ("compare", self._compare, tick_seconds),
             ("fold", self._fold_all, tick_seconds),
             ("order", self._order_all, tick_seconds),
+            ("months", self._months, _UPKEEP_S),
+            ("closed", self._closed, _UPKEEP_S),
+            ("chain", self._chain_all, tick_seconds),
+            ("heads", self._make_heads, _HEADS_S),
             ("purge", self._purge_all, _PURGE_S),
             ("cut", self._cut_all, tick_seconds),
-            ("keep", self._keep_all, tick_seconds),
+            ("custody", self._custody_all, tick_seconds),
+            ("keep", self._keep, refresh_seconds),
         )
         self._under_way = {name: asyncio.Lock() for name, _, _ in every}
         self._jobs = [
@@ -137,6 +169,8 @@ class Jobs:
             async with under_way:
                 pass
         self._scheduler.shutdown(wait=False)
+        with suppress(StoreUnavailable):  # a few counts of pushes, which tell how a source fares
+            await self._keep()
         if self._poller:
             await self._poller.stop()
         if self._outbox:
@@ -162,7 +196,8 @@ class Jobs:
             log.error("job.failed", job=name, **findable(error))
 
     async def _fold_all(self) -> None:
-        """Add to the sums what was counted. Answers never wait for it; they get slower without it."""
+        """Add to the sums what was counted. Answers never wait for it; they get slower without it.
+        What comes meanwhile is for the next turn: the more at once, the less each costs."""
         while not self._stopping and await self._fold():
             pass
 
@@ -170,6 +205,29 @@ class Jobs:
         """Give every event its place in the feed. Those who follow it wait for this, nobody else."""
         while not self._stopping and await self._order():
             pass
+
+    async def _months(self) -> None:
+        if self._upkeep:
+            await self._upkeep.months()
+
+    async def _closed(self) -> None:
+        """Keep what ended long ago apart, in small transactions, and so many a turn: nobody waits."""
+        for _ in range(_KEPT_AT_MOST):
+            if not self._upkeep or self._stopping or not await self._upkeep.closed():
+                return
+
+    async def _chain_all(self) -> None:
+        """Give every event that has its place its link. Nobody waits for it, and nobody should feel it."""
+        while not self._stopping:
+            began = self._monotonic()
+            if not await self._chain():
+                return
+            await asyncio.sleep((self._monotonic() - began) * _CHAIN_RESTS)
+
+    async def _make_heads(self) -> None:
+        """Make the heads of a day that is over."""
+        if made := await self._heads(self._now()):
+            log.info("audit.heads_made", regions=made)
 
     async def _purge_all(self) -> None:
         """Delete what has ended. Nobody waits for it."""
@@ -189,12 +247,12 @@ class Jobs:
             else:
                 await asyncio.sleep(self._monotonic() - began)
 
-    async def _keep_all(self) -> None:
+    async def _custody_all(self) -> None:
         """Seal what is not, seal anew, make anonymous. It rests as long as it worked, as above."""
         done = 1
         while done and not self._stopping:
             began = self._monotonic()
-            done = await self._keep()
+            done = await self._custody()
             if done:
                 await asyncio.sleep(self._monotonic() - began)
 

@@ -5,6 +5,7 @@ from service.domain.complaint import Decision, Kind, Urgency
 from service.domain.lifecycle import Act, State
 from service.domain.personal import Sort
 from service.domain.policy import Measures
+from service.domain.sample import CheckedBy, Standing
 from service.domain.sign_in import Record, Way
 from service.domain.similar import Relation
 from service.domain.ticket import (
@@ -61,6 +62,7 @@ ACTS: dict[str, str] = {
     Act.SUPERVISE: "督办",
     Act.RECLASSIFY: "更正分类",
     Act.NOTE: "备注",
+    Act.CHECK: "抽查",
     # What happens without a person.
     "received": "受理",
     "supplemented": "补充",
@@ -87,7 +89,10 @@ ACTS: dict[str, str] = {
     Ask.BULLETINS: "查看通报",
     Ask.DELIVERIES: "查看投递",
     Ask.REDELIVER: "重新投递",
+    Ask.SUPERVISION: "查看督办",
+    Ask.DRAW: "抽取抽查样本",
     Ask.SOURCES: "查看来源",
+    Ask.AUDIT: "查看审计链头",
     Ask.METRICS: "查看监控指标",
     Ask.DESK: "使用工作台",
 }
@@ -147,6 +152,27 @@ LEVELS: dict[str, str] = {
     Level.ORDINARY: "普通督办",
     Level.YELLOW: "黄牌",
     Level.RED: "红牌",
+}
+WAYS_OF_CHECKING: dict[str, str] = {
+    CheckedBy.PHONE: "电话抽查",
+    CheckedBy.ON_SPOT: "现场抽查",
+}
+CHECK_STATES: dict[str, str] = {
+    Standing.WAITING: "待查",
+    Standing.UNREACHED: "未联系上",
+    Standing.CHECKED: "已查",
+}
+FATES: dict[str, str] = {
+    "taken": "接收",
+    "rejected": "内容退回",
+    "unproven": "签名或令牌不对",
+    "too_fast": "超过限速",
+}
+PRESSINGS: dict[str, str] = {
+    "due_today": "今日到期",
+    "overdue": "超期",
+    "yellow": "黄牌",
+    "red": "红牌",
 }
 DECIDED: dict[str, str] = {
     Decided.PENDING: "待批",

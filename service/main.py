@@ -18,6 +18,7 @@ from routing_rules.clocks import load_timetable
 from routing_rules.likeness import load_likeness
 from routing_rules.receivers import load_receivers
 from routing_rules.rulebook import TERRITORY_LINE, Rulebook, load
+from service.audit import Audit, read_key
 from service.bulletin import Bulletins
 from service.config import Settings, pairs
 from service.custody import Custody
@@ -38,10 +39,12 @@ from service.purge import Purge
 from service.refresh import Freshness
 from service.reports import Reports
 from service.source_check import require, signing_keys
-from service.store import Terms, open_store
+from service.store import Terms, intakes, open_store
 from service.store.engine import COMMAND, SERVES, prepare
 from service.store.search import catch_up
-from service.wiring import Callers, Inflow, KeptFigures, Readiness, Wiring
+from service.supervision import Supervision
+from service.upkeep import Upkeep
+from service.wiring import Callers, Inflow, KeptFigures, Pulse, Readiness, Wiring
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -106,6 +109,7 @@ def wire(
         custody=Custody(store, clock, settings.anonymise_after_days),
         metrics=metrics,
         callers=Callers(store),
+        pulse=Pulse(store),
         figures=KeptFigures(store, timedelta(seconds=settings.figures_seconds)),
         readiness=Readiness(store),
         inflow=Inflow(settings.intake_in_flight),
@@ -130,7 +134,9 @@ def wire(
             ),
             VERSION,
         ),
-        feed=Feed(store, settings.tick_seconds, settings.feed_streams),
+        audit=Audit(store, read_key(settings.audit_key).sign if settings.audit_key else None),
+        feed=Feed(store, settings.tick_seconds, settings.feed_streams, settings.desk_streams),
+        supervision=Supervision(store),
         doors=Doors(
             store,
             clock,
@@ -193,6 +199,13 @@ def weights(settings: Settings) -> Weights:
     )
 
 
+async def _purged(parts: Wiring) -> int:
+    """Delete some of what has ended; return how many rows it was."""
+    done = await parts.doors.purge()
+    now = parts.now()
+    return done + await parts.store.run(lambda connection: intakes.purge(connection, now))
+
+
 def build(parts: Wiring, settings: Settings) -> "FastAPI":
     """Return the application around these parts. When it starts it migrates and takes in rulings and
     calendars, then ticks."""
@@ -225,9 +238,13 @@ def build(parts: Wiring, settings: Settings) -> "FastAPI":
             matching=parts.matching,
             fold=parts.reports.fold,
             order=parts.feed.order,
-            purge=Purge(parts.store, parts.doors.purge).turn,
-            keep=parts.custody.turn,
+            chain=parts.audit.extend,
+            heads=parts.audit.make_heads,
+            purge=Purge(parts.store, partial(_purged, parts)).turn,
+            keep=parts.pulse.keep,
+            custody=parts.custody.turn,
             cut=partial(parts.store.run, partial(catch_up, limit=_CUT_AT_ONCE)),
+            upkeep=Upkeep(parts.store, parts.now, settings.closed_after_days),
         )
         jobs.start()
         try:

@@ -223,6 +223,12 @@ def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterab
         ["source"],
         figures.rejected,
     )
+    yield _gauge(
+        "banjie_audit_unchained_events",
+        "Events in the feed that are not in the audit chain yet (审计链)",
+        [],
+        [((), figures.unchained)],
+    )
     behind = (at - figures.next_step).total_seconds() if figures.next_step else 0
     yield _gauge(
         "banjie_scheduler_lag_seconds",

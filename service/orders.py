@@ -20,6 +20,7 @@ from service.desk import Desk, Order, UnknownTicket, shown
 from service.domain.access import Actor
 from service.domain.complaint import Kind, Urgency
 from service.domain.deadline import parse_limit
+from service.domain.sample import CheckedBy
 from service.domain.ticket import Level, Ticket
 
 # Control characters other than tab and newline: nobody types them, and PostgreSQL refuses NUL.
@@ -193,6 +194,31 @@ class Note(Given):
     text: Text
 
 
+class Check(Given):
+    """抽查. By telephone nothing is found out of who was not reached; on the spot (现场) one sees for
+    oneself whether the reply was true, but only the citizen says that it is solved to him."""
+
+    act: Literal["check"]
+    way: CheckedBy
+    reached: bool
+    solved: bool | None = None
+    truthful: Annotated[bool | None, Field(validate_default=True)] = None
+    text: OptionalText = ""
+
+    @field_validator("solved", "truthful")
+    @classmethod
+    def _found_by_somebody(cls, value: Any, given: ValidationInfo) -> Any:
+        reached, named = given.data.get("reached"), given.field_name
+        sees_it = named == "truthful" and given.data.get("way") is CheckedBy.ON_SPOT
+        if value is not None and reached is False and not sees_it:
+            msg = "没有联系上诉求人，不能填写此项"
+            raise ValueError(msg)
+        if named == "truthful" and reached and value is None and given.data.get("solved") is None:
+            msg = "联系上了诉求人，应填写是否解决，或答复是否属实"
+            raise ValueError(msg)
+        return value
+
+
 ActIn = Annotated[
     Dispatch
     | Sign
@@ -210,7 +236,8 @@ ActIn = Annotated[
     | Merge
     | Supervise
     | Reclassify
-    | Note,
+    | Note
+    | Check,
     Field(discriminator="act"),
 ]
 
@@ -247,6 +274,7 @@ _METHODS: dict[type[Any], Callable[..., Awaitable[Ticket]]] = {
     Supervise: Desk.supervise,
     Reclassify: Desk.reclassify,
     Note: Desk.note,
+    Check: Desk.check,
 }
 
 

@@ -26,6 +26,8 @@ from service.store.pages import Page
 
 # To one destination at once. There is no bound over all: none waits for another.
 AT_ONCE = 4
+# What one press of a button makes due again.
+RETRIED_AT_ONCE = 500
 # Longer than any attempt, so that nothing under way is taken over.
 _LEASE = timedelta(seconds=30)
 _LEAVE_S = 3.0
@@ -229,20 +231,58 @@ class Outbox:
             if receiver is None:
                 raise NoReceiver
             ends = at + timedelta(hours=receiver.hours)
-            content = {
-                "delivery": found.kind,
-                "destination": found.destination,
-                "message": found.message,
-            }
-            event = Event("redeliver", at, by.name, by.role, content)
-            tickets.append_all(
-                connection, [(found.ticket_id, found.ticket_no, found.region, event)]
-            )
+            tickets.append_all(connection, [_told(found, by, at)])
             return deliveries.revive(connection, delivery_id, at, ends)
 
         revived = await self._store.run(work)
         self.wake()
         return revived
+
+    async def given_up(self, by: Actor) -> Mapping[str, int]:
+        """Return how many deliveries of the caller's region were given up, by destination, as far as
+        `deliveries.COUNTED` of them go. Raises Forbidden."""
+        check_act(by, Ask.DELIVERIES)
+        return await self._store.read(
+            lambda c: deliveries.by_destination(c, by.region, DeliveryState.DEAD)
+        )
+
+    def receives(self, destination: str) -> bool:
+        """Whether a system is configured for a destination."""
+        return destination in self._receivers
+
+    async def retry_all(self, destination: str, by: Actor, at: datetime) -> int:
+        """Make what was given up to a destination due again, the oldest first, RETRIED_AT_ONCE at most;
+        return how many.
+
+        Raises Forbidden or NoReceiver; then nothing is written.
+        """
+        check_act(by, Ask.REDELIVER)
+        receiver = self._receivers.get(destination)
+        if receiver is None:
+            raise NoReceiver
+        ends = at + timedelta(hours=receiver.hours)
+
+        def work(connection: sa.Connection) -> int:
+            revived = deliveries.revive_all(
+                connection, by.region, destination, at, ends, RETRIED_AT_ONCE
+            )
+            tickets.append_all(connection, [_told(each, by, at) for each in revived])
+            return len(revived)
+
+        done = await self._store.run(work)
+        self.wake()
+        return done
+
+
+def _told(found: Stored, by: Actor, at: datetime) -> tuple[int, str, str, Event]:
+    """Return the event of a delivery that is tried again, with its ticket's id, number and region."""
+    content = {
+        "delivery": found.kind,
+        "destination": found.destination,
+        "message": found.message,
+    }
+    event = Event("redeliver", at, by.name, by.role, content)
+    return found.ticket_id, found.ticket_no, found.region, event
 
 
 # How many may be sent to each destination now, and whether they are probes.

@@ -1,4 +1,4 @@
-"""What can be published: rates of a region by unit, channel, kind, day or month, as they stand now or
+"""What can be published: rates of a region by unit, channel, kind, place, day or month, as they stand now or
 as they stood at the end of a day, and the proof that they are what the events say."""
 
 from collections import Counter
@@ -42,6 +42,7 @@ class By(StrEnum):
     UNIT = "unit"  # 单位
     CHANNEL = "channel"  # 渠道
     KIND = "kind"  # 诉求类型
+    REGION = "region"  # 地区
     DAY = "day"  # 日
     MONTH = "month"  # 月
 
@@ -86,7 +87,7 @@ class Report:
 _LONGEST = {By.DAY: Grain.DAY, By.MONTH: Grain.MONTH}
 _MOST_DAYS = 3_660
 _MOST_BY_DAY = 400
-_FIRST = date(2001, 1, 1)  # no ticket is older
+FIRST = date(2001, 1, 1)  # no ticket is older
 _NO_UNIT = "（未派单位）"
 _WORKED = frozenset((*STEPS, WORKED_S))
 
@@ -94,11 +95,13 @@ _WORKED = frozenset((*STEPS, WORKED_S))
 def read_day(pointer: str, text: str) -> date:
     """Return a day written as 2026-10-01, or raise BadPeriod; a time of some zone is no day."""
     try:
-        if len(text) != len("2026-10-01"):
-            raise ValueError(text)
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
-        raise BadPeriod(FieldProblem(pointer, "应为日期，例如 2026-10-01")) from None
+        day = None
+    # Python takes weeks and days without lines between them as well.
+    if day is None or day.isoformat() != text:
+        raise BadPeriod(FieldProblem(pointer, "应为日期，例如 2026-10-01"))
+    return day
 
 
 class Reports:
@@ -156,7 +159,11 @@ class Reports:
             )
         found = tallies.read(connection, wanted)
         named = tallies.names(connection, found.keys()) if asked.by is By.UNIT else {}
-        rows = self._units(asked, found, named) if asked.by is By.UNIT else _keyed(asked.by, found)
+        rows = (
+            self._units(asked, found, named)
+            if asked.by is By.UNIT
+            else self._keyed(asked.by, found)
+        )
         total: Counter[str] = Counter()
         for measures in found.values():
             total.update(measures)
@@ -179,8 +186,8 @@ class Reports:
         problems = []
         if asked.region and self._gazetteer.find(asked.region) != asked.region:
             problems.append(FieldProblem("/region", "没有这个地区，应为区划代码"))
-        if asked.since < _FIRST:
-            problems.append(FieldProblem("/from", f"不能早于 {_FIRST}"))
+        if asked.since < FIRST:
+            problems.append(FieldProblem("/from", f"不能早于 {FIRST}"))
         if asked.since > today:
             problems.append(FieldProblem("/from", f"期间尚未开始，今天是 {today}"))
         if days < 1:
@@ -237,6 +244,14 @@ class Reports:
             for key, measures in sorted(merged.items())
         ]
 
+    def _keyed(self, by: By, found: Found) -> list[tuple[Row, Counter[str]]]:
+        def name(key: str) -> str:
+            if by is By.REGION:
+                return self._gazetteer.name(key) if self._gazetteer.find(key) == key else key
+            return KINDS.get(key, key) if by is By.KIND else key
+
+        return [(Row(key, name(key)), measures) for key, measures in sorted(found.items())]
+
     def _row(
         self, row: Row, found: Counter[str], definitions: Sequence[Definition], asked: Asked
     ) -> Row:
@@ -285,12 +300,12 @@ class Reports:
 
     # Keeping the tallies
 
-    async def fold(self) -> int:
-        """Add some of what was counted to the sums; return how many entries there were."""
+    async def fold(self) -> bool:
+        """Add some of what was counted to the sums; return whether there is likely more."""
         # Looking takes no writer's place.
         if not await self._store.read(tallies.waiting):
-            return 0
-        return await self._store.run(tallies.fold)
+            return False
+        return await self._store.run(tallies.fold) == tallies.FOLDED_AT_ONCE
 
     async def recount(self, at: datetime, *, apply: bool = False) -> Recount:
         """Count from scratch and return where the tallies differ; applied, what is missing is
@@ -309,11 +324,6 @@ class Reports:
         except Recounted:
             return False  # another replica did
         return True
-
-
-def _keyed(by: By, found: Found) -> list[tuple[Row, Counter[str]]]:
-    names = KINDS if by is By.KIND else {}
-    return [(Row(key, names.get(key, key)), measures) for key, measures in sorted(found.items())]
 
 
 def _provisional(asked: Asked, elapsed: date) -> str:

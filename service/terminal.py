@@ -66,6 +66,16 @@ async def require_tables(store: "Store") -> None:
         raise Refused("这个数据库中还没有表：请核对 BANJIE_DATABASE_URL；新建用 banjie migrate", 2)
 
 
+async def require_schema(store: "Store") -> None:
+    """Refuse a database without tables of ours, or with those of an earlier version: who only reads
+    changes none."""
+    from service.store.engine import is_migrated  # noqa: PLC0415
+
+    await require_tables(store)
+    if not await store.read(is_migrated):
+        raise Refused("数据库的结构是较早版本的，请先运行 banjie migrate", 2)
+
+
 def print_document(document: Any) -> None:
     """Print one JSON document and nothing else."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")

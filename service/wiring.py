@@ -12,6 +12,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
+from service.audit import Audit
 from service.bulletin import Bulletins
 from service.custody import Custody
 from service.desk import Desk
@@ -27,9 +28,11 @@ from service.metrics import Metrics
 from service.outbox import Outbox
 from service.polling import Poller
 from service.reports import Reports
-from service.store import Store, StoreUnavailable, tokens
+from service.store import Store, StoreUnavailable, intakes, tokens
 from service.store.engine import Schema, schema
 from service.store.figures import Figures, figures
+from service.store.intakes import Fate
+from service.supervision import Supervision
 
 T = TypeVar("T")
 
@@ -133,6 +136,33 @@ class Inflow:
             self._waiting[source] -= count
 
 
+class Pulse:
+    """What became of the pushes to this replica, until it is written down: a push writes no row of
+    its source's, which all the others would wait for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._noted: dict[tuple[str, Fate], tuple[int, datetime]] = {}
+
+    def note(self, source: str, fate: Fate, at: datetime) -> None:
+        """Count a push."""
+        count, _ = self._noted.get((source, fate), (0, at))
+        self._noted[source, fate] = (count + 1, at)
+
+    async def keep(self) -> int:
+        """Write down what was counted since the last time; return how many counts there were."""
+        noted, self._noted = self._noted, {}
+        if noted:
+            try:
+                await self._store.run(lambda connection: intakes.note(connection, noted))
+            except BaseException:
+                for key, (count, at) in noted.items():
+                    more, last = self._noted.get(key, (0, at))
+                    self._noted[key] = (more + count, last)
+                raise
+        return len(noted)
+
+
 class KeptFigures:
     """The counts behind /metrics, recounted when they are older than `keep`."""
 
@@ -188,6 +218,7 @@ class Wiring:
     custody: Custody
     metrics: Metrics
     callers: Callers
+    pulse: Pulse
     figures: KeptFigures
     readiness: Readiness
     inflow: Inflow
@@ -195,7 +226,9 @@ class Wiring:
     refresh: Refresh
     reports: Reports
     feed: Feed
+    audit: Audit
     bulletins: Bulletins
+    supervision: Supervision
     doors: Doors
     metrics_open: bool
     now: Callable[[], datetime]

@@ -35,7 +35,8 @@ _ROUNDS = """
         SELECT id, ticket_id, act, unit, DAY(at) AS day, content,
             CASE WHEN act = 'resolve' AND (content->>'working_s' IS NOT NULL
                 OR content->>'unit_written' IS NOT NULL) THEN 1 ELSE 0 END AS ends
-        FROM events
+        FROM events WHERE act IN ('dispatch', 'send_back', 'rule', 'decide_extension', 'resolve',
+            'call_back', 'reopen')
     ), rounds AS (
         SELECT steps.*, coalesce(sum(ends) OVER (PARTITION BY ticket_id ORDER BY id
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS round
@@ -136,28 +137,28 @@ BY_HAND = {
         WHERE r.act = 'reopen' UNION ALL SELECT ticket_id, unit, day, 0, 1 FROM ended""",
 }
 
-_KEYS = {
-    "unit": "each_one.unit",
-    "channel": "k.channel",
-    "kind": "k.received_kind",
-    "month": "substr(each_one.day, 1, 7)",
-}
+_BY = ("unit", "channel", "kind", "month")
 
 
-def by_hand(
-    connection: sa.Connection, days: dict[str, str], by: str = "unit"
-) -> dict[str, Counted]:
-    """Return numerator and denominator of every rate by key; `days` are a and b, both counted, and
-    the last day that has elapsed."""
-    found = {}
+def by_hand(connection: sa.Connection, days: dict[str, str]) -> dict[str, dict[str, Counted]]:
+    """Return numerator and denominator by key of every rate, by each thing to count by; `days` are a
+    and b, both counted, and the last day that has elapsed."""
+    found: dict[str, dict[str, Counted]] = {by: {} for by in _BY}
     for rate, cases in BY_HAND.items():
         text = f"""
-            SELECT {_KEYS[by]}, sum(n), sum(total) FROM ({cases}) each_one
-            JOIN tickets k ON k.id = each_one.ticket_id
-            WHERE day BETWEEN :a AND :b GROUP BY 1"""
+            SELECT each_one.unit, k.channel, k.received_kind, substr(each_one.day, 1, 7), sum(n),
+                sum(total)
+            FROM ({cases}) each_one JOIN tickets k ON k.id = each_one.ticket_id
+            WHERE day BETWEEN :a AND :b GROUP BY 1, 2, 3, 4"""
         used = {name: day for name, day in days.items() if f":{name}" in text}
         rows = connection.execute(_sql(connection.dialect.name, text), used).all()
-        found[rate] = {key: (int(n), int(of)) for key, n, of in rows if n or of}
+        for place, by in enumerate(_BY):
+            sums: dict[str, list[int]] = {}
+            for row in rows:
+                pair = sums.setdefault(row[place], [0, 0])
+                pair[0] += int(row[4])
+                pair[1] += int(row[5])
+            found[by][rate] = {key: (n, of) for key, (n, of) in sums.items() if n or of}
     return found
 
 

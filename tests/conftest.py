@@ -25,6 +25,7 @@ _OURS = {
     "BANJIE_REQUIRE_TOOLS",
     "BANJIE_TEST_DATABASE_URL",
     "BANJIE_LONG",
+    "BANJIE_SCREENSHOTS",
 }
 for _name in [name for name in os.environ if name.startswith("BANJIE_")]:
     if _name not in _OURS:
@@ -47,6 +48,16 @@ def tool(name: str) -> str:
             pytest.fail(reason)
         pytest.skip(reason)
     return path
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where pictures of pages go: a folder that was asked for, or one of pytest's."""
+    folder = os.environ.get("BANJIE_SCREENSHOTS")
+    if not folder:
+        return tmp_path_factory.mktemp("screenshots")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from service.domain.deeds import CallBackOwed
 from service.domain.history import History, Past, Standing
 from service.domain.lifecycle import Act, IllegalMove
 from service.domain.limits import Timetable
+from service.domain.sample import CheckedBy
 from service.domain.ticket import Level, Ticket
 from service.store import Store
 from tests.worlds import ADMIN, HOUSING, MARKET, SUPERVISOR, ToldRouter, complaint
@@ -95,7 +96,15 @@ class Histories:
 
     async def _act(self, desk: Desk, ticket: Ticket) -> None:
         acts = offered(ADMIN, ticket)
-        rare = {Act.NOTE, Act.SUPERVISE, Act.RECLASSIFY, Act.MERGE, Act.PAUSE, Act.REOPEN}
+        rare = {
+            Act.NOTE,
+            Act.SUPERVISE,
+            Act.RECLASSIFY,
+            Act.MERGE,
+            Act.PAUSE,
+            Act.REOPEN,
+            Act.CHECK,
+        }
         likely = [act for act in acts for _ in range(1 if act in rare else 4)]
         if not likely:
             return
@@ -135,6 +144,13 @@ class Histories:
             Act.SUPERVISE: {"level": pick(list(Level)), "text": "督"},
             Act.RECLASSIFY: {"kind": pick(list(Kind)), "urgency": Urgency.URGENT, "reason": "改"},
             Act.NOTE: {"text": "备"},
+            Act.CHECK: {
+                "way": pick(list(CheckedBy)),
+                "reached": yes,
+                "solved": yes or None,
+                "truthful": None,
+                "text": "",
+            },
         }
         return fields.get(act, {})
 

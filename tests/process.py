@@ -188,6 +188,12 @@ class Server:
             self.kill()  # else the tests would wait for it at their end
             raise
 
+    @property
+    def pid(self) -> int:
+        """Return the number of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def _wait(self) -> None:
         # A demo is half a minute's work; on a machine with much else to do, some minutes'.
         with httpx.Client(timeout=5) as client:

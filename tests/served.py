@@ -103,7 +103,8 @@ def rules(folder: Path | None) -> tuple[Rulebook, Timetable]:
 def served(database_url: str, now: str = "2026-11-21 09:00", **settings: Any) -> Iterator[Served]:
     """Serve with everything real but the clock."""
     _begin_migrated(database_url)
-    configured = Settings(database_url=database_url, figures_seconds=0, tick_seconds=60, **settings)
+    usual = {"figures_seconds": 0, "tick_seconds": 60}
+    configured = Settings(database_url=database_url, **usual | settings)
     clock = Clock(at(now))
     parts = wire(configured, clock, rules(configured.rules))
     with TestClient(build(parts, configured), raise_server_exceptions=False) as client:

@@ -86,7 +86,7 @@ def expected(role: Role, what: Act | Ask, ticket: Subject, fine: int) -> int:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with served(sqlite(tmp_path_factory.mktemp("access"))) as service:
+    with served(sqlite(tmp_path_factory.mktemp("access")), desk_streams=0) as service:
         service.client.follow_redirects = False
         yield made(service)
 
@@ -182,6 +182,7 @@ BODIES: dict[Act, dict[str, Any]] = {
     Act.SUPERVISE: {"level": "ordinary", "text": "某"},
     Act.RECLASSIFY: {"kind": "help", "reason": "某"},
     Act.NOTE: {"text": "某"},
+    Act.CHECK: {"way": "phone", "reached": False},
 }
 DAYS = "from=2026-11-01&to=2026-11-20"
 Check = Callable[[World, Role], None]
@@ -345,6 +346,7 @@ RULES: Mapping[str, Check] = {
     "GET /v1/units": all_or_nothing(Ask.UNITS, "GET", "/v1/units"),
     "GET /v1/units/{code}/queue": queue,
     "GET /v1/events": a_list(Ask.EVENTS, "/v1/events?limit=1000"),
+    "GET /v1/audit/heads": all_or_nothing(Ask.AUDIT, "GET", "/v1/audit/heads"),
     "GET /v1/sources": all_or_nothing(Ask.SOURCES, "GET", "/v1/sources"),
     "GET /v1/sources/{source}/rejected": all_or_nothing(
         Ask.SOURCES, "GET", "/v1/sources/haochaping/rejected"
@@ -492,6 +494,25 @@ def queue_page(world: World, role: Role) -> None:
             assert subject.no not in answer.text or sees(role, subject)
 
 
+def changes_page(world: World, role: Role) -> None:
+    for unit in (MARKET, HOUSING, FAR_UNIT):
+        # A stream that begins has no end to wait for: that it may begin is told by one that is full.
+        answer = world.service.client.get(f"/desk/queue/changes?unit={unit}")
+        mine = role is not Role.HANDLER or unit == MARKET
+        assert told(answer, role, unit) == (503 if mine else 403, role.value, unit)
+
+
+def sign_page(world: World, role: Role) -> None:
+    chosen = [f"{subject.no}.999" for subject in world.tickets.values()]
+    answer = press(world, role, "/desk/queue/sign", ticket=chosen)
+    assert told(answer, role, "sign") == (200, role.value, "sign")
+    for name, subject in world.tickets.items():
+        of_it = re.search(rf"{subject.no}</a> <b>([^<]+)</b>", answer.text)
+        assert of_it, name
+        wanted = {404: "没有这张工单", 403: "没有权限", 412: "工单已被他人更新"}
+        assert of_it[1] == wanted[expected(role, Act.SIGN, subject, 412)], (role, name)
+
+
 def retry_page(world: World, role: Role) -> None:
     for name, subject in world.tickets.items():
         answer = press(world, role, f"/desk/deliveries/{subject.delivery or 9999}/retry")
@@ -513,6 +534,22 @@ def shown(what: Ask, path: str, fine: int = 200) -> Check:
     return check
 
 
+def draw_page(world: World, role: Role) -> None:
+    # Nothing is closed here, and of another region nothing is to be had.
+    for region, fine in ((REGION, 422), (FAR, 403), ("", 422)):
+        days = {"since": "2026-11-01", "until": "2026-11-20", "size": "1", "region": region}
+        answer = press(world, role, "/desk/samples", **days)
+        wanted = fine if role in GRANTS[Ask.DRAW] else 403
+        assert told(answer, role, region) == (wanted, role.value, region), answer.text
+
+
+def retry_all_page(world: World, role: Role) -> None:
+    answer = press(world, role, "/desk/deliveries/retry", destination="unit:nobody")
+    # Who may is told that nobody receives there.
+    wanted = 409 if role in GRANTS[Ask.REDELIVER] else 403
+    assert told(answer, role, "retry") == (wanted, role.value, "retry")
+
+
 def try_page(world: World, role: Role) -> None:
     answer = press(world, role, "/desk/rules", text="路灯不亮")
     wanted = 200 if role in GRANTS[Ask.EXPLAIN] else 403
@@ -527,6 +564,9 @@ PAGES: Mapping[str, Check] = {
     "GET /desk": shown(Ask.DESK, "/desk", 303),
     "GET /desk/": shown(Ask.DESK, "/desk/", 303),
     "GET /desk/queue": queue_page,
+    "GET /desk/queue/changes": changes_page,
+    "POST /desk/queue/sign": sign_page,
+    "GET /desk/help": shown(Ask.DESK, "/desk/help"),
     "GET /desk/tickets": shown(Ask.TICKETS, "/desk/tickets"),
     "GET /desk/tickets/{no}": ticket_page,
     "POST /desk/tickets/{no}/acts/{name}": act_pages,
@@ -543,6 +583,15 @@ PAGES: Mapping[str, Check] = {
     "GET /desk/groups": shown(Ask.GROUPS, "/desk/groups"),
     "GET /desk/deliveries": shown(Ask.DELIVERIES, "/desk/deliveries?state=pending"),
     "POST /desk/deliveries/{delivery_id}/retry": retry_page,
+    "POST /desk/deliveries/retry": retry_all_page,
+    "GET /desk/supervision": shown(Ask.SUPERVISION, "/desk/supervision"),
+    "GET /desk/supervision/tickets": shown(
+        Ask.SUPERVISION, "/desk/supervision/tickets?why=due_today"
+    ),
+    "GET /desk/samples": shown(Ask.SUPERVISION, "/desk/samples"),
+    "POST /desk/samples": draw_page,
+    "GET /desk/sources": shown(Ask.SOURCES, "/desk/sources"),
+    "GET /desk/sources/{name}": shown(Ask.SOURCES, "/desk/sources/hotline-12345"),
     "POST /desk/sign-out": for_strangers,
     "GET /desk/static/{name}": for_strangers,
     "GET /desk/sign-in": for_strangers,
@@ -577,6 +626,22 @@ def test_every_role_at_every_page(world: World, page: str) -> None:
             client.cookies.set(name, value, path="/desk")
         PAGES[page](world, role)
     world.service.client.cookies.clear()
+
+
+def test_the_menu_shows_what_a_role_may_open_and_nothing_else(world: World) -> None:
+    client = world.service.client
+    shown: dict[Role, set[str]] = {}
+    for role in PEOPLE:
+        client.cookies.clear()
+        for name, value in world.sessions[role].items():
+            client.cookies.set(name, value, path="/desk")
+        menu = client.get("/desk/rules").text.partition("<nav")[2].partition("</nav>")[0]
+        shown[role] = set(re.findall(r'href="([^"]+)"', menu))
+        for path in set().union(*shown.values()):
+            opened = client.get(path).status_code == 200
+            assert opened == (path in shown[role]), (role, path)
+    assert {"/desk/supervision", "/desk/samples", "/desk/sources"} <= shown[Role.SUPERVISOR]
+    client.cookies.clear()
 
 
 @pytest.mark.parametrize("page", [page for page in pages() if PAGES.get(page) != for_strangers])

@@ -212,6 +212,26 @@ TRIES = [
         "8m",
     ),
     Try(
+        "BanjieAuditChainStands",
+        "more and more",
+        both("banjie_audit_unchained_events", "", "0x5 100+10x100"),
+        "90m",
+        {"job": "banjie"},
+        "审计链已停滞，至少 640 条事件没有入链",
+    ),
+    Try(
+        "BanjieAuditChainStands",
+        "a history after an upgrade",
+        both("banjie_audit_unchained_events", "", "900000-5000x100"),
+        "90m",
+    ),
+    Try(
+        "BanjieAuditChainStands",
+        "a busy day",
+        both("banjie_audit_unchained_events", "", "0x10 500x20 0x5 800x25 0x5 900x40"),
+        "75m",
+    ),
+    Try(
         "BanjieClockSetBack",
         "once",
         both("banjie_clock_set_back_total", "", "0 0 1x40", "0x40"),

@@ -27,9 +27,10 @@ from service.paper import page, workbook
 from service.paper.tables import change, paper
 from service.terminal import Refused, settings
 from service.wiring import Wiring
+from tests.browsing import FLAGS
 from tests.conftest import tool
 from tests.served import CALLERS, Served, served, sqlite
-from tests.test_web_browser import CONTRAST, FLAGS
+from tests.test_web_browser import CONTRAST
 from tests.worlds import at
 
 _HOTLINE = Path("tests/samples/hotline-12345.json")

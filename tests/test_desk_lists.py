@@ -15,7 +15,7 @@ from service.domain.sign_in import Ends
 from service.domain.ticket import Ticket
 from service.store import Store, sessions, tokens
 from service.store.figures import UnitLoad
-from service.store.lists import Filter
+from service.store.lists import Filter, Owed
 from service.store.pages import Page
 from service.store.tokens import Use
 from tests.worlds import (
@@ -53,8 +53,8 @@ def test_a_queue_holds_one_state_or_one_stage_of_what_the_unit_owes(in_store: Ru
         await desk.sign(order(signed, HANDLER))
         await desk.enforce(at("2026-11-18 16:00"))
 
-        async def queue(state: str = "", stage: str = "") -> list[str]:
-            found = await desk.queue(MARKET.code, HANDLER, state=state, stage=stage)
+        async def queue(**wanted: Any) -> list[str]:
+            found = await desk.queue(MARKET.code, HANDLER, wanted=Owed(**wanted))
             return [t.no for t in found.items]
 
         assert await queue() == [waiting.no, signed.no]
@@ -65,16 +65,18 @@ def test_a_queue_holds_one_state_or_one_stage_of_what_the_unit_owes(in_store: Ru
     in_store(scenario)
 
 
-def test_a_sorting_list_has_the_last_sending_back_of_each_ticket(in_store: Run) -> None:
+def test_a_sorting_list_has_every_sending_back_of_each_ticket(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         desk = Desk(store, ToldRouter(), TIMES)
         ticket = await receive(desk, "A")
         await receive(desk, "B")
+        reasons = []
         for reason in ("第一次", "第二次"):
+            reasons.append(reason)
             back = await desk.send_back(order(ticket, HANDLER), reason=reason, basis="三定")
             found, sent_back = await desk.sorting(DISPATCHER, Filter())
             assert [t.no for t in found.items] == [ticket.no]
-            assert sent_back[ticket.id].content["reason"] == reason
+            assert [event.content["reason"] for event in sent_back[ticket.id]] == reasons
             ticket = await desk.dispatch(order(back), unit=MARKET.code, reason="")
         assert await desk.sorting(DISPATCHER, Filter()) == (Page([]), {})
         with pytest.raises(Forbidden):

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from starlette.types import Message
 
-from service.api import events
+from service import streams
 from service.domain.access import Actor, Role
 from service.feed import Feed, StreamsFull
 from service.store import Store, open_store, tokens
@@ -195,7 +195,7 @@ def test_no_token_takes_every_place(in_store: Callable[[Callable[[Store], Any]],
 def test_who_reads_nothing_gives_its_place_back(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(events, "_TAKES_S", 0.05)
+    monkeypatch.setattr(streams, "TAKES_S", 0.05)
     ended: list[str] = []
 
     async def stuck(message: Message) -> None:
@@ -218,7 +218,7 @@ def test_who_reads_nothing_gives_its_place_back(
         await store.migrate()
         kept, by = Feed(store, 0.01, 1), Actor("平台", Role.ADMIN, id="1")
         scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
-        await events._Stream(kept, by, told())(scope, stays, stuck)
+        await streams.Stream(kept.stream(by), told())(scope, stays, stuck)
         with kept.stream(by):
             pass
         await kept.stop()

@@ -131,7 +131,7 @@ def test_the_command_line_tells_the_same_and_proves_it(
     assert (str(wrong.exception), wrong.exception.code) == ("--from：应为日期，例如 2026-10-01", 2)
     wrong = CliRunner().invoke(app, [*november, "--by", "foo"])
     assert isinstance(wrong.exception, Refused)
-    assert "--by 应为 unit、channel、kind、day、month 之一" in str(wrong.exception)
+    assert "--by 应为 unit、channel、kind、region、day、month 之一" in str(wrong.exception)
     by_code, by_name = (
         CliRunner().invoke(app, [*november, "--region", region, "--json"]).stdout
         for region in ("360732", "兴国县")

@@ -385,3 +385,26 @@ def test_a_description_that_is_not_the_issuers_is_not_gone_by(described: dict[st
         liar.described = described
         with pytest.raises(Unreachable):
             asyncio.run(vouched(liar))
+
+
+@pytest.mark.parametrize(
+    "name", ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"]
+)
+def test_no_address_of_a_safe_issuer_is_less_safe(name: str) -> None:
+    issuer = "https://id.example"
+    names = ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint")
+    described = {each: f"{issuer}/{each}" for each in names} | {"issuer": issuer}
+
+    class Described(OpenId):
+        async def _asked(self, *_: Any) -> tuple[int, Any]:
+            return 200, described
+
+    async def scenario() -> None:
+        assert (await Described(issuer, "banjie", "", BACK, "openid").address(SECRET)).startswith(
+            issuer
+        )
+        described[name] = f"http://id.example/{name}"
+        with pytest.raises(Unreachable):
+            await Described(issuer, "banjie", "", BACK, "openid").address(SECRET)
+
+    asyncio.run(scenario())

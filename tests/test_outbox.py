@@ -11,9 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 from adapters.http import SecretMissing
 from adapters.outbound import Outbound, secrets_of
@@ -24,10 +21,10 @@ from service.domain.delivery import receiver
 from service.domain.ticket import DeliveryState, Level, Ticket, Word
 from service.outbox import NoReceiver, NotGivenUp, Outbox, UnknownDelivery
 from service.store import Store, deliveries, open_store
-from service.store import revision as revision_files
 from service.store.deliveries import Stored
 from service.store.tallies import correct, recount
 from tests.receivers import SECRET, Got, Receiver, expected
+from tests.revisions import down_to
 from tests.test_desk import order
 from tests.worlds import (
     ADMIN,
@@ -641,18 +638,6 @@ def test_a_secret_comes_from_the_environment_or_the_start_is_stopped() -> None:
 
 
 def test_what_waited_before_there_was_an_outbox_is_never_sent(database_url: str) -> None:
-    def at_revision(revision: str) -> Callable[[sa.Connection], None]:
-        def work(connection: sa.Connection) -> None:
-            config = Config()
-            config.set_main_option("script_location", str(revision_files.MIGRATIONS))
-            config.attributes["connection"] = connection
-            if revision == "0001" and connection.dialect.has_table(connection, "deliveries"):
-                command.downgrade(config, revision)
-            else:
-                command.upgrade(config, revision)
-
-        return work
-
     async def scenario() -> None:
         with Receiver() as unit:
             store = open_store(database_url)
@@ -660,8 +645,8 @@ def test_what_waited_before_there_was_an_outbox_is_never_sent(database_url: str)
             async with sim(store, unit=unit.url) as s:
                 ticket = await s.receive()
                 await s.act(ticket, "supervise", SUPERVISOR, level=Level.YELLOW, text="请抓紧")
-            await store.run(at_revision("0001"))
-            await store.run(at_revision("head"))
+            await store.run(lambda c: down_to(c, "0001"))
+            await store.migrate()
             # What every start does after an upgrade from before there were tallies.
             found = await store.read(recount)
             await store.run(lambda c: correct(c, found, NOW))

@@ -26,7 +26,7 @@ from service.store import deliveries, open_store
 from tests.process import Server, banjie, environment, free_port
 from tests.receivers import SECRET, Got, Receiver
 from tests.served import Served, rules, served, sqlite
-from tests.test_web import signed_in
+from tests.test_web import form_of, signed_in
 
 MARKET = "360732-market_regulation"
 SOURCES = """\
@@ -78,6 +78,53 @@ def test_a_push_is_answered_to_its_source_at_the_commit_and_not_at_the_tick(
             assert source.got[0].data["ticket"]["source_no"] == PAYLOAD[0]["workOrderNo"]
             shown = service.get("/metrics").text
             assert 'banjie_deliveries{state="dead"} 0.0' in shown
+
+
+def test_all_that_one_receiver_refused_is_sent_again_with_one_press(tmp_path: Path) -> None:
+    with Receiver() as source:
+        settings = {"sources": configured(tmp_path, source.url)}
+        with served(sqlite(tmp_path), "2026-11-21 09:00", **settings) as service:
+            ticket, dead = refuse(service, source)
+            service.client.follow_redirects = False
+            browser = signed_in(service, "supervisor")
+            page = browser.get("/desk/deliveries").text
+            assert f"投递失败 {len(dead)} 件" in page
+            fares = browser.get("/desk/sources").text
+            assert f"{len(dead)} 件回告投递失败" in fares
+            assert SECRET.decode() not in fares
+            assert source.url not in fares
+            source.answers = lambda _: 200
+            taken = len(source.taken)
+            answer = browser.press("/desk/deliveries", "/desk/deliveries/retry")
+            assert answer.status_code == 303
+            assert f"已重新投递 {len(dead)} 件" in browser.get("/desk/deliveries").text
+            eventually(lambda: len(source.taken) >= taken + len(dead))
+            assert service.get("/v1/deliveries?state=dead").json()["items"] == []
+            eventually(
+                lambda: 'banjie_deliveries{state="dead"} 0.0' in service.get("/metrics").text
+            )
+            acts = [
+                each["act"]
+                for each in service.get(f"/v1/tickets/{ticket['no']}/events").json()["items"]
+            ]
+            assert acts.count("redeliver") == len(dead)
+
+
+def test_what_was_given_up_in_another_region_is_left_alone(tmp_path: Path) -> None:
+    with Receiver() as source:
+        settings = {"sources": configured(tmp_path, source.url)}
+        with served(sqlite(tmp_path), "2026-11-21 09:00", **settings) as service:
+            _, dead = refuse(service, source)
+            service.client.follow_redirects = False
+            stranger = signed_in(service, "stranger")
+            page = stranger.get("/desk/groups").text
+            form = {"destination": "source:hotline-12345", **form_of(page, "/desk/sign-out")}
+            answer = service.client.post(
+                "/desk/deliveries/retry", data=form, headers={"Origin": "http://testserver"}
+            )
+            assert answer.status_code == 303
+            assert "没有可以重新投递的" in stranger.get("/desk/deliveries").text
+            assert len(service.get("/v1/deliveries?state=dead").json()["items"]) == len(dead)
 
 
 def refuse(service: Served, source: Receiver) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -8,6 +8,7 @@ from service.domain.personal import (
     OF_THE_PERSON,
     Sort,
     find,
+    find_of_person,
     is_bank_card,
     is_credit_code,
     is_id_card,
@@ -88,7 +89,7 @@ def test_the_checks_are_those_of_the_standards() -> None:
 
 def test_a_plate_stays_where_it_is_the_matter() -> None:
     text = "赣B12345乱停，我的电话13800000000"
-    assert masked(text, OF_THE_PERSON) == "赣B12345乱停，我的电话138****0000"
+    assert masked(text, find_of_person) == "赣B12345乱停，我的电话138****0000"
     assert masked(text) == "赣B****乱停，我的电话138****0000"
 
 
@@ -153,6 +154,17 @@ def test_a_number_that_fails_its_checksum_is_no_identity_card(
 
 
 numbers = st.one_of(phones, id_cards(), plates, st.text("0123456789 -*X赣B@.a", max_size=24))
+
+
+@given(
+    st.one_of(
+        st.lists(st.one_of(numbers, st.text(max_size=6)), max_size=8).map("".join),
+        st.text("0123456789０１３８Xx -+()（）＋－　@＠.a电话身份证号码", max_size=60),
+    )
+)
+def test_what_is_looked_for_of_a_person_alone_is_what_is_found_but_for_plates(text: str) -> None:
+    known = tuple(each for each in find(text) if each.sort in OF_THE_PERSON)
+    assert find_of_person(text) == known
 
 
 @given(st.lists(st.one_of(numbers, st.text(max_size=6)), max_size=8).map("".join))

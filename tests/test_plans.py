@@ -12,9 +12,23 @@ import sqlalchemy as sa
 
 from service.domain.access import Actor, Role
 from service.domain.complaint import Decision
-from service.store import Store, deliveries, lists, matching, polls, search, tickets
+from service.domain.sample import Standing
+from service.domain.ticket import DeliveryState
+from service.store import (
+    Store,
+    deliveries,
+    intakes,
+    lists,
+    matching,
+    polls,
+    samples,
+    search,
+    supervised,
+    tickets,
+)
 from service.store.figures import unit_loads
-from service.store.lists import Due, Filter
+from service.store.lists import Due, Filter, Owed
+from service.store.supervised import Pressing, Times
 from service.store.tables import metadata
 from service.store.words import words
 from tests.test_desk import desk
@@ -186,8 +200,12 @@ def test_no_list_reads_through_a_big_table_or_sorts_all_there_is(in_store: Run) 
         asking |= {
             "queue": lambda c: lists.queue(c, DISPATCHER, MARKET.code, 50),
             "queue, second page": lambda c: lists.queue(c, HANDLER, MARKET.code, 50, after=due),
-            "queue of a stage": lambda c: lists.queue(c, ADMIN, MARKET.code, 50, stage="overdue"),
-            "queue of a state": lambda c: lists.queue(c, ADMIN, MARKET.code, 50, state="signed"),
+            "queue of a stage": lambda c: lists.queue(
+                c, ADMIN, MARKET.code, 50, Owed(stage="overdue")
+            ),
+            "queue of a state": lambda c: lists.queue(
+                c, ADMIN, MARKET.code, 50, Owed(state="signed")
+            ),
             "history": lambda c: tickets.events(c, ticket, 0, 201),
             "ticket": lambda c: tickets.get(c, ticket.no),
             "deliveries": lambda c: deliveries.page(c, "360732"),
@@ -197,7 +215,36 @@ def test_no_list_reads_through_a_big_table_or_sorts_all_there_is(in_store: Run) 
             "groups": lambda c: matching.groups(c, DISPATCHER, due, 51),
             "overview": lambda c: unit_loads(c, "360700", NOW, NOW + timedelta(days=9), NOW),
             "what is left to cut": search.cut_before,
+            "dead by destination": lambda c: deliveries.by_destination(c, "", DeliveryState.DEAD),
+            "last tickets": intakes.latest,
+            "pushes": lambda c: intakes.pushes(c, "hotline-12345", NOW.date()),
+            "requests for more time": lambda c: supervised.extensions(c, "360700", after=due),
+            "how many requests": lambda c: supervised.extensions_waiting(c, "360700", 1_000),
+            "what may be drawn": lambda c: samples.closed(
+                c, "360700", "", NOW - timedelta(days=30), NOW - timedelta(days=1), 20_001
+            ),
+            "draws": lambda c: samples.samples(c, "360700", 10),
+            "second look at a ticket": lambda c: samples.latest(c, ticket),
+            "second looks that wait": lambda c: samples.waiting(c, "360700", 1_000),
+            "what second looks found": lambda c: samples.tallies(
+                c, "360700", NOW.date() - timedelta(days=90), NOW.date()
+            ),
         }
+        times = Times(NOW + timedelta(days=3), NOW + timedelta(days=4))
+        for where, region in (("province", "360000"), ("county", "360732")):
+            asking[f"board, {where}"] = lambda c, r=region: supervised.board(c, r, times)  # type: ignore[misc]
+            for why in Pressing:
+                for unit in ("", MARKET.code):
+                    asking[f"{why}, {where}, {unit}"] = lambda c, w=why, r=region, u=unit: (
+                        supervised.page(  # type: ignore[misc]
+                            c, r, w, times, unit=u, after=Due(NOW - timedelta(days=9), 1)
+                        )
+                    )
+        for standing in Standing:
+            for sample in (0, 1):
+                asking[f"second looks, {standing}, {sample}"] = (
+                    lambda c, s=standing, n=sample: samples.page(c, "360700", s, sample=n)  # type: ignore[misc]
+                )
 
         def explain(connection: sa.Connection) -> list[str]:
             postgres = connection.dialect.name == "postgresql"

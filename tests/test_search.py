@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -124,6 +125,34 @@ def test_a_place_a_matter_and_a_number_are_found(in_store: Run) -> None:
     in_store(scenario)
 
 
+def test_a_number_and_words_are_found_in_any_order(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        await d.receive(complaint(source_no="XG1", title="路灯不亮"), "a", NOW)
+        await d.receive(complaint(source_no="XG2", title="油烟扰民"), "b", NOW)
+        [first] = (await d.page(ADMIN, Filter(q="XG1"))).items
+        for number in ("XG1", first.no):
+            assert await numbers(d, f"路灯 {number}") == ["XG1"]
+            assert await numbers(d, f"{number} 路灯") == ["XG1"]
+            assert await numbers(d, f"油烟 {number}") == []
+
+    in_store(scenario)
+
+
+def test_nobody_types_what_a_row_says_of_where_it_lies(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        await d.receive(complaint(source_no="X", title="路灯不亮"), "a", NOW)
+        for asked in ("A0", "b0", "R3607", "r360732", "路灯 a0"):
+            assert await numbers(d, asked) == []
+        await d.receive(complaint(source_no="Y", title="A0栋电梯坏了"), "b", NOW)
+        assert await numbers(d, "a0") == ["Y"]
+        # Who has a region still finds what lies in it.
+        assert await numbers(d, "路灯", DISPATCHER) == ["X"]
+
+    in_store(scenario)
+
+
 def test_a_number_that_is_also_a_word_finds_both(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         d = desk(store)
@@ -153,6 +182,22 @@ def test_a_supplement_is_found_too_and_the_first_text_still_is(in_store: Run) ->
         assert await numbers(d, "电线杆") == ["T1"]
         assert await numbers(d, "路灯 电线杆") == ["T1"]
         assert await numbers(d, "排骨") == ["T1"]
+
+    in_store(scenario)
+
+
+def test_what_is_added_to_without_end_is_still_taken_and_found(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d = desk(store)
+        await d.receive(complaint(title="路灯不亮"), "a", NOW)
+        [ticket] = (await d.page(ADMIN, Filter())).items
+        for n in range(8):
+            # A supplement of the longest words that there are.
+            more = [f"{n}x{k:03}{'가' * 59}" for k in range(1000)]
+            await store.run(partial(search.add, ticket_id=ticket.id, region="360732", more=more))
+        assert await numbers(d, "路灯") == ["T1"]
+        assert await numbers(d, f"0x999{'가' * 59}") == ["T1"]
+        await d.receive(complaint(title="路灯不亮", content="电线杆也倒了"), "b", NOW)
 
     in_store(scenario)
 

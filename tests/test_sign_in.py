@@ -1,6 +1,7 @@
 """How people come in: passwords, tries that fail, sessions that end, on either database."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,7 +27,7 @@ from service.domain.sign_in import (
     wait_s,
     weakness,
 )
-from service.doors import Comer, Doors, HeldOff, Refused
+from service.doors import Busy, Comer, Doors, HeldOff, Refused
 from service.passwords import fits, hashed
 from service.purge import Purge
 from service.store import Store, accounts, sessions, tokens
@@ -145,6 +146,8 @@ def test_claims_make_a_person_by_the_tables() -> None:
     assert CLAIMS.person(sorter) == Actor("张某", Role.DISPATCHER, region="360732")
     everywhere = CLAIMS.person(sorter | {"division": "*"})
     assert everywhere.region == ""
+    # A name in two parts stands in one line, whatever blank is between them.
+    assert CLAIMS.person(TOLD | {"name": " 张\u3000某\n"}).name == "张 某"
     dotted = {"name": "某", "realm_access.roles": "banjie-gl"}
     assert CLAIMS.person(dotted) == Actor("某", Role.ADMIN)
 
@@ -154,6 +157,9 @@ def test_claims_make_a_person_by_the_tables() -> None:
     [
         {"name": ""},
         {"name": ["张某", "李某"]},
+        {"name": "张某\0"},
+        {"name": "张某\x1b[2J"},
+        {"name": "张\u202e某"},
         {"realm_access": {"roles": ["somebody"]}},
         {"realm_access": "banjie-cb"},
         {"realm_access": {"roles": ["banjie-cb", "banjie-gl"]}},
@@ -235,6 +241,15 @@ def test_an_account_opens_a_session_and_says_no_in_one_way(in_store: Run) -> Non
     in_store(scenario)
 
 
+@pytest.mark.parametrize("name", ["\0", "li.si\0", "li.si\n", "é", "李四", ""])
+def test_what_is_no_account_is_refused_from_any_browser(in_store: Run, name: str) -> None:
+    async def scenario(store: Store) -> None:
+        with pytest.raises(Refused):
+            await doors(store, Clock(NOW)).by_password(name, PASSWORD, comer(1, "browser"))
+
+    in_store(scenario)
+
+
 def test_tries_are_counted_on_every_replica_and_after_a_restart(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         await account(store)
@@ -263,6 +278,23 @@ def test_many_at_once_are_counted_too(in_store: Run) -> None:
         found = await asyncio.gather(*tries, return_exceptions=True)
         assert sum(isinstance(each, Refused) for each in found) == FREE[Counted.PAIR] + 1
         assert sum(isinstance(each, HeldOff) for each in found) == 14
+
+    in_store(scenario)
+
+
+def test_those_who_come_at_once_wait_in_no_endless_line(
+    in_store: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.passwords.fits", lambda *_: time.sleep(0.02))
+
+    async def scenario(store: Store) -> None:
+        ours = doors(store, Clock(NOW))
+        tries = [ours.by_password(f"name{n}", "x", comer(n)) for n in range(90)]
+        found = await asyncio.gather(*tries, return_exceptions=True)
+        assert sum(isinstance(each, Busy) for each in found) == 26
+        assert sum(isinstance(each, Refused) for each in found) == 64
+        with pytest.raises(Refused):
+            await ours.by_password("name", "x", comer(99))
 
     in_store(scenario)
 
@@ -361,6 +393,28 @@ def test_a_link_of_an_account_opens_one_session_that_ends_with_the_account(in_st
         assert await ours.session(session) is None
         with pytest.raises(Refused):
             await ours.by_token(unused, Use.LINK, comer())
+
+    in_store(scenario)
+
+
+def test_a_used_link_is_recorded_and_what_never_was_one_writes_nothing(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        ours = doors(store, Clock(NOW))
+        link = await store.run(lambda c: tokens.create(c, WHO, NOW, use=Use.LINK))
+        assert await ours.by_token(link, Use.LINK, comer(1))
+        for token, use in (
+            (link, Use.LINK),
+            (link, Use.API),
+            ("bj_made-up", Use.API),
+            ("", Use.LINK),
+        ):
+            with pytest.raises(Refused):
+                await ours.by_token(token, use, comer(2))
+        assert await told(store) == [
+            (Record.SIGNED_IN, WHO.name, "192.0.2.1"),
+            (Record.REFUSED, WHO.name, "192.0.2.2"),
+            (Record.REFUSED, WHO.name, "192.0.2.2"),
+        ]
 
     in_store(scenario)
 

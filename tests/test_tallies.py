@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,13 +22,13 @@ from service.domain.calendar import SHANGHAI
 from service.domain.kpi import RATES, Row, Weights
 from service.domain.ports import Unit
 from service.domain.ticket import Ticket
-from service.reports import Asked, BadPeriod, By, Reports
+from service.reports import Asked, BadPeriod, By, Reports, read_day
 from service.store import Store, open_store, tallies
-from service.store import revision as revision_files
 from service.store.tables import metadata
 from service.store.tallies import Recounted, fold, recount
 from tests.by_hand import BY_HAND, by_hand, told
 from tests.histories import Histories
+from tests.revisions import down_to
 from tests.served import rules
 from tests.test_desk import order
 from tests.test_model import RULES, Crash, _migrated
@@ -191,7 +189,7 @@ def test_every_rate_equals_plain_sql_over_events(in_store: Run) -> None:
             # Of today nobody can say yet what will be late.
             days = {"a": first, "b": last, "elapsed": today - timedelta(1)}
             texts = {name: day.isoformat() for name, day in days.items()}
-            for rate, expected in (await store.read(lambda c: by_hand(c, texts))).items():  # noqa: B023
+            for rate, expected in (await store.read(lambda c: by_hand(c, texts)))["unit"].items():  # noqa: B023
                 assert told(report, rate) == expected, (rate, first)
                 assert expected or first.year == 2026, f"the history has nothing for {rate}"
             ways = [By.CHANNEL, By.KIND, By.MONTH]
@@ -318,16 +316,6 @@ def test_what_was_there_before_anything_was_counted_is_counted_at_the_start(in_s
 
 
 def test_an_upgrade_keeps_what_was_tallied_and_when_it_was_known(in_store: Run) -> None:
-    def at_revision(revision: str) -> Callable[[sa.Connection], None]:
-        def work(connection: sa.Connection) -> None:
-            config = Config()
-            config.set_main_option("script_location", str(revision_files.MIGRATIONS))
-            config.attributes["connection"] = connection
-            move = command.downgrade if revision == "0006" else command.upgrade
-            move(config, revision)
-
-        return work
-
     def kept(connection: sa.Connection) -> dict[str, set[Any]]:
         return {
             name: {
@@ -359,9 +347,9 @@ def test_an_upgrade_keeps_what_was_tallied_and_when_it_was_known(in_store: Run) 
         await _all_folded(store)
         before = await store.read(kept)
         assert before["tallies"]
-        await store.run(at_revision("0006"))
+        await store.run(lambda c: down_to(c, "0006"))
         await store.run(lambda c: unpack(c, before))
-        await store.run(at_revision("head"))
+        await store.migrate()
         assert await store.read(kept) == before
         await _agrees(store)
 
@@ -453,3 +441,10 @@ def test_a_handler_gets_the_figures_of_its_units_alone(in_store: Run) -> None:
 
 def _counts(row: Row) -> dict[str, tuple[int, int]]:
     return {name: (rate.numerator, rate.denominator) for name, rate in row.rates.items()}
+
+
+@pytest.mark.parametrize("text", ["2026-W01-1", "20261001", "2026-10-1", "2026-02-30", "明天", ""])
+def test_a_day_is_written_in_one_way(text: str) -> None:
+    assert read_day("/from", "2026-10-01") == date(2026, 10, 1)
+    with pytest.raises(BadPeriod, match="应为日期"):
+        read_day("/from", text)

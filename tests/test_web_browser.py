@@ -1,8 +1,6 @@
 """The desk in a real browser: a ticket from its one-time link to its reply."""
 
 import asyncio
-import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,31 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from service.config import Settings
 from service.domain.complaint import Contact
-from service.main import build, wire
+from service.main import wire
 from service.passwords import hashed
 from service.store import accounts, tokens
 from service.store.tokens import Use
-from tests.conftest import tool
+from tests.browsing import SIZES, chromium, serving
 from tests.served import CALLERS, sqlite
 from tests.worlds import complaint
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-]
 PASSWORD = "correct horse battery staple"
 EVIL = (
     "<script>window.ran=1</script><img src=x onerror='window.ran=1'>"
     "<svg onload=window.ran=1></svg><a href='javascript:window.ran=1'>x</a>\"'{{7*7}}"
 )
-SIZES = {"desk": (1366, 768), "phone": (390, 844)}
 
 
 @dataclass
@@ -50,16 +39,8 @@ class Site:
 def site(tmp_path: Path) -> Iterator[Site]:
     settings = Settings(database_url=sqlite(tmp_path), tick_seconds=60)
     no, links = asyncio.run(_prepare(settings))
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(build(wire(settings), settings), log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    running = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    running.start()
-    yield Site(f"http://127.0.0.1:{listening.getsockname()[1]}", no, links)
-    server.should_exit = True
-    running.join()
-    listening.close()
+    with serving(settings) as address:
+        yield Site(address, no, links)
 
 
 async def _prepare(settings: Settings) -> tuple[str, dict[str, str]]:
@@ -91,13 +72,8 @@ async def _prepare(settings: Settings) -> tuple[str, dict[str, str]]:
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    path = tool("chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -1,13 +1,15 @@
 """What the pages say about time and events."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from routing_rules.clocks import load_timetable
-from service.domain.ticket import Event
+from service.domain.ticket import Clock, Event, Milestone, MilestoneKind, Outcome, Stage
+from service.web.timeline import timeline
 from service.web.words import amount, event_name, left, notice, share, told, undelivered
 from tests.worlds import at
 
@@ -141,3 +143,42 @@ def test_a_rate_is_said_with_what_it_was_counted_of() -> None:
 )
 def test_a_handler_reads_why_nothing_arrived(reason: str, said: str) -> None:
     assert undelivered(reason) == said
+
+
+def _clock(kind: MilestoneKind, began: str, due: str, met: str = "", **more: Any) -> Milestone:
+    return Milestone(
+        kind=kind,
+        unit="u",
+        clock=Clock.OWN,
+        governing=True,
+        limit="4 工作小时",
+        basis="",
+        started_at=at(began),
+        due_at=at(due),
+        original_due_at=at(due),
+        provisional=False,
+        warn_at=at(began),
+        met_at=at(met) if met else None,
+        outcome=Outcome.ON_TIME if met else None,
+        **more,
+    )
+
+
+def test_clocks_lie_beside_each_other_on_one_line_of_time() -> None:
+    signed = _clock(MilestoneKind.SIGN, "2026-11-18 09:00", "2026-11-18 13:00", "2026-11-18 11:00")
+    owed = _clock(MilestoneKind.RESOLVE, "2026-11-18 09:00", "2026-11-19 09:00", assisting=True)
+    drawn = timeline([owed, signed], at("2026-11-18 21:00"))
+    assert drawn is not None
+    first, second = drawn.bars
+    assert (first.name, second.name) == ("签收", "协办办结")
+    assert first.begins == second.begins == drawn.left
+    assert first.met is not None
+    assert first.begins < first.met < first.due < second.due
+    assert drawn.now == (second.begins + second.due) / 2
+    assert (first.look, second.look) == (Outcome.ON_TIME, Stage.NORMAL)
+    assert first.told == "签收按时，11-18 09:00 起，11-18 13:00 到期，11-18 11:00 完成"
+    # Over, nothing is now; without clocks there is nothing to draw.
+    over = timeline([signed], at("2026-12-18 21:00"))
+    assert over is not None
+    assert over.now is None
+    assert timeline([], at("2026-11-18 21:00")) is None

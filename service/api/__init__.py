@@ -9,6 +9,7 @@ def install(app: FastAPI) -> None:
     """Add every route and refusal to an application."""
     # Who wants the schemas of this package alone, as a command does, makes no routes.
     from service.api import (  # noqa: PLC0415
+        audit,
         bulletins,
         deliveries,
         events,
@@ -30,7 +31,7 @@ def install(app: FastAPI) -> None:
     }
     problems.install(app)
     routes = APIRouter(responses=refusals)
-    for module in (intake, tickets, events, sources, explain, deliveries, kpis, bulletins):
+    for module in (intake, tickets, events, sources, explain, deliveries, kpis, bulletins, audit):
         routes.include_router(module.router)
     app.include_router(routes)
     app.include_router(ops.router)

@@ -6,33 +6,24 @@ from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
 
 from service.api.callers import Bearer, Caller
 from service.api.schemas import EventOut, FeedEventOut, FeedPage
 from service.api.tickets import Asked, check_region
 from service.cursors import cursor_at, read_place
 from service.domain.access import Actor
-from service.feed import Feed, Happened, Lost, Page
+from service.feed import Happened, Lost, Page, TakenOff
 from service.store import StoreUnavailable
+from service.streams import BEAT_S, HEADERS, LOOKS_S, MEDIA_TYPE, Stream
 from service.wiring import Parts, Unauthenticated, Wiring
 
 router = APIRouter(prefix="/v1", tags=["events"])
 
-_STREAM = "text/event-stream"
 _NOW = "now"
 _RETRY_MS = 3_000
-# Proxies cut what says nothing for a minute.
-_BEAT_S = 15.0
-# A token that was revoked, and a database that has gone, end a stream no later than this.
-_LOOKS_S = 3.0
 _AT_ONCE = 200
-# Who takes nothing for so long holds a place that others wait for, and is sent away.
-_TAKES_S = 30.0
 # A page is sent in pieces of some such size: one a write would be as many calls as events.
 _PIECE_CHARS = 32 * 1024
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 log = structlog.get_logger()
 
@@ -44,7 +35,7 @@ log = structlog.get_logger()
     responses={
         200: {
             "description": "A page; with `Accept: text/event-stream` a stream",
-            "content": {_STREAM: {"schema": {"type": "string"}}},
+            "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
         }
     },
 )
@@ -80,8 +71,8 @@ async def events(
     # The first page of a stream too: what is refused is refused before it begins.
     page = await app.feed.page(by, place, limit, region)
     if streamed:
-        return _Stream(app.feed, by, _told(app, by, token, page, region))
-    response.headers["Cache-Control"] = _HEADERS["Cache-Control"]
+        return Stream(app.feed.stream(by), _told(app, by, token, page, region))
+    response.headers["Cache-Control"] = HEADERS["Cache-Control"]
     return FeedPage(
         items=[_item(each) for each in page.items], next=cursor_at(page.end), more=page.more
     )
@@ -89,7 +80,7 @@ async def events(
 
 def _wants_stream(request: Request) -> bool:
     return any(
-        part.partition(";")[0].strip().lower() == _STREAM
+        part.partition(";")[0].strip().lower() == MEDIA_TYPE
         for header in request.headers.getlist("accept")
         for part in header.split(",")
     )
@@ -103,35 +94,6 @@ def _item(each: Happened) -> FeedEventOut:
         no=each.ticket_no,
         region=each.region,
     )
-
-
-class _Unread(Exception):
-    """The caller takes nothing of what is sent."""
-
-
-class _Stream(StreamingResponse):
-    """An answer that goes on, in one of the places for streams."""
-
-    def __init__(self, feed: Feed, by: Actor, content: AsyncIterator[str]) -> None:
-        super().__init__(content, headers=_HEADERS, media_type=_STREAM)
-        self._feed = feed
-        self._by = by
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as long as the caller stays and reads; raise StreamsFull before anything is sent."""
-
-        async def taken(message: Message) -> None:
-            try:
-                async with asyncio.timeout(_TAKES_S):
-                    await send(message)
-            except TimeoutError:
-                raise _Unread from None
-
-        with self._feed.stream(self._by):
-            try:
-                await super().__call__(scope, receive, taken)
-            except _Unread:
-                log.warning("feed.unread")
 
 
 def _written(items: Iterable[Happened]) -> Iterator[str]:
@@ -161,19 +123,19 @@ async def _told(app: Wiring, by: Actor, token: str, page: Page, region: str) -> 
                 named, spoke = page.items[-1].place, clock()
             if app.feed.ending:
                 return
-            if clock() - spoke >= _BEAT_S:
+            if clock() - spoke >= BEAT_S:
                 # An id without data is no event, and a follower still comes again from there.
                 passed = "" if named == page.end else f"id: {cursor_at(page.end)}\n"
                 named, spoke = page.end, clock()
                 yield f": \n{passed}\n"
             if not page.more:
-                await app.feed.grown(page.end.position, _LOOKS_S)
+                await app.feed.grown(page.end.position, LOOKS_S)
             await app.callers.find(token, app.now())
             async with app.feed.turn:
                 page = await app.feed.page(by, page.end, _AT_ONCE, region)
     except Unauthenticated:
         return
-    except Lost:
+    except (Lost, TakenOff):
         log.warning("feed.lost")
     except StoreUnavailable as error:
         log.warning("feed.store_unavailable", error=str(error))

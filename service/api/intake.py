@@ -26,6 +26,7 @@ from service.domain.access import Forbidden
 from service.domain.ports import PayloadRejected
 from service.intake import Answer
 from service.store import StoreUnavailable
+from service.store.intakes import Fate
 from service.store.messages import MessageReused
 from service.wiring import Parts, Wiring, wiring
 
@@ -70,10 +71,15 @@ async def receive(request: Request) -> Response:
     # The request alone: what FastAPI does about parameters and answers costs as much as a push.
     push, app = await pushed_by(request), await wiring(request)
     with app.inflow.place(push.source.name):
-        payload = await app.inflow.read(
-            len(push.body), lambda: decode(push.body, push.content_type)
-        )
-        receipt = await _take(app, push, payload)
+        try:
+            payload = await app.inflow.read(
+                len(push.body), lambda: decode(push.body, push.content_type)
+            )
+            receipt = await _take(app, push, payload)
+        except (Undecodable, PayloadRejected):
+            app.pulse.note(push.source.name, Fate.REJECTED, app.now())
+            raise
+    app.pulse.note(push.source.name, Fate.TAKEN, app.now())
     return Response(
         intake_answer(
             receipt.ticket, duplicate=receipt.duplicate, supplemented=receipt.supplemented
@@ -116,6 +122,9 @@ async def receive_batch(push: Pushed, app: Parts) -> BatchAnswer | Response:
             raise each  # all lines are of one message
     items = [_line(number, each) for number, each in enumerate(found, 1)]
     gone = [each for each in found if isinstance(each, StoreUnavailable)]
+    came = any(isinstance(each, Receipt) for each in found)
+    if came or not gone:
+        app.pulse.note(name, Fate.TAKEN if came else Fate.REJECTED, app.now())
     if not gone:
         return BatchAnswer(items=items)
     if not any(item.ticket_no for item in items):

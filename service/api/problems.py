@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from adapters.payload import Undecodable, WrongMedia
 from adapters.signature import NotSigned
 from routing_rules.faults import QUOTED_CHARS
-from service.cursors import BadCursor
+from service.cursors import BadCursor, cursor_at
 from service.desk import (
     KeyReused,
     MadeAnonymous,
@@ -27,14 +27,15 @@ from service.domain.deadline import LimitError
 from service.domain.deeds import CallBackOwed
 from service.domain.lifecycle import IllegalMove
 from service.domain.ports import FieldProblem, PayloadRejected
-from service.feed import Lost, StreamsFull
+from service.feed import Lost, StreamsFull, TakenOff
 from service.findings import field_problem
 from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.reports import BadPeriod
 from service.seal import KeyFault, Tampered
-from service.store import OutcomeUnknown, StoreUnavailable
+from service.store import OutcomeUnknown, StoreFull, StoreUnavailable
 from service.store.messages import MessageReused
+from service.store.months import Detached
 from service.store.tickets import Stale
 from service.store.words import Unsearchable
 from service.wiring import Overloaded, TooFast, Unauthenticated
@@ -78,6 +79,7 @@ def _not_allowed(error: IllegalMove) -> str:
 
 
 RETRY_S = "5"
+FULL_RETRY_S = "30"
 
 PROBLEMS: dict[type[Exception], Problem] = {
     Undecodable: Problem(400, "undecodable", "报文无法解码", str),
@@ -220,6 +222,23 @@ PROBLEMS: dict[type[Exception], Problem] = {
             "请改用恢复时间点之前的游标，或不带 after 从头读取。"
         ),
     ),
+    TakenOff: Problem(
+        410,
+        "events-archived",
+        "较早的事件已归档",
+        lambda e: (
+            f"所要的事件已随较早的月份取下归档；仍在线的事件从游标 {cursor_at(e.first)} 之后开始。"
+        ),
+    ),
+    Detached: Problem(
+        410,
+        "history-archived",
+        "办件历史已归档",
+        lambda e: (
+            f"{e.until // 100} 年 {e.until % 100} 月及以前的办件历史已取下归档，"
+            "工单仍可查看但不能再办理；需要时请联系管理员接回。"
+        ),
+    ),
     StreamsFull: Problem(
         503,
         "streams-full",
@@ -272,6 +291,13 @@ PROBLEMS: dict[type[Exception], Problem] = {
         "无法按此统计",
         lambda e: f"{e}。",
         lambda e: e.problems,
+    ),
+    StoreFull: Problem(
+        503,
+        "store-full",
+        "数据库磁盘已满",
+        lambda _: "未保存任何内容，请稍后重试；管理员腾出磁盘空间后会自动恢复。",
+        headers=lambda _: {"Retry-After": FULL_RETRY_S},
     ),
     StoreUnavailable: Problem(
         503,

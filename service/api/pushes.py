@@ -12,8 +12,9 @@ from service.api.callers import bearer, caller
 from service.api.problems import UnknownSource
 from service.domain.access import Actor, Ask, Forbidden, Role, check_act
 from service.domain.ports import Auth, Source
+from service.store.intakes import Fate
 from service.store.messages import Message
-from service.wiring import Parts, Unauthenticated, Wiring, wiring
+from service.wiring import Parts, TooFast, Unauthenticated, Wiring, wiring
 
 _SOURCE_CHARS = 64
 _SOURCE_IS = "A source of sources.yaml"
@@ -39,32 +40,44 @@ async def pushed(
     app: Parts,
     given: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> Push:
-    """Return a push once its sender is known and within its rate.
+    """Return a push once its sender is known and within its rate; who is refused is counted for the
+    source that is named.
 
     Raises Unauthenticated, NotSigned, Forbidden, UnknownSource or TooFast. Where a signature is
     given and the source has secrets, the signature counts: a wrong one is never passed over for a
     token. Who cannot be told is refused before the body is read.
     """
+    try:
+        push = await _proven(app, source, request, given)
+        app.inflow.take(push.source, 1, app.now())
+    except (NotSigned, Unauthenticated, Forbidden, TooFast) as error:
+        if source in app.sources:
+            fate = Fate.TOO_FAST if isinstance(error, TooFast) else Fate.UNPROVEN
+            app.pulse.note(source, fate, app.now())
+        raise
+    return push
+
+
+async def _proven(
+    app: Wiring, source: str, request: Request, given: HTTPAuthorizationCredentials | None
+) -> Push:
     named = app.sources.get(source)
     signs = any(name in request.headers for name in HEADERS)
     if signs and named is None and given is None:
         raise UnknownSource(source)
     if named and (named.auth is not Auth.TOKEN) and (signs or named.auth is Auth.SIGNATURE):
-        push = await _signed(app, named, request)
-    elif named and signs and given is None:
+        return await _signed(app, named, request)
+    if named and signs and given is None:
         raise NotSigned(
             "本来源没有配置签名密钥，请用令牌推送，或请管理员在 sources.yaml 中配置 secrets"
         )
-    elif named and given is None and named.auth is Auth.EITHER:
+    if named and given is None and named.auth is Auth.EITHER:
         raise Unauthenticated(
             f"推送须带令牌（Authorization: Bearer 令牌），或带签名（请求头 {'、'.join(HEADERS)}）。"
         )
-    else:
-        by = await caller(app, given)
-        known = _allowed(app, by, source)
-        push = Push(known, by, await request.body(), _content_type(request))
-    app.inflow.take(push.source, 1, app.now())
-    return push
+    by = await caller(app, given)
+    known = _allowed(app, by, source)
+    return Push(known, by, await request.body(), _content_type(request))
 
 
 async def _signed(app: Wiring, source: Source, request: Request) -> Push:

@@ -1,7 +1,7 @@
 """What crosses the wire: requests as they must be, answers as they are."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -556,6 +556,26 @@ class DeliveryList(BaseModel):
     next: str | None = None
 
 
+class HeadOut(BaseModel):
+    """What a region's chain of events came to on a day, for keeping elsewhere (审计链头)."""
+
+    region: str
+    date: Annotated[date, Field(description="The last day that was over when it was made")]
+    sequence: Annotated[int, Field(description="How many events the chain has")]
+    hash: Annotated[str, Field(description="Of the last link, 64 hexadecimal digits")]
+    events: Annotated[int, Field(description="How many of them since the head before")]
+    made_at: Annotated[str, Field(description="UTC, with microseconds: signed as it stands")]
+    key: Annotated[str, Field(description="Public key (Ed25519), base64; empty if not signed")]
+    signature: Annotated[str, Field(description="base64; docs/audit.md says of what")]
+
+
+class HeadList(BaseModel):
+    """A page of heads, in the order in which they were made."""
+
+    items: Sequence[HeadOut]
+    next: str | None = None
+
+
 class ProblemOut(BaseModel):
     """A refusal, RFC 9457."""
 
@@ -629,7 +649,7 @@ class WorkedOut(BaseModel):
 
 
 class KpiRow(BaseModel):
-    """The figures of a unit, channel, kind, day or month. `former_names` are what a unit was called
+    """The figures of a unit, channel, kind, region, day or month. `former_names` are what a unit was called
     before, and units that became part of it."""
 
     key: str

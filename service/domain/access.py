@@ -44,7 +44,10 @@ class Ask(StrEnum):
     BULLETINS = "bulletins"
     DELIVERIES = "deliveries"
     REDELIVER = "redeliver"
+    SUPERVISION = "supervision"
+    DRAW = "draw"
     SOURCES = "sources"
+    AUDIT = "audit"  # the heads of the chain of events
     METRICS = "metrics"
     DESK = "desk"  # the pages at all
 
@@ -108,6 +111,7 @@ GRANTS: Mapping[Act | Ask, Grants] = {
     Act.SUPERVISE: _OVER,
     Act.RECLASSIFY: _DESK,
     Act.NOTE: _HELPED | _DESK,
+    Act.CHECK: _OVER,
     Ask.INTAKE: {Role.SOURCE: Reach.SENT, **_in_region(Role.ADMIN)},
     Ask.TICKETS: {Role.SOURCE: Reach.SENT, Role.HANDLER: Reach.UNITS} | _DESK | _MASKED,
     # Findings stay inside: not for sources.
@@ -127,7 +131,10 @@ GRANTS: Mapping[Act | Ask, Grants] = {
     Ask.BULLETINS: _DESK | _MASKED,  # of every unit, before it is published
     Ask.DELIVERIES: _DESK | _MASKED,
     Ask.REDELIVER: _OVER,
+    Ask.SUPERVISION: _OVER | _MASKED,
+    Ask.DRAW: _OVER,
     Ask.SOURCES: dict.fromkeys((*_DESK, Role.AUDITOR), Reach.ALL),
+    Ask.AUDIT: _OVER | _in_region(Role.AUDITOR),
     Ask.METRICS: dict.fromkeys((Role.METRICS, Role.ADMIN), Reach.ALL),
     Ask.DESK: dict.fromkeys(_PERSONS, Reach.ALL),
 }

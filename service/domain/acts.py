@@ -549,6 +549,15 @@ def supervise(ticket: Ticket, level: Level, text: str, by: Actor, at: datetime) 
     )
 
 
+def next_level(ticket: Ticket) -> Level:
+    """Return how sharply to press a unit next (督办): one step beyond what came before, whether a
+    person or time began it."""
+    owed = ticket.owed(MilestoneKind.RESOLVE)
+    if any(m.governing and m.stage in {Stage.YELLOW, Stage.RED} for m in owed):
+        return Level.RED
+    return Level.YELLOW if ticket.supervised else Level.ORDINARY
+
+
 def reclassify(ticket: Ticket, kind: Kind, urgency: Urgency) -> Ticket:
     """Return the ticket with another kind and urgency. Its clocks stay: those that begin from now
     on follow the new ones, and a recalculation brings the open ones along."""

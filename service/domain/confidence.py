@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from service.domain.complaint import Complaint, Kind, Route
-from service.domain.personal import OF_THE_PERSON, masked
+from service.domain.personal import find_of_person, masked
 
 # A body as people call it: the ending, and what may stand before it.
 _CALLED = re.compile(
@@ -40,7 +40,7 @@ def unnamed(text: str, complaint: Complaint) -> str:
     for known, hidden in ((contact.phone, "****"), (contact.name, "某某")):
         # A single character stands in every other word.
         text = text.replace(known, hidden) if len(known) > 1 else text
-    return masked(text, OF_THE_PERSON)
+    return masked(text, find_of_person)
 
 
 def withheld(complaint: Complaint, route: Route, units: Iterable[str]) -> bool:

@@ -17,6 +17,7 @@ from service.domain.complaint import Kind, UnitRef, Urgency
 from service.domain.deadline import parse_limit
 from service.domain.lifecycle import Act, State, move
 from service.domain.limits import Timetable
+from service.domain.sample import Finding
 from service.domain.ticket import (
     Clock,
     Delivery,
@@ -378,6 +379,17 @@ class Deeds:
     def note(self, text: str) -> Deed:
         """备注."""
         return Deed(Act.NOTE, {"text": text}, lambda t, _: t)
+
+    def check(self, finding: Finding, text: str) -> Deed:
+        """抽查: what a second look at a closed ticket found."""
+        content = {
+            "way": finding.way,
+            "reached": finding.reached,
+            "solved": finding.solved,
+            "truthful": finding.truthful,
+            "text": text,
+        }
+        return Deed(Act.CHECK, content, lambda t, _: t)
 
 
 def joined(stands: Ticket, merged: Ticket, by: Actor, at: datetime, reason: str) -> Event:

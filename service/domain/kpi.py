@@ -830,7 +830,7 @@ MEASURES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The figures of one unit, channel, kind, day or month, or of all. `key` is its code, `names`
+    """The figures of one unit, channel, kind, region, day or month, or of all. `key` is its code, `names`
     what it was called besides `name` in the period or before it was merged, `codes` what is counted
     in it."""
 

@@ -38,6 +38,7 @@ class Act(StrEnum):
     SUPERVISE = "supervise"  # 督办
     RECLASSIFY = "reclassify"  # 更正分类
     NOTE = "note"  # 备注
+    CHECK = "check"  # 抽查
 
 
 _WORKED = (State.SORTING, State.DISPATCHED, State.SIGNED)
@@ -64,6 +65,8 @@ MOVES: dict[tuple[State, Act], State] = {
     (State.RESOLVED, Act.CLOSE): State.CLOSED,
     (State.RESOLVED, Act.REOPEN): State.DISPATCHED,
     (State.CLOSED, Act.REOPEN): State.DISPATCHED,
+    # A second look (抽查) changes nothing: what follows from it is a redo.
+    (State.CLOSED, Act.CHECK): State.CLOSED,
     **{(state, Act.MERGE): State.MERGED for state in _WORKED},
     **{(state, Act.SUPERVISE): state for state in (*_WORKED, State.PAUSED)},
     **{(state, Act.RECLASSIFY): state for state in (*_WORKED, State.PAUSED)},

@@ -5,7 +5,7 @@ alone: a handler must be able to read what the matter is.
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
@@ -42,6 +42,10 @@ _HALF = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _DIGITS = re.compile(r"[0-9]")
 # The shortest that any sort takes, full-width or not: most texts have none, and are asked no more.
 _MAY_HOLD = re.compile(r"[A-Za-z0-9@._%+()· \u3000\uff01-\uff5e-]{5}")
+# Nor without seven digits near each other, or an @, for any sort that tells who a person is.
+_MAY_TELL = re.compile(
+    r"[@\uff20]|(?:[0-9\uff10-\uff19][ ()+\u3000\uff08\uff09\uff0b\uff0d-]{0,2}){7}"
+)
 # The first two digits of a region's code.
 _PROVINCE = re.compile(r"1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[1-3]")
 _ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -99,19 +103,24 @@ def _is_plate(plate: str) -> bool:
 
 
 # In the order in which they are looked for: what one has found is none of the next.
-_SORTS: tuple[tuple[Sort, re.Pattern[str], Callable[[str], bool]], ...] = (
+# Each with words without one of which there is none, and what it must be besides.
+_Looked = tuple[Sort, tuple[str, ...], re.Pattern[str], Callable[[str], bool]]
+_SORTS: tuple[_Looked, ...] = (
     (
         Sort.EMAIL,
+        ("@",),
         re.compile(r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}"),
         lambda _: True,
     ),
     (
         Sort.ID_CARD,
+        (),
         re.compile(r"(?<![0-9])[0-9]{6}[ -]?[0-9]{8}[ -]?[0-9]{3}[0-9Xx](?![0-9])"),
         lambda found: is_id_card(_bare(found)),
     ),
     (  # those of before 1999 have no checksum, and some are mistyped: where it is called one
         Sort.ID_CARD,
+        ("身份证",),
         re.compile(r"(?<=身份证)[^0-9]{0,6}(?P<it>[0-9]{15}|[0-9]{17}[0-9Xx])(?![0-9])"),
         lambda found: (
             len(found) == 18 or bool(_PROVINCE.match(found) and _is_day("19" + found[6:12]))
@@ -119,6 +128,7 @@ _SORTS: tuple[tuple[Sort, re.Pattern[str], Callable[[str], bool]], ...] = (
     ),
     (
         Sort.BANK_CARD,
+        (),
         re.compile(
             r"(?<![0-9])(?:[0-9]{16,19}|[0-9]{4}(?:[ -][0-9]{4}){3}(?:[ -][0-9]{1,3})?"
             r"|[0-9]{6}[ -][0-9]{10,13})(?![0-9])"
@@ -127,6 +137,7 @@ _SORTS: tuple[tuple[Sort, re.Pattern[str], Callable[[str], bool]], ...] = (
     ),
     (
         Sort.PHONE,
+        (),
         re.compile(
             r"(?<![0-9])(?:(?:\+|00)?86[ -]?)?1[3-9][0-9](?:[0-9]{8}|[ -][0-9]{4}[ -]?[0-9]{4}"
             r"|[0-9]{4}[ -][0-9]{4}|[0-9][ -][0-9]{3}[ -][0-9]{4})(?![0-9])"
@@ -135,6 +146,7 @@ _SORTS: tuple[tuple[Sort, re.Pattern[str], Callable[[str], bool]], ...] = (
     ),
     (
         Sort.PHONE,
+        (),
         re.compile(
             r"(?<![0-9])\(?0(?:10|2[0-9]|[3-9][0-9]{2})\)?[ -]?[2-9][0-9]{2,3}[ -]?[0-9]{4}(?![0-9])"
         ),
@@ -142,11 +154,13 @@ _SORTS: tuple[tuple[Sort, re.Pattern[str], Callable[[str], bool]], ...] = (
     ),
     (  # without an area code any amount looks so: only where it is called one
         Sort.PHONE,
+        ("电话", "座机", "手机", "号码"),
         re.compile(r"(?:电话|座机|手机|号码)[^0-9\n]{0,3}(?P<it>[2-9][0-9]{6,7})(?![0-9元块])"),
         lambda _: True,
     ),
     (
         Sort.PLATE,
+        (),
         re.compile(
             rf"[{_PLATES}][{_LETTER}][· .-]?"
             rf"(?:[{_LETTER}0-9]{{4,6}}[挂学警港澳]|[{_LETTER}0-9]{{5,6}}(?![A-Za-z0-9]))"
@@ -154,13 +168,21 @@ _SORTS: tuple[tuple[Sort, re.Pattern[str], Callable[[str], bool]], ...] = (
         _is_plate,
     ),
 )
+_PERSONS = tuple(each for each in _SORTS if each[0] in OF_THE_PERSON)
 _CREDIT_CODE = re.compile(r"(?<![0-9A-Za-z])[0-9A-Z]{18}(?![0-9A-Za-z])")
 
 
 def find(text: str) -> tuple[Found, ...]:
     """Return the personal data in a text, in order, none overlapping."""
-    if not _MAY_HOLD.search(text):
-        return ()
+    return _find(text, _SORTS) if _MAY_HOLD.search(text) else ()
+
+
+def find_of_person(text: str) -> tuple[Found, ...]:
+    """Return what `find` does but for plates."""
+    return _find(text, _PERSONS) if _MAY_TELL.search(text) else ()
+
+
+def _find(text: str, sorts: Sequence[_Looked]) -> tuple[Found, ...]:
     plain = text.translate(_HALF)
     taken = bytearray(len(plain))
     for code in _CREDIT_CODE.finditer(plain):
@@ -168,7 +190,9 @@ def find(text: str) -> tuple[Found, ...]:
         if is_credit_code(code[0]) and not is_id_card(code[0]):
             taken[code.start() : code.end()] = b"\1" * 18
     found = []
-    for sort, pattern, holds in _SORTS:
+    for sort, words, pattern, holds in sorts:
+        if words and not any(word in plain for word in words):
+            continue
         name = "it" if "it" in pattern.groupindex else 0
         for match in pattern.finditer(plain):
             start, end = match.span(name)
@@ -178,10 +202,10 @@ def find(text: str) -> tuple[Found, ...]:
     return tuple(sorted(found, key=lambda each: each.start))
 
 
-def masked(text: str, sorts: Collection[Sort] = frozenset(Sort)) -> str:
-    """Return the text with personal data hidden but for what tells two of them apart: of a number
+def masked(text: str, found: Callable[[str], Sequence[Found]] = find) -> str:
+    """Return the text with what is found hidden but for what tells two of them apart: of a number
     the first three characters and the last four. Masking again changes nothing."""
-    while hidden := [each for each in find(text) if each.sort in sorts]:
+    while hidden := found(text):
         for each in reversed(hidden):
             told = _told(each.sort, text[each.start : each.end])
             text = text[: each.start] + told + text[each.end :]
@@ -252,34 +276,43 @@ def is_full_name(name: str) -> bool:
 _NOBODY = Contact()
 
 
-# A text is hidden for its words, for its row and for the answer, one after the other.
-@lru_cache(maxsize=512)
 def said(text: str, contact: Contact = _NOBODY) -> str:
     """Return a text, of a complaint or about it, as everybody may read it: personal data masked, and the
     name and number of who complained too. Plates stay: they are often the matter."""
-    for known, told in (
-        (contact.phone if len(contact.phone) > 5 else "", contact.masked().phone),
-        (contact.name if is_full_name(contact.name) else "", contact.masked().name),
-    ):
-        if known and known in text:
-            text = text.replace(known, told)
-    return masked(text, OF_THE_PERSON)
+    return _said(text, *_named(contact))
+
+
+def _named(contact: Contact) -> tuple[str, str]:
+    """Return the number and the name of who complained, as far as a text may not have them."""
+    name = contact.name if is_full_name(contact.name) else ""
+    return contact.phone if len(contact.phone) > 5 else "", name
+
+
+# A text is hidden for its words, for its row and for the answer, one after the other.
+@lru_cache(maxsize=512)
+def _said(text: str, phone: str, name: str) -> str:
+    if phone and phone in text:
+        text = text.replace(phone, Contact(phone=phone).masked().phone)
+    if name and name in text:
+        text = text.replace(name, Contact(name=name).masked().name)
+    return masked(text, find_of_person)
 
 
 def hidden(complaint: Complaint) -> Complaint:
     """Return a complaint as everybody may see it. What a source tells beside its fields is left out but
     for what was unsure in it. Hiding again changes nothing."""
     contact = complaint.contact
+    phone, name = _named(contact)
     return replace(
         complaint,
-        title=said(complaint.title, contact),
-        content=said(complaint.content, contact),
-        place=said(complaint.place, contact),
+        title=_said(complaint.title, phone, name),
+        content=_said(complaint.content, phone, name),
+        place=_said(complaint.place, phone, name),
         contact=contact.masked(),
         attachments=tuple(
-            replace(each, name=said(each.name, contact)) for each in complaint.attachments
+            replace(each, name=_said(each.name, phone, name)) for each in complaint.attachments
         ),
-        extra={name: said(text) for name, text in complaint.extra.items() if name in _TOLD},
+        extra={each: said(text) for each, text in complaint.extra.items() if each in _TOLD},
     )
 
 

@@ -184,8 +184,12 @@ class Claims:
     def person(self, claims: Mapping[str, Any]) -> Actor:
         """Return who the claims speak of, or raise NotMapped: nobody gets what no row gives him."""
         names = _values(claims, self.name)
-        if len(names) != 1 or not names[0].strip():
+        # In one line, for it stands in lists and events; directories write blanks of many sorts.
+        name = " ".join(names[0].split()) if len(names) == 1 else ""
+        if not name:
             raise NotMapped("统一身份平台没有给出姓名")
+        if not name.isprintable():
+            raise NotMapped("您账号的姓名含有不可见的字符")
         roles = {self.roles[value] for value in _values(claims, self.role) if value in self.roles}
         if not roles:
             raise NotMapped("您的账号在本系统没有角色")
@@ -206,7 +210,7 @@ class Claims:
             raise NotMapped("您的账号没有对应的承办单位")
         region = regions[0] if regions and regions[0] != EVERYWHERE else ""
         return Actor(
-            names[0].strip()[:100],
+            name[:100],
             role,
             tuple(dict.fromkeys(units)) if role is Role.HANDLER else (),
             region=region,

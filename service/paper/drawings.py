@@ -1,6 +1,8 @@
 """Charts as SVG, drawn on the server: no script, no style attribute, readable in grey."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
 from math import ceil, floor, log10
 from xml.sax.saxutils import escape
 
@@ -113,3 +115,52 @@ def _bars(points: Sequence[Point], *, share: bool) -> tuple[int, str]:
             f'<text x="{_NAMES_WIDE + long + 6:.1f}" y="{y + 12}">{_said(value, share=share)}</text>'
         )
     return len(points) * _BAR_HIGH + 8, "".join(parts)
+
+
+# A calendar
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A day of a calendar: how deep its shade is, 0 to 4, and what is told of it."""
+
+    day: date
+    shade: int
+    told: str
+
+
+_CELL, _GAP = 13, 2
+_DAYS_WIDE, _MONTHS_HIGH = 24, 16
+
+
+def calendar(title: str, days: Sequence[Day], since: date, until: date, number: int) -> str:
+    """Return a calendar as an SVG element, weeks beside each other, Monday on top. What nothing is
+    told of has no shade."""
+    told = {each.day: each for each in days}
+    monday = since - timedelta(since.weekday())
+    weeks = (until - monday).days // 7 + 1
+    step = _CELL + _GAP
+    wide, high = _DAYS_WIDE + weeks * step, _MONTHS_HIGH + 7 * step
+    parts = [
+        f'<text x="0" y="{_MONTHS_HIGH + n * step + 11}">{name}</text>'
+        for n, name in ((0, "一"), (2, "三"), (4, "五"), (6, "日"))
+    ]
+    for n in range((until - since).days + 1):
+        day = since + timedelta(n)
+        week, weekday = divmod((day - monday).days, 7)
+        x, y = _DAYS_WIDE + week * step, _MONTHS_HIGH + weekday * step
+        found = told.get(day)
+        shade = f"heat-{found.shade}" if found else "heat-none"
+        said = f"{day} {found.told if found else '没有'}"
+        if day.day == 1:
+            parts.append(f'<text x="{x}" y="11">{day.month} 月</text>')
+        parts.append(
+            f'<rect class="{shade}" x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" rx="2">'
+            f"<title>{escape(said)}</title></rect>"
+        )
+    name = f"calendar-{number}"
+    return (
+        f'<svg class="calendar" viewBox="0 0 {wide} {high}" width="{wide}" height="{high}" role="img"'
+        f' aria-labelledby="{name}"><title id="{name}">{escape(title)}，{since} 至 {until}</title>'
+        f"{''.join(parts)}</svg>"
+    )

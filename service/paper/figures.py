@@ -1,9 +1,13 @@
 """Rates of a period as an office looks at them: one table, its charts, and what the rates are made of."""
 
+from bisect import bisect
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
+from math import ceil
 
+from service.bulletin import received
 from service.domain.kpi import RATES, Row
+from service.paper.drawings import Day
 from service.paper.tables import (
     Cell,
     Chart,
@@ -24,6 +28,7 @@ BY = {
     By.UNIT: "单位",
     By.CHANNEL: "渠道",
     By.KIND: "诉求类型",
+    By.REGION: "地区",
     By.MONTH: "月",
     By.DAY: "日",
 }
@@ -40,6 +45,8 @@ _SIDE_BY_SIDE = (
 )
 _IN_TIME = {By.DAY, By.MONTH}
 _MOST_BARS = 40
+# Of a rate, where the shades of a calendar change.
+_STEPS = (0.6, 0.8, 0.9, 0.95)
 
 
 def figures(report: Report, made_at: datetime, version: str) -> Paper:
@@ -103,7 +110,7 @@ def _side_by_side(report: Report, name: str) -> Table:
     columns = [Column(name, width=30)]
     for each in _SIDE_BY_SIDE:
         columns += [
-            Column("率", Format.PERCENT, 9, RATES[each].name),
+            Column("率", Format.PERCENT, 9, RATES[each].name, rate=each),
             Column("件数", Format.WHOLE, 7, RATES[each].name),
         ]
     rows = [
@@ -113,7 +120,14 @@ def _side_by_side(report: Report, name: str) -> Table:
         ]
         for row in _in_order(report)
     ]
-    return Table("主要指标，件数为分母", columns, rows, "期间没有数据。")
+    made_of = [
+        {
+            each: f"分子 {found.numerator}，分母 {found.denominator}"
+            for each, found in row.rates.items()
+        }
+        for row in _in_order(report)
+    ]
+    return Table("主要指标，件数为分母", columns, rows, "期间没有数据。", made_of)
 
 
 def _briefly(row: Row, rate: str) -> tuple[Cell, Cell]:
@@ -142,3 +156,21 @@ def _charts(report: Report, table: Table) -> Sequence[Chart]:
     if not drawn or (look is Look.BARS and len(drawn) > _MOST_BARS):
         return ()
     return (Chart(of, look, 0, 1),)
+
+
+def calendars(report: Report) -> list[tuple[str, list[Day]]]:
+    """Return what a calendar shows of a report by days: how many came in, and how many of those that
+    were resolved were so on time."""
+    came: list[Day] = []
+    on_time: list[Day] = []
+    counts = sorted(received(row) for row in report.items)
+    # One day of a storm does not make all others pale.
+    most = counts[int(len(counts) * 0.95)] if counts else 0
+    for row in report.items:
+        day, count, rate = date.fromisoformat(row.key), received(row), row.rates["on_time"]
+        if count:
+            came.append(Day(day, min(ceil(4 * count / max(most, 1)), 4), f"受理 {count} 件"))
+        if rate.value is not None:
+            told = f"按时办结率 {rate.value:.2%}（{rate.numerator}/{rate.denominator}）"
+            on_time.append(Day(day, bisect(_STEPS, rate.value), told))
+    return [("受理件数", came), ("按时办结率", on_time)]

@@ -2,14 +2,17 @@
 
 import base64
 import hashlib
+from datetime import date
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from service.bulletin import Bulletin
-from service.paper.drawings import drawing
+from service.paper.drawings import calendar, drawing
+from service.paper.figures import calendars
 from service.paper.tables import DASH, Cell, Column, Format, Section, Table, paper
+from service.reports import Report
 
 _STYLE = (resources.files("service.paper") / "templates" / "bulletin.css").read_text("utf-8")
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -35,6 +38,14 @@ def drawings(section: Section) -> list[tuple[str, Markup]]:
         (chart.title, Markup(drawn))  # noqa: S704 every text in it is escaped where it is drawn
         for n, chart in enumerate(section.charts)
         if (drawn := drawing(chart, section.tables[chart.table], n))
+    ]
+
+
+def heat_maps(report: Report, since: date, until: date) -> list[tuple[str, Markup]]:
+    """Return the calendars of a report by days, each with its title."""
+    return [
+        (title, Markup(calendar(title, days, since, until, n)))  # noqa: S704 as above
+        for n, (title, days) in enumerate(calendars(report))
     ]
 
 

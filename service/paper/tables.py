@@ -48,22 +48,26 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: `width` in Latin characters; columns with the same `group` have one head together."""
+    """A column: `width` in Latin characters; columns with the same `group` have one head together;
+    `rate` is the one that it shows alone."""
 
     title: str
     format: Format = Format.TEXT
     width: int = 8
     group: str = ""
+    rate: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with its name; `empty` is what stands in place of no rows."""
+    """A table with its name; `empty` is what stands in place of no rows, `made_of` what makes up each
+    rate of a row."""
 
     name: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     empty: str = "本月没有。"
+    made_of: Sequence[Mapping[str, str]] = ()
 
 
 class Look(StrEnum):

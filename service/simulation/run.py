@@ -27,6 +27,7 @@ from routing_rules.clocks import load_timetable
 from routing_rules.rulebook import Rulebook, load
 from service.desk import searched
 from service.domain.calendar import SHANGHAI
+from service.domain.complaint import Complaint
 from service.domain.limits import Timetable
 from service.domain.ticket import Ticket
 from service.simulation.lives import Behaviour, Life, Lives
@@ -99,17 +100,19 @@ async def simulate(
     times: Timetable,
     passed: Callable[[int], None],
     processes: int = 0,
+    keys: Path | None = None,
 ) -> Simulated:
     """Walk the plan into a migrated and empty database, and fold what was counted; return how much it
-    was. `passed` is told now and then how many tickets are written."""
+    was. `passed` is told now and then how many tickets are written; `keys` is the key file of whoever
+    will serve the database."""
     regions = shares(book, plan.region, plan.seed)
     processes = min(processes or os.cpu_count() or 1, len(regions))
-    store = open_store(url)
+    store = open_store(url, keys=keys)
     try:
         if processes == 1:
             found = await _here(plan, regions, store, book, times, passed)
         else:
-            found = await asyncio.to_thread(_elsewhere, plan, regions, url, passed, processes)
+            found = await asyncio.to_thread(_elsewhere, plan, regions, url, passed, processes, keys)
         while await store.run(tallies.fold):
             pass
     finally:
@@ -203,6 +206,7 @@ class _Rows:
 
     written: Sequence[Ready]
     searched: Sequence[tuple[int, str, Words]]
+    told: Sequence[tuple[int, Complaint]]
     told_at: Sequence[datetime]
     past: tallies.Past
 
@@ -224,6 +228,7 @@ def _rows(dialect: str, batch: Sequence[Life], numbers: Iterable[int]) -> _Rows:
     return _Rows(
         [ready(dialect, table, rows) for table, rows in tables],
         [(ids[t.no], t.region, searched(t.complaint)) for t, *_ in new],
+        [(ids[t.no], t.complaint) for t, *_ in new],
         [at for life in batch for at, _ in life.words],
         tallies.past((life.ticket, life.counts) for life in batch),
     )
@@ -232,6 +237,7 @@ def _rows(dialect: str, batch: Sequence[Life], numbers: Iterable[int]) -> _Rows:
 def _write(connection: sa.Connection, rows: _Rows) -> None:
     for each in rows.written:
         insert_ready(connection, each)
+    tickets.seal_new(connection, rows.told)
     search.keep(connection, rows.searched)
     deliveries.note_unaddressed(connection, rows.told_at)
     tallies.note_past(connection, rows.past)
@@ -257,7 +263,7 @@ def _begin(written: "Synchronized[int]", ids: "Synchronized[int]") -> None:
     _mine.ids = Ids(ids)
 
 
-def _region(plan: Plan, region: str, share: float, url: str) -> Simulated:
+def _region(plan: Plan, region: str, share: float, url: str, keys: Path | None) -> Simulated:
     if _mine.rules is None:
         _mine.rules = load(plan.rules), load_timetable(plan.rules)
     told = 0
@@ -270,7 +276,7 @@ def _region(plan: Plan, region: str, share: float, url: str) -> Simulated:
 
     async def whole() -> Simulated:
         assert _mine.rules
-        store = open_store(url)
+        store = open_store(url, keys=keys)
         try:
             walked = lives(plan, region, share, *_mine.rules)
             return await write(store, walked, passed, _mine.ids)
@@ -286,11 +292,12 @@ def _elsewhere(
     url: str,
     passed: Callable[[int], None],
     processes: int,
+    keys: Path | None,
 ) -> Simulated:
     context = multiprocessing.get_context("spawn")
     written, ids = context.Value("l", 0), context.Value("l", 0)
     with ProcessPoolExecutor(processes, context, _begin, (written, ids)) as pool:
-        works = [pool.submit(_region, plan, region, share, url) for region, share in regions]
+        works = [pool.submit(_region, plan, region, share, url, keys) for region, share in regions]
         try:
             left = set(works)
             while left:

@@ -19,7 +19,7 @@ from service.domain.complaint import Contact
 from service.domain.lifecycle import Act, State
 from service.domain.region import prefix
 from service.domain.ticket import Event, Milestone, Outcome, Stage
-from service.store import tallies, tickets
+from service.store import closed, months, tallies, tickets
 from service.store.tables import (
     BodyRow,
     EventRow,
@@ -130,7 +130,7 @@ class Suspect:
 
 def late(connection: sa.Connection, region: str, since: datetime, until: datetime) -> list[Suspect]:
     """Return the tickets that were overdue at `until` or carded from `since` on, and some more: which
-    of them were, their history says (`domain.bulletin`).
+    of them were, their history says (`domain.bulletin`). Raises months.Detached.
 
     One way through the clocks. Those that ended without having been met have no time of their end:
     of them only the few that were late are asked of the history, by its index.
@@ -138,7 +138,7 @@ def late(connection: sa.Connection, region: str, since: datetime, until: datetim
     m, e, t = _milestones.c, _events.c, _tickets.c
     last = (
         sa.select(sa.func.max(e.at))
-        .where(e.ticket_id == m.ticket_id)
+        .where(e.ticket_id == m.ticket_id, months.since(m.ticket_id))
         .correlate(_milestones)
         .scalar_subquery()
     )
@@ -156,6 +156,8 @@ def late(connection: sa.Connection, region: str, since: datetime, until: datetim
         .distinct()
     )
     ids = sorted(found.scalars())
+    if ids:
+        months.check(connection, ids[0])
     suspects: list[Suspect] = []
     for first in range(0, len(ids), _AT_ONCE):
         batch = ids[first : first + _AT_ONCE]
@@ -182,18 +184,21 @@ class Shown:
 def shown(connection: sa.Connection, ids: Collection[int]) -> dict[int, Shown]:
     """Return these tickets by id."""
     t = _tickets.c
-    query = sa.select(t.id, t.no, t.region, t.received_kind, t.title, t.complaint)
+    query = sa.select(t.id, t.no, t.region, t.received_kind, t.title, t.complaint, t.kept_in)
+    rows = connection.execute(query.where(t.id.in_(list(ids)))).all()
+    kept = closed.documents(connection, {r.id: r.kept_in for r in rows})
+    said = {r.id: kept[r.id]["complaint"] if r.id in kept else r.complaint for r in rows}
     return {
         r.id: Shown(
             r.no,
             r.region,
             r.received_kind,
             r.title,
-            Contact(**r.complaint["contact"]),
-            r.complaint["confidential"],
-            r.complaint["coordinator"],
+            Contact(**said[r.id]["contact"]),
+            said[r.id]["confidential"],
+            said[r.id]["coordinator"],
         )
-        for r in connection.execute(query.where(t.id.in_(list(ids))))
+        for r in rows
     }
 
 
@@ -204,7 +209,8 @@ def _told(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[Eve
     e = _events.c
     rows = connection.execute(
         sa.select(e.id, e.ticket_id, e.act, e.at, e.unit, e.content)
-        .where(e.ticket_id.in_(ids), e.act.in_((*_TOLD, Act.REOPEN, Act.CLOSE)))
+        .where(e.ticket_id.in_(ids), months.since(min(ids, default=0)))
+        .where(e.act.in_((*_TOLD, Act.REOPEN, Act.CLOSE)))
         .order_by(e.id)
     )
     found: dict[int, list[Event]] = {each: [] for each in ids}
@@ -352,7 +358,7 @@ def of_matter(
     """Return the latest 200 tickets of a matter in a month, those of a group matter (群体性诉求) first."""
     x, t = _traits.c, _tickets.c
     query = (
-        sa.select(t.no, t.route, x.line, x.spots)
+        sa.select(t.id, t.no, t.route, t.kept_in, x.line, x.spots)
         .join(_traits, x.ticket_id == t.id)
         .where(x.at >= month[0], x.at < month[1])
         .order_by(x.group_id.is_(None), x.at.desc(), t.id.desc())
@@ -373,8 +379,16 @@ def of_matter(
         listed = _each(connection, x.towns)
         here = sa.select(sa.literal(1)).select_from(listed.table).where(listed == matter.name)
         query = query.where(sa.exists(here), x.region.startswith(matter.county, autoescape=True))
+    rows = connection.execute(query).all()
+    kept = closed.documents(connection, {row.id: row.kept_in for row in rows})
     return [
-        Seen(row.no, row.line, row.spots, _words(row.route)) for row in connection.execute(query)
+        Seen(
+            row.no,
+            row.line,
+            row.spots,
+            _words(kept[row.id]["route"] if row.id in kept else row.route),
+        )
+        for row in rows
     ]
 
 

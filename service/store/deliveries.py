@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ from service.domain.personal import FREE_TEXTS, said
 from service.domain.ports import Receiver
 from service.domain.region import prefix
 from service.domain.ticket import Delivery, DeliveryState, Recipient, Ticket, Word
-from service.store import sealing
+from service.store import closed, sealing
 from service.store.bulk import Row, insert_rows
 from service.store.pages import Page, among, walk
 from service.store.sealing import Part
@@ -33,6 +34,9 @@ _PENDING = _d.state == sa.literal_column("'pending'")
 _SEALED = "sealed"
 
 Receivers = Mapping[str, Receiver]
+
+# Of deliveries in one state, how many are counted by destination.
+COUNTED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +128,19 @@ def _new(row: tuple[int, str, str, Delivery], at: datetime, receivers: Receivers
 
 def deliveries(connection: sa.Connection, ticket: Ticket) -> list[Delivery]:
     """Return what is to leave or has left of a ticket, in the order it was written."""
-    rows = connection.execute(
+    stored = connection.execute(
         sa.select(_deliveries).where(_d.ticket_id == ticket.id).order_by(_d.id)
     )
+    rows = [dict(row) for row in stored.mappings()] + closed.deliveries(connection, ticket.id)
     return [
         Delivery(
-            Word(r.kind),
-            Recipient(r.recipient),
-            r.unit,
-            r.payload,
-            r.destination.partition(":")[2] if r.recipient == Recipient.SOURCE else "",
+            Word(r["kind"]),
+            Recipient(r["recipient"]),
+            r["unit"],
+            r["payload"],
+            r["destination"].partition(":")[2] if r["recipient"] == Recipient.SOURCE else "",
         )
-        for r in rows
+        for r in sorted(rows, key=itemgetter("id"))
     ]
 
 
@@ -393,16 +398,65 @@ def revive(
     row = connection.execute(
         _deliveries.update()
         .where(_d.id == delivery_id)
-        .values(
-            state=DeliveryState.PENDING,
-            next_at=at,
-            expires_at=expires_at,
-            claimed_until=None,
-            settled_at=None,
-        )
+        .values(**_revived(at, expires_at))
         .returning(*_deliveries.c)
     ).one()
     return _stored(row)
+
+
+def by_destination(connection: sa.Connection, region: str, state: DeliveryState) -> dict[str, int]:
+    """Return how many deliveries of a region in one state there are by destination, of the newest
+    COUNTED of them."""
+    query = sa.select(_d.destination).where(_d.state == state)
+    if prefix(region):
+        query = query.where(_d.region.startswith(prefix(region), autoescape=True))
+    newest = query.order_by(_d.state.desc(), _d.id.desc()).limit(COUNTED).subquery()
+    counted = sa.select(newest.c.destination, sa.func.count()).group_by(newest.c.destination)
+    return {destination: int(count) for destination, count in connection.execute(counted)}
+
+
+def revive_all(
+    connection: sa.Connection,
+    region: str,
+    destination: str,
+    at: datetime,
+    expires_at: datetime,
+    most: int,
+) -> list[Stored]:
+    """Make deliveries of a region to one destination due again that were given up, the oldest first,
+    so many at most; return them."""
+    here = [_d.state == DeliveryState.DEAD, _d.destination == destination]
+    if prefix(region):
+        here.append(_d.region.startswith(prefix(region), autoescape=True))
+    ids = list(
+        connection.execute(
+            sa.select(_d.id)
+            .where(*here)
+            .order_by(_d.state, _d.id)
+            .limit(most)
+            .with_for_update(key_share=True, skip_locked=True)
+        ).scalars()
+    )
+    note_deliveries(
+        connection, {DeliveryState.DEAD: -len(ids), DeliveryState.PENDING: len(ids)}, at
+    )
+    rows = connection.execute(
+        _deliveries.update()
+        .where(among(connection, _d.id, ids))
+        .values(**_revived(at, expires_at))
+        .returning(*_deliveries.c)
+    )
+    return [_stored(row) for row in rows]
+
+
+def _revived(at: datetime, expires_at: datetime) -> dict[str, Any]:
+    return {
+        "state": DeliveryState.PENDING,
+        "next_at": at,
+        "expires_at": expires_at,
+        "claimed_until": None,
+        "settled_at": None,
+    }
 
 
 def _stored(row: sa.Row[Any]) -> Stored:

@@ -7,6 +7,7 @@ is the answer, and the answer comes after the commit.
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -20,7 +21,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from service.store.revision import MIGRATIONS, current, head
+from service.store.revision import VERSIONS, current, head
 
 if TYPE_CHECKING:
     from service.store.sealing import Sealing
@@ -30,10 +31,26 @@ Work = Callable[[sa.Connection], T]
 
 # Any number will do as long as every replica uses the same.
 _MIGRATION_LOCK = 0x62616E6A6965
+# How often one who waits for another's migration looks again.
+_LOOKS_S = 0.2
+# A lock not got in time, a deadlock lost; and between the tries of a migration, some minute and a half.
+_LOCKED_OUT = ("55P03", "40P01")
+_MIGRATES_AGAIN_S = (0.5, 1, 1, 2, 2, 4, 4, 8, 8, 15, 15, 30)
+# How long a start waits for another process that migrates the same SQLite file.
+_WAITS_S = 600.0
 
 
 class StoreUnavailable(Exception):
     """The database cannot be reached or refuses to work just now; nothing was written."""
+
+
+class StoreFull(StoreUnavailable):
+    """There is no room on the database's disk; nothing was written, and it goes on by itself when
+    there is room again."""
+
+
+class MigrationBlocked(StoreUnavailable):
+    """A migration did not get its locks; it was rolled back, and what serves goes on serving."""
 
 
 class OutcomeUnknown(StoreUnavailable):
@@ -100,8 +117,13 @@ class Store(Protocol):
         """Return the result of `work`, which only reads, all of it from one snapshot."""
         ...
 
-    async def migrate(self) -> None:
-        """Bring the schema up to date; of several that start at once one does it, the rest wait."""
+    async def migrate(self, versions: Path = VERSIONS) -> None:
+        """Bring the schema to the last revision of a folder; of several that start at once one does
+        it, the rest wait. A schema that the next version has made is left as it is: this one works
+        with it (ADR 0028).
+
+        Raises MigrationBlocked.
+        """
         ...
 
     def alone(self) -> AbstractAsyncContextManager[None]:
@@ -186,21 +208,6 @@ def lacks_file(url: str) -> bool:
     return bool(path) and not Path(str(path)).exists()
 
 
-def migrate(connection: sa.Connection) -> None:
-    """Run the migrations that are still missing on an open connection. A schema that the next version
-    has made is left as it is: this one works with it (ADR 0028)."""
-    if is_migrated(connection):
-        return
-    # Most starts and commands find nothing to do.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-
-
 class Schema(Enum):
     """How a database's schema stands to the one of this version."""
 
@@ -215,10 +222,10 @@ class Schema(Enum):
         return self in {Schema.SAME, Schema.NEWER}
 
 
-def schema(connection: sa.Connection) -> Schema:
-    """Return how the schema stands to this version's. Revisions are numbered, so that a version tells
-    one that it does not know yet from one that is none of ours."""
-    there, last = current(connection), head()
+def schema(connection: sa.Connection, versions: Path = VERSIONS) -> Schema:
+    """Return how the schema stands to this version's, or to the revisions of a folder. Revisions are
+    numbered, so that a version tells one that it does not know yet from one that is none of ours."""
+    there, last = current(connection), head(versions)
     if there is None:
         return Schema.NONE
     if there == last:
@@ -231,12 +238,28 @@ def is_migrated(connection: sa.Connection) -> bool:
     return schema(connection).works
 
 
+def _upgrade(connection: sa.Connection, versions: Path) -> None:
+    """Run the migrations that are still missing."""
+    # Most starts and commands find nothing to do.
+    from service.store.migrations.upgrade import upgrade  # noqa: PLC0415
+
+    upgrade(connection, versions)
+
+
+def _log() -> Any:
+    # Most commands have nothing to say.
+    import structlog  # noqa: PLC0415
+
+    return structlog.get_logger()
+
+
 def _document(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
 # SQLSTATE classes that say "not now": connection gone, out of resources, operator's shutdown, lost a
-# deadlock, did not get a lock in time (55P03), read-only standby (25006), no such database. Everything else is a fault of ours.
+# deadlock, did not get a lock in time (55P03), read-only standby (25006), no such database. Everything
+# else is a fault of ours.
 _NOT_NOW = ("08", "53", "57", "40", "25006", "3D", "28", "55P03")
 _SQLITE_NOT_NOW = ("locked", "busy", "disk", "full", "readonly", "read-only", "unable to open")
 
@@ -247,6 +270,9 @@ def refused(error: Exception) -> Exception:
         said = str(error) if isinstance(error, NoServer) else type(error).__name__
         return StoreUnavailable(said)
     state = str(getattr(error.orig, "sqlstate", None) or "")
+    if state == _DISK_FULL or _SQLITE_FULL in str(error.orig):
+        _tell_full()
+        return StoreFull(state or type(error.orig).__name__)
     if state:
         return StoreUnavailable(f"SQLSTATE {state}") if state.startswith(_NOT_NOW) else error
     said = str(error.orig)
@@ -271,6 +297,20 @@ async def _sealing(store: Store, run: Callable[[Work[T]], Awaitable[T]], work: W
     except NotPrepared:
         await prepare(store)
         return await run(work)
+
+
+_DISK_FULL = "53100"
+_SQLITE_FULL = "database or disk is full"
+_TOLD_EVERY_S = 60.0
+_told_at = [float("-inf")]
+
+
+def _tell_full() -> None:
+    """Tell whoever reads the log, and not with every push of a flood."""
+    now = time.monotonic()
+    if now - _told_at[0] >= _TOLD_EVERY_S:
+        _told_at[0] = now
+        _log().error("store.full")
 
 
 class SqliteStore:
@@ -346,9 +386,24 @@ class SqliteStore:
 
         return await asyncio.get_running_loop().run_in_executor(threads, transaction)
 
-    async def migrate(self) -> None:
-        """See Store. The write lock that BEGIN IMMEDIATE takes makes others wait."""
-        await self.run(migrate)
+    async def migrate(self, versions: Path = VERSIONS) -> None:
+        """See Store. The write lock that BEGIN IMMEDIATE takes makes others wait. All revisions are
+        one transaction: Python's driver would commit before DDL, ours begins nothing by itself."""
+
+        def missing(connection: sa.Connection) -> None:
+            if not schema(connection, versions).works:
+                _upgrade(connection, versions)
+
+        until = time.monotonic() + _WAITS_S
+        while True:
+            try:
+                await self.run(missing)
+            except StoreUnavailable as error:
+                if "locked" not in str(error.__cause__) or time.monotonic() > until:
+                    raise
+                _log().info("migrate.waits")
+            else:
+                return
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
@@ -368,9 +423,6 @@ class SqliteStore:
 _PASSES = ("40001", "40P01", "55P03", "08", "57P01", "57P02", "25006", "0A000")
 _GONE = ("08", "57")
 _TRIES = 3
-# A lock not got in time, a deadlock lost; between the tries of a migration, a minute in all.
-_LOCKED_OUT = ("55P03", "40P01")
-_MIGRATES_AGAIN_S = (0.5, 1, 2, 4, 8, 15, 30)
 _APART_S = 0.05
 # The server's own bound comes first: it says so and keeps the connection.
 _GRACE_S = 1.0
@@ -489,25 +541,59 @@ class PostgresStore:
             if timer:
                 timer.cancel()
 
-    async def migrate(self) -> None:
-        """See Store. An advisory lock makes others wait; they then find nothing left to do. Who
-        serves meanwhile is waited for briefly: behind a lock that is waited for everybody queues."""
+    async def migrate(self, versions: Path = VERSIONS) -> None:
+        """See Store. Each revision is a transaction of its own, so that no lock is held longer than
+        it needs; an advisory lock on another connection keeps the others out meanwhile."""
+        try:
+            async with self._connected(None, _End()) as guard:
+                await self._let_in(guard)
+                # It may have been done by whoever was waited for.
+                if not (await guard.run_sync(schema, versions)).works:
+                    await self._stay(guard)
+                    await self._migrated(versions)
+        except (sa.exc.DBAPIError, OSError) as error:
+            raise refused(error) from error
 
-        def locked(connection: sa.Connection) -> None:
-            for bound in ("statement_timeout", "idle_in_transaction_session_timeout"):
-                connection.exec_driver_sql(f"SET LOCAL {bound} = 0")
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            # Below the time after which PostgreSQL looks for deadlocks: we step back, not they.
-            connection.exec_driver_sql("SET LOCAL lock_timeout = '800ms'")
-            migrate(connection)
+    @staticmethod
+    async def _let_in(guard: AsyncConnection) -> None:
+        """Hold the migration's lock for as long as this connection's transaction lasts."""
+        # Asked for again and again instead of waited for: a statement that waits has a snapshot, and
+        # CREATE INDEX CONCURRENTLY waits for every snapshot there is.
+        taken = sa.select(sa.func.pg_try_advisory_xact_lock(_MIGRATION_LOCK))
+        waited = False
+        while not await guard.scalar(taken):
+            await guard.rollback()
+            if not waited:
+                _log().info("migrate.waits")
+            waited = True
+            await asyncio.sleep(_LOOKS_S)
 
+    @staticmethod
+    async def _stay(guard: AsyncConnection) -> None:
+        """Let a transaction be idle for long, and hold nobody up."""
+        # What was selected last keeps its snapshot until something else is said; this needs none.
+        await guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+    async def _migrated(self, versions: Path) -> None:
+        """Run what is missing beside those who serve: behind a lock that is waited for everybody
+        queues, so that it is waited for briefly, let go of, and asked for again."""
+        began = time.monotonic()
         for pause_s in (*_MIGRATES_AGAIN_S, None):
             try:
-                return await self._once(locked, None)
-            except _Passing as passing:
-                if pause_s is None or not passing.state.startswith(_LOCKED_OUT):
-                    raise passing.told from passing
-                await asyncio.sleep(pause_s)
+                async with self._connected(None, _End()) as connection:
+                    return await connection.run_sync(_upgrade, versions)
+            except sa.exc.DBAPIError as error:
+                if not _state(error).startswith(_LOCKED_OUT):
+                    raise
+                if pause_s is None:
+                    msg = (
+                        f"数据库迁移在 {time.monotonic() - began:.0f} 秒内多次等不到锁，未完成的一步已撤回，"
+                        "旧版本可以继续服务。请结束长时间未提交的事务（见 pg_stat_activity 的 xact_start）"
+                        "后再执行 banjie migrate"
+                    )
+                    raise MigrationBlocked(msg) from error
+            _log().warning("migrate.locked_out", again_in_s=pause_s)
+            await asyncio.sleep(pause_s)
         raise AssertionError
 
     @asynccontextmanager
@@ -558,7 +644,8 @@ class _End:
         """Return what an error means to whoever asked."""
         why = StoreUnavailable("没有在限定时间内应答") if self.out_of_time else refused(error)
         # An error that the server answers a commit with says that it was rolled back.
-        if self.committing and (_is_lost(error) or _state(error).startswith(_GONE)):
+        state = _state(error)
+        if self.committing and (_is_lost(error) or not state or state.startswith(_GONE)):
             return OutcomeUnknown(str(why))
         return why
 

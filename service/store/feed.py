@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from service.domain.region import prefix
 from service.domain.ticket import Event
-from service.store.tables import EventRow, FeedRow, FeedTurnRow, metadata
+from service.store.tables import EventRow, FeedRow, FeedTurnRow, MonthRow, metadata
 from service.store.tickets import event_of
 
 _events = metadata.tables[EventRow.__tablename__]
@@ -24,7 +24,7 @@ _turns = metadata.tables[FeedTurnRow.__tablename__]
 
 # Any number will do as long as every replica uses the same.
 _ORDER_LOCK = 0x62616E6A6665
-_PLACED_AT_ONCE = 50_000
+PLACED_AT_ONCE = 50_000
 # How many places one page looks at, for a caller to whom most of them say nothing.
 _LOOKED_AT = 5_000
 # After so many transactions that wrote no event the sequencer notes that it has seen them.
@@ -98,7 +98,7 @@ def waiting(connection: sa.Connection) -> bool:
     )
 
 
-def order(connection: sa.Connection, most: int = _PLACED_AT_ONCE) -> int:
+def order(connection: sa.Connection, most: int = PLACED_AT_ONCE) -> int:
     """Give places to some events that have none; return how many, less than `most` if that was all,
     and 0 while another replica is at it or where ids are places."""
     if connection.dialect.name != "postgresql":
@@ -155,6 +155,14 @@ class Place:
 BEGINNING = Place()
 
 
+class TakenOff(Exception):
+    """What follows a place was taken off with its month; what is there follows `first`."""
+
+    def __init__(self, first: Place) -> None:
+        super().__init__(first)
+        self.first = first
+
+
 @dataclass(frozen=True, slots=True)
 class Happened:
     """An event in its place."""
@@ -182,9 +190,12 @@ def stretch(
     regions.
 
     Where few are wanted it looks at so many places and no more, and `end` lies behind those that
-    were passed over. Raises Lost.
+    were passed over. Raises Lost, and TakenOff.
     """
-    if after.position:
+    first = _first(connection)
+    if after.position < first.position:
+        raise TakenOff(first)
+    if after.position and after != first:
         _check(connection, after)
     within = [prefix(region) for region in regions if prefix(region)]
     conditions = [_events.c.region.startswith(each, autoescape=True) for each in within]
@@ -217,6 +228,82 @@ def stretch(
         more = cut or count == looked_at or part.last is not None
         return Stretch(found, last.place, more)
     return Stretch((), after, more=False)
+
+
+def _first(connection: sa.Connection) -> Place:
+    """Return the place that what is there begins after."""
+    m = metadata.tables[MonthRow.__tablename__].c
+    row = connection.execute(
+        sa.select(m.feed_to, m.feed_mark)
+        .where(m.detached_at.is_not(None), m.feed_to > 0)
+        .order_by(m.month.desc())
+        .limit(1)
+    ).first()
+    return Place(row.feed_to, row.feed_mark) if row else BEGINNING
+
+
+def place_at(connection: sa.Connection, position: int) -> Place | None:
+    """Return the place at a position, None if there is no event."""
+    row = _at(connection, position)
+    return _happened(row).place if row else None
+
+
+def placed_after(connection: sa.Connection, position: int, limit: int) -> Sequence[sa.Row[Any]]:
+    """Return the next events after a position, at most so many, in order: the rows of the events, each
+    with its position. None only at the end."""
+    for part in _parts(connection):
+        if part.last is not None and position >= part.last:
+            continue
+        query = (
+            sa.select(part.position.label("position"), _events)
+            .select_from(part.events)
+            .where(part.position > position)
+        )
+        if part.last is not None:
+            query = query.where(part.position <= part.last)
+        rows = connection.execute(query.order_by(part.position).limit(limit)).all()
+        if rows:
+            return rows
+    return ()
+
+
+def with_positions(
+    connection: sa.Connection, source: sa.FromClause
+) -> tuple[sa.ColumnElement[int | None], sa.FromClause]:
+    """Return the position of an event as a column, None while it has none, and the source, which has
+    `events` in it, with what is to be read for it."""
+    if connection.dialect.name != "postgresql":
+        return _events.c.id, source
+    base = connection.execute(sa.select(_turns.c.base)).scalar_one()
+    position = sa.case((_events.c.id <= base, _events.c.id), else_=_feed.c.position)
+    return position, source.outerjoin(_feed, _feed.c.event_id == _events.c.id)
+
+
+def emptied(connection: sa.Connection, after: int, until: int, limit: int) -> Sequence[int]:
+    """Return positions after one, up to a last one, whose event is not there."""
+    if connection.dialect.name != "postgresql":
+        return ()
+    query = (
+        sa.select(_feed.c.position)
+        .select_from(_feed.outerjoin(_events, _events.c.id == _feed.c.event_id))
+        .where(_feed.c.position > after, _feed.c.position <= until, _events.c.id.is_(None))
+    )
+    return connection.execute(query.order_by(_feed.c.position).limit(limit)).scalars().all()
+
+
+def passed_over(connection: sa.Connection) -> sa.ColumnElement[bool]:
+    """Return the condition that an event which has no position will never get one: what wrote it was
+    over when the sequencer last looked, or nobody knows what wrote it."""
+    if connection.dialect.name != "postgresql":
+        return sa.false()
+    turn = _turn(connection)
+    if turn.since is None:
+        return sa.false()  # the next turn looks at every event
+    seen = sa.text(
+        "(events.tx IS NULL OR pg_visible_in_snapshot("
+        "CAST(CAST(events.tx AS text) AS xid8), CAST(:since AS pg_snapshot)))"
+    ).bindparams(since=turn.since)
+    return sa.and_(_events.c.id > turn.base, _feed.c.position.is_(None), seen)
 
 
 def newest(connection: sa.Connection) -> Place:

@@ -12,7 +12,7 @@ from service.domain.kpi import BOUNDS_S, RECTIFY, STEPS, WARNED
 from service.domain.lifecycle import State
 from service.domain.region import prefix
 from service.domain.ticket import DeliveryState, MilestoneKind, Outcome, Stage
-from service.store import polls
+from service.store import chain, polls
 from service.store.tables import DeliveryRow, MilestoneRow, metadata
 from service.store.tallies import CLOSED, Total, totals
 
@@ -68,6 +68,7 @@ class Figures:
     caught_up: Sequence[tuple[Labels, datetime]] = ()
     poll_failures: Sequence[tuple[Labels, int]] = ()
     rejected: Sequence[tuple[Labels, int]] = ()
+    unchained: int = 0
 
     def total(self, name: str) -> Counted:
         """Return a total by its labels."""
@@ -100,6 +101,7 @@ def figures(connection: sa.Connection, at: datetime) -> Figures:
         caught_up=[((s.source,), s.caught_up_at) for s in read if s.caught_up_at],
         poll_failures=[((s.source,), s.failures) for s in read],
         rejected=[((source,), n) for source, n in polls.rejected_counts(connection).items()],
+        unchained=chain.waiting(connection),
     )
 
 

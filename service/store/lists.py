@@ -268,6 +268,23 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Owed:
+    """Which part of a queue; empty fields hold all. `since` and `until` are when what is owed falls
+    due, `place` is words of where it is about."""
+
+    state: str = ""
+    stage: str = ""
+    kind: str = ""
+    place: str = ""
+    confidential: bool | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+ALL = Owed()
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
     """A page of a queue, and the place after which the next one begins, None at the end."""
 
@@ -280,13 +297,11 @@ def queue(
     actor: Actor,
     unit: str,
     limit: int,
-    *,
-    state: str = "",
-    stage: str = "",
+    wanted: Owed = ALL,
     after: Due | None = None,
 ) -> Queue:
-    """Return a page of what a unit still owes something for, what falls due first on top; "" is any
-    state, and any stage of what the unit owes."""
+    """Return a page of what a unit still owes something for and is wanted, what falls due first on
+    top."""
     t, m = _tickets.c, _milestones.c
     other = _milestones.alias("other")
     o = other.c
@@ -296,19 +311,15 @@ def queue(
         o.unit == m.unit,
         o.outcome.is_(None),
         sa.tuple_(o.due_at, o.id) < sa.tuple_(m.due_at, m.id),
-        *([o.stage == stage] if stage else []),
+        *_owed(o, wanted),
     )
     query = (
         sa.select(m.due_at.label("owed_at"), _tickets)
         .select_from(_milestones.join(_tickets, t.id == m.ticket_id))
-        .where(m.unit == unit, m.outcome.is_(None), ~sooner)
+        .where(m.unit == unit, m.outcome.is_(None), ~sooner, *_owed(m, wanted), *_about(wanted))
         .order_by(m.due_at, m.ticket_id)
         .limit(limit + 1)
     )
-    if stage:
-        query = query.where(m.stage == stage)
-    if state:
-        query = query.where(t.state == state)
     if prefix(actor.region):
         query = query.where(t.region.startswith(prefix(actor.region), autoescape=True))
     if after:
@@ -320,3 +331,30 @@ def queue(
     shown = rows[:limit]
     last = shown[-1] if len(rows) > limit else None
     return Queue(whole(connection, shown), Due(last.owed_at, last.id) if last else None)
+
+
+def _owed(m: Any, wanted: Owed) -> list[sa.ColumnElement[bool]]:
+    """Return what is asked of the clock that makes a ticket's place."""
+    fits: list[sa.ColumnElement[bool]] = []
+    if wanted.stage:
+        fits.append(m.stage == wanted.stage)
+    if wanted.since:
+        fits.append(m.due_at >= wanted.since)
+    if wanted.until:
+        fits.append(m.due_at < wanted.until)
+    return fits
+
+
+def _about(wanted: Owed) -> list[sa.ColumnElement[bool]]:
+    """Return what is asked of the ticket itself."""
+    t = _tickets.c
+    fits = [
+        column == value
+        for column, value in ((t.state, wanted.state), (t.kind, wanted.kind))
+        if value
+    ]
+    place = t.complaint["place"].as_string()
+    fits += [place.contains(word, autoescape=True) for word in wanted.place.split()]
+    if wanted.confidential is not None:
+        fits.append(t.complaint["confidential"].as_boolean().is_(wanted.confidential))
+    return fits

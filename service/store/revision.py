@@ -8,6 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+VERSIONS = MIGRATIONS / "versions"
 
 # Alembic's own table; a revision's file says what it is and what it comes after.
 _AT = sa.table("alembic_version", sa.column("version_num", sa.String))
@@ -23,10 +24,10 @@ def current(connection: sa.Connection) -> str | None:
 
 
 @cache
-def head() -> str:
-    """Return the revision that no other comes after."""
+def head(versions: Path = VERSIONS) -> str:
+    """Return the revision of a folder that no other comes after."""
     ids: dict[str, set[str]] = {"revision": set(), "down_revision": set()}
-    for path in (MIGRATIONS / "versions").glob("*.py"):
+    for path in versions.glob("*.py"):
         for what, revision in _SAYS.findall(path.read_text("utf-8")):
             ids[what].add(revision)
     (last,) = ids["revision"] - ids["down_revision"]

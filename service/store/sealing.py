@@ -421,6 +421,14 @@ def drop_key(connection: sa.Connection, key: str) -> bool:
     return True
 
 
+def is_sealed(connection: sa.Connection, ids: Collection[int]) -> set[int]:
+    """Return which of these tickets have their complaint sealed, or had it before it was dropped."""
+    if not ids:
+        return set()
+    query = sa.select(_s.ticket_id).where(among(connection, _s.ticket_id, ids), _s.part == "")
+    return set(connection.execute(query).scalars())
+
+
 def is_known(ticket_id: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
     """Return the condition that what a ticket's people told is still there."""
     mine = sa.select(_s.part).where(_s.ticket_id == ticket_id, _s.part == "")

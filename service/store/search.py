@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.domain.region import prefix
+from service.store import closed, months
 from service.store.bulk import insert_rows, upsert
 from service.store.pages import END
 from service.store.tables import EventRow, SearchBacklogRow, TicketRow, TicketWordsRow, metadata
@@ -24,20 +25,30 @@ _tickets = metadata.tables[TicketRow.__tablename__]
 _events = metadata.tables[EventRow.__tablename__]
 
 # How many ids lie in a block, as a power of two, by the letter that its name begins with. No name
-# is a word: those are lower case.
+# is a word: those are lower case. FTS5 knows no case, needs no blocks, and keeps a sign in a region's
+# name that no word has.
 BLOCKS = {"A": 10, "B": 14, "C": 18, "D": 22}
+_REGION = {"postgresql": "R", "sqlite": "·"}
 # How many of which are looked through, one after the other: a page of a common word is in the first.
 _STEPS = (("A", 2), ("A", 8), ("B", 8), ("C", 8), ("D", 8))
+
+# A tsvector ends at a megabyte, and what is added at once is far below half of that. A ticket that is
+# supplemented without end is found by what came first.
+_ROW_MOST = 500_000
 
 Words = Sequence[str]
 
 
-def _marks(ticket_id: int, region: str) -> list[str]:
-    """Return what a row has besides its words: its blocks, and the regions that it lies in."""
-    blocks = [f"{letter}{ticket_id >> bits:x}" for letter, bits in BLOCKS.items()]
+def _blocks(ticket_id: int) -> list[str]:
+    return [f"{letter}{ticket_id >> bits:x}" for letter, bits in BLOCKS.items()]
+
+
+def _regions(dialect: str, region: str) -> list[str]:
+    """Return the names of the regions that a ticket lies in, as its row has them."""
     # A province has them all.
     inside = [region[:digits] for digits in (4, 6) if len(region) >= digits]
-    return [*blocks, *(f"R{code}" for code in inside), *([f"R{region}"] if len(region) > 6 else [])]
+    whole = [region] if len(region) > 6 else []
+    return [f"{_REGION[dialect]}{code}" for code in (*inside, *whole)]
 
 
 # What is written
@@ -52,7 +63,7 @@ def keep(connection: sa.Connection, rows: Sequence[tuple[int, str, Words]]) -> N
     elif rows:
         connection.exec_driver_sql(
             "INSERT INTO ticket_words (rowid, words) VALUES (?, ?)",
-            [(ticket_id, " ".join([*w, *_marks(ticket_id, r)])) for ticket_id, r, w in rows],
+            [(ticket_id, " ".join([*w, *_regions("sqlite", r)])) for ticket_id, r, w in rows],
         )
 
 
@@ -65,8 +76,11 @@ def add(connection: sa.Connection, ticket_id: int, region: str, more: Words) -> 
             ticket_id=ticket_id, words=_vector(ticket_id, region, more)
         )
         both = _words.c.words.op("||")(insert.excluded.words)
+        has_room = sa.func.octet_length(sa.cast(_words.c.words, sa.Text)) < _ROW_MOST
         connection.execute(
-            insert.on_conflict_do_update(index_elements=["ticket_id"], set_={"words": both})
+            insert.on_conflict_do_update(
+                index_elements=["ticket_id"], set_={"words": both}, where=has_room
+            )
         )
         return
     there = connection.exec_driver_sql(
@@ -83,7 +97,8 @@ def add(connection: sa.Connection, ticket_id: int, region: str, more: Words) -> 
 
 def _vector(ticket_id: int, region: str, of: Words) -> str:
     # No word has a quote or a backslash in it: they are letters and digits.
-    return " ".join(f"'{word}'" for word in (*of, *_marks(ticket_id, region)))
+    every = (*of, *_blocks(ticket_id), *_regions("postgresql", region))
+    return " ".join(f"'{word}'" for word in every)
 
 
 # What is found
@@ -98,7 +113,9 @@ def having(connection: sa.Connection, asked: Words) -> sa.ColumnElement[bool]:
         its_own = has_all.where(w.ticket_id == _tickets.c.id).limit(1).scalar_subquery()
         return its_own.is_not(None)
     found = sa.text("SELECT rowid FROM ticket_words WHERE ticket_words MATCH :asked")
-    return _tickets.c.id.in_(found.bindparams(asked=_match(asked)).columns(rowid=sa.Integer))
+    # Unique: a condition for each of several terms, and each keeps its own words.
+    given: sa.BindParameter[str] = sa.bindparam("asked", _match(asked), unique=True)
+    return _tickets.c.id.in_(found.bindparams(given).columns(rowid=sa.Integer))
 
 
 def finder(
@@ -107,7 +124,7 @@ def finder(
     """Return the stream of ids, newest first, of tickets that have all of these words. Where a region
     is given most of those that do not lie in it are left out."""
     code = prefix(region)
-    marks = [f"R{code[:6]}"] if len(code) >= 4 else []
+    marks = [f"{_REGION[connection.dialect.name]}{code[:6]}"] if len(code) >= 4 else []
     if connection.dialect.name == "postgresql":
         return lambda after, count: _newest(connection, asked, marks, after, count)
     text = sa.text(
@@ -233,14 +250,22 @@ def catch_up(connection: sa.Connection, limit: int) -> int | None:
     )
     # Locked in the order in which everybody locks several: a supplement waits, or was there before.
     rows = connection.execute(
-        sa.select(t.id, t.region, t.title, t.content, t.complaint["place"].as_string())
+        sa.select(t.id, t.region, t.title, t.content, t.kept_in, t.complaint["place"].as_string())
         .where(t.id.in_(ids))
         .order_by(t.id)
         .with_for_update(key_share=True)
     ).all()
-    texts = {each.id: list(each[2:]) for each in rows}
+    apart = closed.documents(connection, {each.id: each.kept_in for each in rows})
+    texts = {
+        each.id: [
+            each.title,
+            each.content,
+            apart[each.id]["complaint"].get("place") if each.id in apart else each[-1],
+        ]
+        for each in rows
+    }
     supplements = sa.select(e.ticket_id, e.content).where(
-        e.ticket_id.in_(ids), e.act == "supplemented"
+        e.ticket_id.in_(ids), e.act == "supplemented", months.since(min(ids, default=0))
     )
     for event in connection.execute(supplements) if ids else ():
         texts[event.ticket_id] += supplement_texts(event.content)

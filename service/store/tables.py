@@ -1,5 +1,6 @@
 """The tables. SQLModel describes them; values are validated before they get here, never by them."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -58,6 +59,11 @@ def _json() -> Any:
     return Field(sa_type=_Json, nullable=False)
 
 
+def _document() -> Any:
+    # As text and not as JSONB: it is read and written as a whole, and nothing asks for what is in it.
+    return Field(sa_type=sa.JSON, nullable=False)
+
+
 def _where(name: str, column: str | tuple[str, ...], condition: str) -> sa.Index:
     """Return an index of the few rows that a question is about: it stays small however long the
     history grows."""
@@ -77,6 +83,12 @@ class TicketRow(SQLModel, table=True):
         sa.Index("ix_tickets_lead_unit_state", "lead_unit", "state", "id"),
         _where("ix_tickets_resume_at", "resume_at", "resume_at IS NOT NULL"),
         _where("ix_tickets_merged_into", "merged_into", "merged_into <> ''"),
+        # What waits for somebody's yes or no.
+        _where(
+            "ix_tickets_extension_asked_at",
+            ("extension_asked_at", "id"),
+            "extension_asked_at IS NOT NULL",
+        ),
     )
 
     id: int | None = _id()
@@ -103,12 +115,16 @@ class TicketRow(SQLModel, table=True):
     extensions: list[dict[str, Any]] = _json()
     pauses: list[dict[str, Any]] = _json()
     resume_at: datetime | None = _at(nullable=True)  # when the pause that it is in ends by itself
+    # When more time was asked for that nobody has decided on yet.
+    extension_asked_at: datetime | None = _at(nullable=True)
     supervision: list[dict[str, Any]] = _json()
     sent_back: int
     ruled: str = Field(max_length=64)
     merged_into: str = Field(max_length=32)
     received_at: datetime = _at()
     stored_at: datetime = _at()
+    # In which month of `closed_tickets` its documents are; None: they are here.
+    kept_in: int | None = Field(default=None, nullable=True)
 
 
 class AssistRow(SQLModel, table=True):
@@ -172,6 +188,12 @@ class MilestoneRow(SQLModel, table=True):
         # What lists of one stage ask. Most of what comes in never gets there.
         _where(
             "ix_milestones_stage", ("stage", "ticket_id"), "outcome IS NULL AND stage <> 'normal'"
+        ),
+        # What is supervised, the longest due first.
+        _where(
+            "ix_milestones_stage_due_at",
+            ("stage", "due_at", "ticket_id"),
+            "outcome IS NULL AND stage <> 'normal'",
         ),
         # What the overview asks: how the last month's resolutions ended.
         _where("ix_milestones_met_at", "met_at", "kind = 'resolve' AND outcome IS NOT NULL"),
@@ -244,6 +266,47 @@ class FeedRow(SQLModel, table=True):
     event_id: int = Field(sa_column=sa.Column(_Id, nullable=False))
 
 
+class MonthRow(SQLModel, table=True):
+    """A month as events are kept by (ADR 0026): its events have ids from `first_event` on, and a
+    ticket with an id above `ticket_id` has none before it. The first row is what was there before."""
+
+    __tablename__ = "event_months"
+
+    month: int = Field(sa_column=sa.Column(sa.Integer, primary_key=True, autoincrement=False))
+    first_event: int = Field(sa_type=sa.BigInteger)
+    ticket_id: int = Field(sa_type=sa.BigInteger)
+    began_at: datetime = _at()
+    detached_at: datetime | None = _at(nullable=True)
+    # The last place in the feed of an event of a month that was taken off, and its mark.
+    feed_to: int | None = Field(default=None, sa_type=sa.BigInteger, nullable=True)
+    feed_mark: str = Field(max_length=8)
+
+
+class ClosedRow(SQLModel, table=True):
+    """What is kept apart of a ticket that ended long ago (ADR 0026), by the month of its end."""
+
+    __tablename__ = "closed_tickets"
+
+    month: int = Field(sa_column=sa.Column(sa.Integer, primary_key=True, autoincrement=False))
+    ticket_id: int = Field(
+        sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), primary_key=True, autoincrement=False)
+    )
+    kept: dict[str, Any] = _document()  # columns of the ticket, as they stood there
+    deliveries: list[dict[str, Any]] = _document()  # rows of `deliveries` that are over
+    delivered: int  # how many of them were in this state
+    unaddressed: int
+
+
+class ClosedTurnRow(SQLModel, table=True):
+    """How far the tickets have been gone through for those that ended long ago, one row."""
+
+    __tablename__ = "closed_turns"
+
+    id: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
+    after: int = Field(sa_type=sa.BigInteger)
+    month: int  # in which it was begun
+
+
 class FeedTurnRow(SQLModel, table=True):
     """How far the sequencer of the feed has come, one row, on PostgreSQL alone (ADR 0022)."""
 
@@ -255,6 +318,47 @@ class FeedTurnRow(SQLModel, table=True):
     last: int = Field(sa_type=sa.BigInteger)  # the last position that was given
     since: str | None  # the snapshot (pg_snapshot) in which all was placed; None: nothing is sure
     tx: int = Field(sa_type=sa.BigInteger)  # the transaction that wrote this row
+
+
+class LinkRow(SQLModel, table=True):
+    """The link of an event in the chain of its region (ADR 0031), by the event's place in the feed."""
+
+    __tablename__ = "chain"
+    __table_args__ = (sa.UniqueConstraint("region", "sequence"), sa.UniqueConstraint("event_id"))
+
+    place: int = Field(sa_column=sa.Column(_Id, primary_key=True, autoincrement=False))
+    region: str = Field(max_length=16)
+    sequence: int = Field(sa_type=sa.BigInteger)
+    event_id: int = Field(sa_type=sa.BigInteger)
+    ticket_no: str = Field(max_length=32)
+    hash: str = Field(max_length=64)
+
+
+class TailRow(SQLModel, table=True):
+    """How far the chain of a region goes."""
+
+    __tablename__ = "chain_tails"
+
+    region: str = Field(max_length=16, primary_key=True)
+    sequence: int = Field(sa_type=sa.BigInteger)
+    hash: str = Field(max_length=64)
+
+
+class HeadRow(SQLModel, table=True):
+    """What a region's chain came to on a day, signed where there is a key."""
+
+    __tablename__ = "chain_heads"
+    __table_args__ = (sa.UniqueConstraint("region", "day"),)
+
+    id: int | None = _id()
+    region: str = Field(max_length=16)
+    day: str = Field(max_length=10)
+    sequence: int = Field(sa_type=sa.BigInteger)
+    hash: str = Field(max_length=64)
+    events: int = Field(sa_type=sa.BigInteger)
+    made_at: datetime = _at()
+    key: str = Field(max_length=64)
+    signature: str = Field(max_length=128)
 
 
 class DeliveryRow(SQLModel, table=True):
@@ -573,6 +677,19 @@ class MessageRow(SQLModel, table=True):
     at: datetime = _at()
 
 
+class PushDayRow(SQLModel, table=True):
+    """How many pushes of a source on a day (ISO text, in Asia/Shanghai) came to the same. Each replica
+    adds to it now and then, not with each push."""
+
+    __tablename__ = "push_days"
+
+    source: str = Field(max_length=64, primary_key=True)
+    day: str = Field(max_length=10, primary_key=True)
+    fate: str = Field(max_length=32, primary_key=True)
+    pushes: int
+    last_at: datetime = _at()
+
+
 class LeaseRow(SQLModel, table=True):
     """Who does what only one of several replicas may do. The term grows with every holder and fences
     off those before; the beat grows as long as the holder lives."""
@@ -622,9 +739,53 @@ class RejectedRow(SQLModel, table=True):
     taken_at: datetime | None = _at(nullable=True)
 
 
-def _document() -> Any:
-    # As text and not as JSONB: it is read and written as a whole, and nothing asks for what is in it.
-    return Field(sa_type=sa.JSON, nullable=False)
+class SampleRow(SQLModel, table=True):
+    """A draw of closed tickets for a second look (抽查), with all that is needed to draw it again:
+    the days of resolution (ISO text, in Asia/Shanghai), region and unit asked for ("" for all), the
+    size, the seed. `strata` is [unit, how many it closed, how many were drawn], …."""
+
+    __tablename__ = "samples"
+    __table_args__ = (sa.Index("ix_samples_region", "region", "id"),)
+
+    id: int | None = _id()
+    region: str = Field(max_length=16)
+    unit: str = Field(max_length=64)
+    since: str = Field(max_length=10)
+    until: str = Field(max_length=10)
+    size: int
+    percent: int  # the share that the size came of, 0 if it was named itself
+    seed: str = Field(max_length=64)
+    population: int
+    strata: list[list[Any]] = _json()
+    actor: str = Field(max_length=100)
+    at: datetime = _at()
+
+
+class CheckRow(SQLModel, table=True):
+    """A ticket that was drawn, and what the second look at it found; `checked_on` is the day of it
+    (ISO text, in Asia/Shanghai), "" while it waits."""
+
+    __tablename__ = "checks"
+    __table_args__ = (
+        sa.Index("ix_checks_ticket_id", "ticket_id", "id"),
+        sa.Index("ix_checks_sample_id", "sample_id", "id"),
+        sa.Index("ix_checks_state", "state", "id"),
+        _where("ix_checks_checked_on", ("checked_on", "unit"), "checked_on <> ''"),
+    )
+
+    id: int | None = _id()
+    sample_id: int = Field(sa_column=sa.Column(_Id, sa.ForeignKey("samples.id"), nullable=False))
+    ticket_id: int = Field(sa_column=sa.Column(_Id, sa.ForeignKey("tickets.id"), nullable=False))
+    region: str = Field(max_length=16)
+    unit: str = Field(max_length=64)
+    drawn_at: datetime = _at()
+    state: str = Field(max_length=32)
+    way: str = Field(max_length=32)
+    reached: bool | None
+    solved: bool | None
+    truthful: bool | None
+    checked_on: str = Field(max_length=10)
+    checked_by: str = Field(max_length=100)
 
 
 class TallyEntryRow(SQLModel, table=True):
@@ -702,14 +863,17 @@ class RecountRow(SQLModel, table=True):
 metadata = SQLModel.metadata
 
 
+_PARTITIONS = r"events_(before|rest|\d{6})|closed_tickets_\d{6}"
+
+
 def is_compared(
     dialect: str,
 ) -> Callable[[Any, str | None, str, bool, Any], bool]:
     """Return what tells Alembic which tables of a database are to look as described here: the words
-    are a virtual table on SQLite, with tables of its own behind it."""
+    are a virtual table on SQLite, with tables of its own behind it, and a partition is a part of one."""
+    apart = re.compile(r"ticket_words.*" if dialect == "sqlite" else _PARTITIONS)
 
     def told(_item: Any, name: str | None, kind: str, _reflected: bool, _other: Any) -> bool:
-        is_words = kind == "table" and str(name).startswith(TicketWordsRow.__tablename__)
-        return not (is_words and dialect == "sqlite")
+        return kind != "table" or not apart.fullmatch(str(name))
 
     return told

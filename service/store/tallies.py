@@ -43,6 +43,7 @@ from service.domain.kpi import (
 from service.domain.lifecycle import FINISHED, State
 from service.domain.region import prefix
 from service.domain.ticket import DeliveryState, MilestoneKind, Outcome, Ticket
+from service.store import closed, months
 from service.store.bulk import find_rows, insert_rows, put_rows
 from service.store.tables import (
     DeliveryRow,
@@ -69,7 +70,7 @@ _d = metadata.tables[DeliveryRow.__tablename__].c
 
 # Any number will do as long as every replica uses the same.
 _FOLD_LOCK = 0x62616E6B7069
-_FOLDED_AT_ONCE = 500
+FOLDED_AT_ONCE = 500
 _COUNTED_AT_ONCE = 2_000
 
 
@@ -173,7 +174,7 @@ _CLASS = ("region", "channel", "kind")
 def _history(connection: sa.Connection, ticket_id: int) -> list[Told]:
     rows = connection.execute(
         sa.select(_e.act, _e.at, _e.unit, _e.content)
-        .where(_e.ticket_id == ticket_id, _e.act.in_(sorted(COUNTED)))
+        .where(_e.ticket_id == ticket_id, _e.act.in_(sorted(COUNTED)), months.since(ticket_id))
         .order_by(_e.id)
     )
     return [_Past(row.act, row.at, row.unit, row.content) for row in rows]
@@ -390,7 +391,7 @@ def waiting(connection: sa.Connection) -> bool:
     return _has(connection, _entries)
 
 
-def fold(connection: sa.Connection, most: int = _FOLDED_AT_ONCE) -> int:
+def fold(connection: sa.Connection, most: int = FOLDED_AT_ONCE) -> int:
     """Add some entries to the tallies and take them away; return how many, 0 while another replica
     is at it."""
     if (
@@ -650,7 +651,11 @@ class Recount:
 
 def recount(connection: sa.Connection) -> Recount:
     """Count from scratch what the tickets, their clocks and their events say, and compare; all of it
-    in one snapshot, so that it may run beside everything else."""
+    in one snapshot, so that it may run beside everything else.
+
+    Raises months.Detached where events were taken off: what is not there cannot be counted.
+    """
+    months.check(connection, 1)
     true: _Held[_Cell] = {}
     called: dict[tuple[str, str], str] = {}
     tickets, last = 0, 0
@@ -668,7 +673,9 @@ def recount(connection: sa.Connection) -> Recount:
                 called[name] = min(on, called.get(name, on))
         tickets += len(batch)
         last = batch[-1][0].id
-    for state, n in connection.execute(sa.select(_d.state, sa.func.count()).group_by(_d.state)):
+    there = connection.execute(sa.select(_d.state, sa.func.count()).group_by(_d.state))
+    apart = closed.settled(connection)
+    for state, n in (*((row.state, row[1]) for row in there), *apart.items()):
         _add(true, _Cell(_NO_DAY, "", "", "", ""), {f"{_DELIVERY}{state}": n})
     tallied: _Held[_Cell] = {}
     for *columns, _, told in connection.execute(sa.select(_tallies)):
@@ -741,7 +748,7 @@ def _cases(connection: sa.Connection, after: int) -> list[_Counted]:
     events: dict[int, list[Told]] = {row.id: [] for row in rows}
     for e in connection.execute(
         sa.select(_e.ticket_id, _e.act, _e.at, _e.unit, _e.content)
-        .where(_e.ticket_id.between(*ids), _e.act.in_(sorted(COUNTED)))
+        .where(_e.ticket_id.between(*ids), _e.act.in_(sorted(COUNTED)), months.since(ids[0]))
         .order_by(_e.ticket_id, _e.id)
     ):
         events[e.ticket_id].append(_Past(e.act, e.at, e.unit, e.content))

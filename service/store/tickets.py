@@ -31,7 +31,7 @@ from service.domain.ticket import (
     Supervision,
     Ticket,
 )
-from service.store import sealing, search, tallies
+from service.store import closed, months, sealing, search, tallies
 from service.store.bulk import Row, among, insert_rows, update_rows, upsert
 from service.store.sealing import Part
 from service.store.search import Words
@@ -124,13 +124,8 @@ def find_all(
     connection: sa.Connection, sent: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], Ticket]:
     """Return the tickets that there are of sources and source numbers, by these, locked."""
-    rows = connection.execute(
-        sa.select(_tickets)
-        .where(_sent(connection, sent))
-        .order_by(_tickets.c.id)
-        .with_for_update(key_share=True)
-    ).all()
-    found = _opened(connection, rows, lock=True)
+    query = sa.select(_tickets).where(_sent(connection, sent)).order_by(_tickets.c.id)
+    found = _locked(connection, query)
     return {(each.complaint.source, each.complaint.source_no): each for each in found}
 
 
@@ -328,12 +323,15 @@ def known(connection: sa.Connection, source: str, source_nos: Collection[str]) -
     ids = [row.id for row in rows]
     if not ids:
         return {}
+    months.check(connection, min(ids))
     prints = fingerprints(connection, ids)
     e = _events.c
     came: dict[int, dict[str, Any]] = {
         event.ticket_id: event.content
         for event in connection.execute(
-            sa.select(e.ticket_id, e.content).where(e.ticket_id.in_(ids), e.act == IMPORTED)
+            sa.select(e.ticket_id, e.content).where(
+                e.ticket_id.in_(ids), e.act == IMPORTED, months.since(min(ids))
+            )
         )
     }
     return {
@@ -372,6 +370,8 @@ def save(connection: sa.Connection, before: Ticket, after: Ticket, at: datetime)
     updated = connection.execute(
         _tickets.update()
         .where(_tickets.c.id == before.id, _tickets.c.version == before.version)
+        # Whoever locked it has brought it back.
+        .where(_tickets.c.kept_in.is_(None))
         .values(**_ticket_values(after, hidden(after.complaint)))
     )
     if updated.rowcount != 1:
@@ -497,9 +497,17 @@ def event_rows(rows: Sequence[tuple[int, str, str, Event]]) -> tuple[sa.Table, l
 def events(
     connection: sa.Connection, ticket: Ticket, after: int = 0, limit: int | None = None
 ) -> list[Event]:
-    """Return a ticket's history in the order it was written: all, or so many events after one."""
+    """Return a ticket's history in the order it was written: all, or so many events after one.
+
+    Raises months.Detached if some of it may lie in a month that was taken off.
+    """
+    months.check(connection, ticket.id)
     e = _events.c
-    query = sa.select(_events).where(e.ticket_id == ticket.id, e.id > after).order_by(e.id)
+    query = (
+        sa.select(_events)
+        .where(e.ticket_id == ticket.id, months.since(ticket.id), e.id > after)
+        .order_by(e.id)
+    )
     return [event_of(row) for row in connection.execute(query.limit(limit))]
 
 
@@ -507,7 +515,9 @@ def aged(connection: sa.Connection, before: datetime, after: int, limit: int) ->
     """Return the ids of finished tickets, in order from `after` on, to which nothing has happened since
     a time but that somebody read who complained, and of which that is still known."""
     t, e = _tickets.c, _events.c
-    later = sa.select(e.id).where(e.ticket_id == t.id, e.at > before, e.act != "read_contact")
+    later = sa.select(e.id).where(
+        e.ticket_id == t.id, e.at > before, e.act != "read_contact", months.since(after)
+    )
     known = sealing.is_known(t.id)
     query = (
         sa.select(t.id)
@@ -530,22 +540,28 @@ def own_words(connection: sa.Connection, ticket: Ticket) -> dict[int, dict[str, 
     if not parts:
         return {}
     e = _events.c
-    rows = connection.execute(sa.select(e.id, e.content).where(e.ticket_id == ticket.id))
+    mine = (e.ticket_id == ticket.id) & months.since(ticket.id)
+    rows = connection.execute(sa.select(e.id, e.content).where(mine))
     named = {row.id: row.content.get(_SEALED_AS, "") for row in rows}
     return {event: parts[part] for event, part in named.items() if part in parts}
 
 
-def latest(connection: sa.Connection, found: Sequence[Ticket], act: str) -> dict[int, Event]:
-    """Return the latest event of one act of each of these tickets that has one, by ticket id."""
+def events_of(
+    connection: sa.Connection, found: Sequence[Ticket], act: str
+) -> dict[int, list[Event]]:
+    """Return the events of one act of each of these tickets that has any, by ticket id, oldest
+    first."""
     ids = [ticket.id for ticket in found]
-    last = (
-        sa.select(sa.func.max(_events.c.id))
+    rows = connection.execute(
+        sa.select(_events)
         .where(_events.c.ticket_id.in_(ids), _events.c.act == act)
-        .group_by(_events.c.ticket_id)
-        .scalar_subquery()
+        .where(months.since(min(ids, default=0)))
+        .order_by(_events.c.id)
     )
-    rows = connection.execute(sa.select(_events).where(_events.c.id.in_(last)))
-    return {row.ticket_id: event_of(row) for row in rows}
+    events: dict[int, list[Event]] = {}
+    for row in rows:
+        events.setdefault(row.ticket_id, []).append(event_of(row))
+    return events
 
 
 def lock(connection: sa.Connection, *numbers: str) -> None:
@@ -736,8 +752,9 @@ def provisional_ids(
 def claim(connection: sa.Connection, ids: Collection[int], *, lock: bool = True) -> list[Ticket]:
     """Return tickets by their ids, opened, and locked unless they are only looked at."""
     query = sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
-    rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
-    return _opened(connection, rows, lock=lock)
+    if lock:
+        return _locked(connection, query)
+    return _opened(connection, connection.execute(query).all())
 
 
 def open_citing(
@@ -860,16 +877,13 @@ def _ticket_values(ticket: Ticket, shut: Complaint) -> dict[str, Any]:
         "assist": [{"unit": ref.unit, "name": ref.name} for ref in ticket.assist],
         "redo": ticket.redo,
         "limits": ticket.limits,
-        "extensions": [
-            {**each, "reason": said(each["reason"])}
-            for each in _EXTENSIONS.dump_python(ticket.extensions, mode="json")
-        ],
+        **_masked(
+            _EXTENSIONS.dump_python(ticket.extensions, mode="json"),
+            _SUPERVISION.dump_python(ticket.supervision, mode="json"),
+        ),
         "pauses": _PAUSES.dump_python(ticket.pauses, mode="json"),
         "resume_at": ticket.pause.until if ticket.pause else None,
-        "supervision": [
-            {**each, "text": said(each["text"])}
-            for each in _SUPERVISION.dump_python(ticket.supervision, mode="json")
-        ],
+        "extension_asked_at": ticket.pending.at if ticket.pending else None,
         "sent_back": ticket.sent_back,
         "ruled": ticket.ruled,
         "merged_into": ticket.into,
@@ -930,10 +944,20 @@ def _one_by_id(connection: sa.Connection, ticket_id: int) -> Ticket:
 
 def _one(connection: sa.Connection, where: sa.ColumnElement[bool], *, lock: bool) -> Ticket | None:
     query = sa.select(_tickets).where(where)
-    # NO KEY UPDATE: an event of somebody else's may refer to the ticket meanwhile.
-    rows = connection.execute(query.with_for_update(key_share=True) if lock else query).all()
-    found = _opened(connection, rows, lock=True) if lock else whole(connection, rows)
+    found = (
+        _locked(connection, query) if lock else whole(connection, connection.execute(query).all())
+    )
     return found[0] if found else None
+
+
+def _locked(connection: sa.Connection, query: sa.Select[Any]) -> list[Ticket]:
+    """Return tickets that nobody else may change before the commit, and that may be changed: what
+    was kept apart of them is back."""
+    # NO KEY UPDATE: an event of somebody else's may refer to the ticket meanwhile.
+    rows = connection.execute(query.with_for_update(key_share=True)).all()
+    if closed.bring_back(connection, {row.id: row.kept_in for row in rows}):
+        rows = connection.execute(query).all()
+    return _opened(connection, rows, lock=True)
 
 
 def milestones_of(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[Milestone]]:
@@ -949,11 +973,15 @@ def milestones_of(connection: sa.Connection, ids: Collection[int]) -> dict[int, 
 
 
 def whole(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Ticket]:
-    """Return the tickets of rows of their table, with their milestones by one more query: of each
-    complaint what everybody may see."""
+    """Return the tickets of rows of their table, with their milestones by one more query, and what is
+    kept apart of those that ended long ago by another: of each complaint what everybody may see."""
     by_ticket = milestones_of(connection, [row.id for row in rows])
+    documents = _documents(connection, rows)
     # Those from before anything was sealed are as they came.
-    return [_ticket(row, by_ticket[row.id], hidden(_plain(row))) for row in rows]
+    return [
+        _ticket(row, documents[row.id], by_ticket[row.id], hidden(_plain(row, documents[row.id])))
+        for row in rows
+    ]
 
 
 def _opened(
@@ -963,28 +991,81 @@ def _opened(
     came is sealed now if the rows are locked: so whoever changes a ticket finds it sealed."""
     ids = [row.id for row in rows]
     by_ticket = milestones_of(connection, ids)
+    documents = _documents(connection, rows)
     sealed = sealing.opened(connection, ids) if ids else {}
-    if lock and (old := [row for row in rows if row.id not in sealed]):
-        _seal(connection, old)
-    return [_ticket(row, by_ticket[row.id], _plain(row, sealed.get(row.id))) for row in rows]
+    if lock:
+        _seal(connection, [row for row in rows if row.id not in sealed], documents)
+    return [
+        _ticket(
+            row,
+            documents[row.id],
+            by_ticket[row.id],
+            _plain(row, documents[row.id], sealed.get(row.id)),
+        )
+        for row in rows
+    ]
 
 
-def _seal(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> None:
+def _documents(
+    connection: sa.Connection, rows: Sequence[sa.Row[Any]]
+) -> dict[int, Mapping[str, Any]]:
+    kept = closed.documents(connection, {row.id: row.kept_in for row in rows})
+    return {
+        row.id: kept.get(row.id) or {name: getattr(row, name) for name in closed.KEPT}
+        for row in rows
+    }
+
+
+def held(connection: sa.Connection, ids: Collection[int]) -> list[Ticket]:
+    """Return tickets by their ids, locked, as everybody may see them and where they stand: for who
+    changes nothing of them and writes beside."""
+    query = sa.select(_tickets).where(among(connection, _tickets.c.id, ids))
+    rows = connection.execute(query.order_by(_tickets.c.id).with_for_update(key_share=True)).all()
+    return whole(connection, rows)
+
+
+def seal(connection: sa.Connection, ids: Collection[int]) -> None:
+    """Seal those of these tickets that are not, where they stand: what is kept apart stays there,
+    whether its history is there or not."""
+    query = sa.select(_tickets).where(among(connection, _tickets.c.id, ids))
+    rows = connection.execute(query.order_by(_tickets.c.id).with_for_update(key_share=True)).all()
+    sealed = sealing.is_sealed(connection, [row.id for row in rows])
+    old = [row for row in rows if row.id not in sealed]
+    _seal(connection, old, _documents(connection, old))
+
+
+def _seal(
+    connection: sa.Connection,
+    rows: Sequence[sa.Row[Any]],
+    documents: Mapping[int, Mapping[str, Any]],
+) -> None:
     """Seal tickets from before anything was sealed; they are locked."""
-    came = {row.id: _plain(row) for row in rows}
+    if not rows:
+        return
+    came = {row.id: _plain(row, documents[row.id]) for row in rows}
+    shut = {ticket_id: hidden(complaint) for ticket_id, complaint in came.items()}
+    masked = {
+        row.id: {
+            "complaint": _complaint_values(shut[row.id]),
+            **_masked(documents[row.id]["extensions"], documents[row.id]["supervision"]),
+        }
+        for row in rows
+    }
     seal_new(connection, list(came.items()))
     update_rows(
         connection,
         _tickets,
         [
-            {
-                "id": ticket_id,
-                "title": shut.title,
-                "content": shut.content,
-                "complaint": _complaint_values(shut),
-            }
-            for ticket_id, shut in ((n, hidden(complaint)) for n, complaint in came.items())
+            {"id": row.id, "title": shut[row.id].title, "content": shut[row.id].content}
+            for row in rows
         ],
+    )
+    here = [{"id": row.id, **masked[row.id]} for row in rows if row.kept_in is None]
+    update_rows(connection, _tickets, here)
+    apart = [row for row in rows if row.kept_in is not None]
+    closed.rewrite(
+        connection,
+        [(row.kept_in, row.id, {**documents[row.id], **masked[row.id]}) for row in apart],
     )
     b = _bodies.c
     bodies = connection.execute(
@@ -998,9 +1079,22 @@ def _seal(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> None:
         )
 
 
-def _plain(row: sa.Row[Any], sealed: Mapping[str, Any] | None = None) -> Complaint:
-    document = {**row.complaint, "title": row.title, "content": row.content, **(sealed or {})}
-    return _COMPLAINT.validate_python(document)
+def _masked(
+    extensions: Sequence[Mapping[str, Any]], supervision: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return what was written about a ticket in its row, as everybody may see it: the events have it
+    as it was written."""
+    return {
+        "extensions": [{**each, "reason": said(each["reason"])} for each in extensions],
+        "supervision": [{**each, "text": said(each["text"])} for each in supervision],
+    }
+
+
+def _plain(
+    row: sa.Row[Any], kept: Mapping[str, Any], sealed: Mapping[str, Any] | None = None
+) -> Complaint:
+    told = {**kept["complaint"], "title": row.title, "content": row.content, **(sealed or {})}
+    return _COMPLAINT.validate_python(told)
 
 
 def _complaint_values(shut: Complaint) -> dict[str, Any]:
@@ -1008,11 +1102,15 @@ def _complaint_values(shut: Complaint) -> dict[str, Any]:
     return found
 
 
-def _ticket(row: sa.Row[Any], milestones: Sequence[Milestone], complaint: Complaint) -> Ticket:
+def _ticket(
+    row: sa.Row[Any], kept: Mapping[str, Any], milestones: Sequence[Milestone], complaint: Complaint
+) -> Ticket:
+    # Those from before anything was sealed are as they were written.
+    written = _masked(kept["extensions"], kept["supervision"])
     return Ticket(
         no=row.no,
         complaint=complaint,
-        route=_ROUTE.validate_python(row.route),
+        route=_ROUTE.validate_python(kept["route"]),
         state=State(row.state),
         version=row.version,
         received_at=row.received_at,
@@ -1022,9 +1120,9 @@ def _ticket(row: sa.Row[Any], milestones: Sequence[Milestone], complaint: Compla
         redo=row.redo,
         limits=row.limits,
         id=row.id,
-        extensions=_EXTENSIONS.validate_python(row.extensions),
-        pauses=_PAUSES.validate_python(row.pauses),
-        supervision=_SUPERVISION.validate_python(row.supervision),
+        extensions=_EXTENSIONS.validate_python(written["extensions"]),
+        pauses=_PAUSES.validate_python(kept["pauses"]),
+        supervision=_SUPERVISION.validate_python(written["supervision"]),
         sent_back=row.sent_back,
         ruled=row.ruled,
         into=row.merged_into,

@@ -53,6 +53,15 @@ def create(
     return token
 
 
+def issued_to(connection: sa.Connection, token: str) -> str | None:
+    """Return the name of whom a token or link was made for, whether it is still good or not; None if
+    it never was one."""
+    found: str | None = connection.execute(
+        sa.select(_tokens.c.name).where(_tokens.c.digest == digest(token))
+    ).scalar()
+    return found
+
+
 def account_of(connection: sa.Connection, token: str) -> int | None:
     """Return the id of the account that a link is for, None for none."""
     found: int | None = connection.execute(

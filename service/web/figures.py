@@ -1,6 +1,6 @@
 """The rates of a region as a page and as a workbook of the same tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Annotated
 from urllib.parse import quote, urlencode
@@ -12,13 +12,16 @@ from starlette.responses import Response
 from service.domain.kpi import RATES, day_of
 from service.paper import book, figures
 from service.paper.figures import BY
-from service.paper.page import drawings, head, looks, shown
+from service.paper.page import drawings, head, heat_maps, looks, shown
 from service.paper.tables import Paper
-from service.reports import Asked, By, read_day
+from service.reports import FIRST, Asked, By, read_day
 from service.web.queue import Asked as Text
 from service.web.sessions import Signed, Visit
 
 router = APIRouter()
+
+# What the calendars show, whatever the period of the rates is.
+_WEEKS = 26
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
@@ -65,7 +68,11 @@ Wished = Annotated[Wish, Depends(wish)]
 async def page(visit: Signed, wished: Wished) -> Response:
     """Show the main rates side by side, or one rate with all that makes it up."""
     of = await _paper(visit, wished)
-    today = day_of(visit.app.now())
+    app, at = visit.app, visit.app.now()
+    today = day_of(at)
+    last = min(wished.until, today)
+    first = max(last - timedelta(7 * _WEEKS - 1), FIRST)
+    by_day = await app.reports.kpis(Asked(first, last, By.DAY), visit.by, at)
     return visit.page(
         "figures.html",
         of=of,
@@ -73,6 +80,9 @@ async def page(visit: Signed, wished: Wished) -> Response:
         rates={each.id: each.name for each in RATES.values()},
         by_names=BY,
         periods=[(name, Wish(a, b, wished.by, wished.rate)) for name, a, b in _periods(today)],
+        alone=lambda rate: replace(wished, rate=rate).address,
+        calendars=heat_maps(by_day, first, last),
+        day_by_day=Wish(first, last, By.DAY, "on_time").address,
         drawings=drawings,
         head=head,
         shown=shown,

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from service.domain.lifecycle import Act
-from service.labels import KINDS, LEVELS, URGENCIES
+from service.labels import KINDS, LEVELS, URGENCIES, WAYS_OF_CHECKING
 from service.orders import ActIn
 from service.web.sessions import Form
 
@@ -198,6 +198,29 @@ FORMS: dict[Act, ActForm] = {
             (
                 Field("into", "并入工单编号", hint="例如 360732-20261118-00001"),
                 Field("reason", "并单理由"),
+            ),
+        ),
+        ActForm(
+            Act.CHECK,
+            "对已结案的工单再看一次：诉求人是否认可、答复是否属实。不改变状态；问题没有解决的，接着重办。",
+            (
+                Field("way", "方式", Widget.CHOICE, choices=tuple(WAYS_OF_CHECKING.items())),
+                Field(
+                    "reached",
+                    "是否联系上诉求人",
+                    Widget.CHOICE,
+                    choices=(("true", "联系上了"), ("false", "没有联系上")),
+                ),
+                Field("solved", "诉求人认为", Widget.CHOICE, required=False, choices=_SOLVED),
+                Field(
+                    "truthful",
+                    "答复是否属实",
+                    Widget.CHOICE,
+                    required=False,
+                    hint="电话没有联系上的，不填以上两项；现场看到的，没有联系上也可填是否属实",
+                    choices=(("true", "属实"), ("false", "不属实")),
+                ),
+                Field("text", "抽查记录", required=False),
             ),
         ),
         ActForm(Act.NOTE, "写入办理记录，不改变状态。", (Field("text", "备注内容"),)),

@@ -23,16 +23,20 @@ from service.desk import (
 )
 from service.domain.access import Forbidden
 from service.domain.acts import RuleForbids
+from service.domain.deadline import LimitError
 from service.domain.deeds import CallBackOwed
 from service.domain.lifecycle import IllegalMove
 from service.domain.ports import FieldProblem
+from service.feed import StreamsFull
 from service.findings import field_problem
 from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.reports import BadPeriod
 from service.seal import KeyFault, Tampered
-from service.store import OutcomeUnknown, StoreUnavailable
+from service.store import OutcomeUnknown, StoreFull, StoreUnavailable
+from service.store.months import Detached
 from service.store.tickets import Stale
+from service.supervision import BadDraw
 from service.web.sessions import ForeignForm
 
 
@@ -114,8 +118,18 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
         "没有配置接收方",
         lambda _: "请联系管理员配置接收系统的地址，之后再重新投递。",
     ),
+    StreamsFull: (503, "打开的页面过多", lambda _: "列表不再自动更新，页面照常使用。"),
     BadCursor: (400, "这一页已打不开", lambda _: "请回到列表，从第一页开始翻页。"),
     BadPeriod: (422, "没有这个月的通报", lambda e: f"{e}。"),
+    Detached: (
+        410,
+        "办件历史已归档",
+        lambda e: (
+            f"{e.until // 100} 年 {e.until % 100} 月及以前的办件历史已取下归档，请联系管理员接回。"
+        ),
+    ),
+    StoreFull: (503, "系统磁盘已满", lambda _: "没有保存任何内容，请联系管理员腾出空间后重试。"),
+    BadDraw: (422, "没有抽取", lambda e: f"{e}。"),
     OutcomeUnknown: (
         503,
         "系统暂时不可用",
@@ -130,6 +144,18 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
         lambda _: "地址中的查询条件无法识别，请从页面上选择。",
     ),
 }
+# What an act may be refused for, by a person's mending or by nobody's fault.
+OF_ACTS = (
+    ValidationError,
+    Forbidden,
+    Stale,
+    IllegalMove,
+    RuleForbids,
+    CallBackOwed,
+    KeyReused,
+    UnknownUnit,
+    LimitError,
+)
 _HTTP: dict[int, tuple[str, str]] = {
     400: ("提交的内容无法识别", "没有保存任何内容，请回到页面重新填写。"),
     404: ("没有这个页面", "请核对地址，或从上方的菜单进入。"),

@@ -15,10 +15,18 @@ from service.web import words
 
 _STATIC = {
     name: ((resources.files("service.web") / "static" / name).read_bytes(), media_type)
-    for name, media_type in (("desk.css", "text/css"), ("mark.svg", "image/svg+xml"))
+    for name, media_type in (
+        ("desk.css", "text/css"),
+        ("desk.js", "text/javascript"),
+        # As npm has it (htmx.org); its licence lies beside it.
+        ("htmx-2.0.11.min.js", "text/javascript"),
+        ("mark.svg", "image/svg+xml"),
+    )
 }
 # In the address of a file: a browser keeps it for good and still sees every change.
-_DIGEST = hashlib.sha256(b"".join(content for content, _ in _STATIC.values())).hexdigest()[:12]
+_DIGESTS = {
+    name: hashlib.sha256(content).hexdigest()[:12] for name, (content, _) in _STATIC.items()
+}
 
 _templates = Environment(
     loader=PackageLoader("service.web"),
@@ -41,13 +49,20 @@ _templates.globals.update(
     RELATIONS=labels.RELATIONS,
     PERSONAL=labels.PERSONAL,
     WORDS=labels.WORDS,
+    FATES=labels.FATES,
+    PRESSINGS=labels.PRESSINGS,
+    LEVELS=labels.LEVELS,
+    CHECK_STATES=labels.CHECK_STATES,
+    WAYS_OF_CHECKING=labels.WAYS_OF_CHECKING,
     DELIVERY_STATES=labels.DELIVERY_STATES,
     RECIPIENTS=labels.RECIPIENTS,
     CLOCKS=words.CLOCKS,
     event_name=words.event_name,
     next_owed=words.next_owed,
     share=words.share,
-    static=lambda name: f"/desk/static/{name}?v={_DIGEST}",
+    static=lambda name: f"/desk/static/{name}?v={_DIGESTS[name]}",
+    MENU=words.MENU,
+    SYMBOLS=words.SYMBOLS,
 )
 _templates.filters.update(
     moment=words.moment, brief=words.brief, parts=parts, undelivered=words.undelivered
@@ -66,7 +81,7 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
 
 @router.get("/desk/static/{name}")
 async def static(name: str) -> Response:
-    """Return the stylesheet or the mark."""
+    """Return the stylesheet, the mark or a script."""
     if name not in _STATIC:
         raise HTTPException(404)
     content, media_type = _STATIC[name]

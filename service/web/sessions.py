@@ -63,10 +63,25 @@ class Visit:
         return answer
 
 
+# Sent with what a page fetches by itself: nobody need sit there, and a session that nobody uses ends.
+UNATTENDED = "Banjie-Unattended"
+
+
 async def visit(request: Request, app: Parts) -> Visit:
     """Return the visit that the cookie stands for, or raise Unauthenticated."""
+    return await _visit(request, app, attended=UNATTENDED not in request.headers)
+
+
+async def watching(request: Request, app: Parts) -> Visit:
+    """Return the visit of a page that watches by itself, or raise Unauthenticated."""
+    return await _visit(request, app, attended=False)
+
+
+async def _visit(request: Request, app: Wiring, *, attended: bool) -> Visit:
     token = request.cookies.get(COOKIE, "")
-    session = await app.doors.session(token) if token and token.isascii() else None
+    session = (
+        await app.doors.session(token, attended=attended) if token and token.isascii() else None
+    )
     if session is None:
         raise Unauthenticated
     found = Visit(request, app, session, token)
@@ -75,6 +90,7 @@ async def visit(request: Request, app: Parts) -> Visit:
 
 
 Signed = Annotated[Visit, Depends(visit)]
+Watching = Annotated[Visit, Depends(watching)]
 
 
 # What is no writing of a person's, or must not be shown to who sits there next.
@@ -177,7 +193,8 @@ def local(address: str, otherwise: str = PATH) -> str:
     """Return an address if it is one of our pages, else `otherwise`: nobody is led elsewhere."""
     path = address.partition("?")[0]
     fits = path == PATH or path.startswith(f"{PATH}/")
-    plain = address.isprintable() and "\\" not in address and "/.." not in path
+    dots = "/.." in path.lower().replace("%2e", ".")
+    plain = address.isprintable() and "\\" not in address and not dots
     return address if fits and plain else otherwise
 
 
@@ -192,6 +209,9 @@ def go(address: str, notice: str = "") -> Response:
 
 def sign_in_first(request: Request) -> Response:
     """Return the answer that leads to the sign-in page and from there back."""
+    if "hx-request" in request.headers:
+        # A part of a page cannot be led there; the whole page is.
+        return Response(status_code=401, headers={"HX-Refresh": "true"})
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     back = wanted if request.method == "GET" else PATH
     answer = RedirectResponse(f"{PATH}/sign-in?next={quote(back, safe='/')}", 303)

@@ -11,14 +11,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.cursors import BadCursor
 from service.desk import UnknownTicket
 from service.domain.access import Forbidden
+from service.feed import StreamsFull
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
 from service.reports import BadPeriod
 from service.store import StoreUnavailable
+from service.store.months import Detached
 from service.web import (
     bulletin,
     deliveries,
     figures,
     groups,
+    keys,
+    live,
     overview,
     queue,
     render,
@@ -26,6 +30,8 @@ from service.web import (
     search,
     sign_in,
     sorting,
+    sources,
+    supervision,
     ticket,
 )
 from service.web.refusals import Refusal, refusal
@@ -34,7 +40,8 @@ from service.web.sessions import ForeignForm, Form, own_page, sent, sign_in_firs
 from service.wiring import Unauthenticated
 
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; "
+    "style-src 'self'; img-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -100,9 +107,11 @@ def site() -> FastAPI:
             Forbidden: _refused,
             ForeignForm: _refused,
             StoreUnavailable: _refused,
+            Detached: _refused,
             UnknownDelivery: _refused,
             NotGivenUp: _refused,
             NoReceiver: _refused,
+            StreamsFull: _refused,
             BadCursor: _refused,
             BadPeriod: _refused,
             RequestValidationError: _refused,
@@ -115,6 +124,8 @@ def site() -> FastAPI:
         sign_in,
         queue,
         ticket,
+        live,
+        keys,
         sorting,
         search,
         overview,
@@ -123,6 +134,8 @@ def site() -> FastAPI:
         bulletin,
         groups,
         deliveries,
+        supervision,
+        sources,
     ):
         pages.include_router(part.router)
     return pages

@@ -1,14 +1,18 @@
 """What waits for manual sorting (人工派单), each with its candidates one press away."""
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from service.cursors import List, cursor_of, read_cursor
 from service.desk import offered
 from service.domain.lifecycle import Act
+from service.domain.ports import Unit
+from service.domain.ticket import Event, Ticket
 from service.store.lists import Filter
 from service.web.queue import Asked
-from service.web.sessions import Signed
+from service.web.sessions import Signed, Visit
 from service.web.words import left
 
 router = APIRouter()
@@ -29,10 +33,28 @@ async def sorting(visit: Signed, after: Asked = "") -> Response:
         tickets=shown,
         may_merge=lambda t: Act.MERGE in offered(by, t),
         sent_back=sent_back,
-        suggested=lambda event: app.router.unit(event.content.get("suggested_unit") or ""),
+        parties=lambda t: _parties(visit, t, sent_back.get(t.id, ())),
+        may_rule=lambda t: Act.RULE in offered(by, t),
         unit_name=visit.unit_name,
         onward=cursor_of(List.SORTING, found.onward),
         may_dispatch=lambda t: Act.DISPATCH in offered(by, t),
         left=lambda m, t: left(app.times.calendar_of(t.region), now, m.due_at, m.limit),
         region_name=app.gazetteer.name,
     )
+
+
+def _parties(
+    visit: Visit, ticket: Ticket, sent_back: Sequence[Event]
+) -> Sequence[tuple[Unit, str]]:
+    """Return the units that a dispute is between, each with what it has to do with it: that which
+    was suggested last first."""
+    why: dict[str, str] = {}
+    for event in reversed(sent_back):
+        if code := event.content.get("suggested_unit") or "":
+            why.setdefault(code, "退单单位建议")
+    for event in sent_back:
+        why[event.unit] = "已退单"
+    for candidate in ticket.route.candidates:
+        why.setdefault(candidate.unit, "推荐")
+    router = visit.app.router
+    return [(unit, said) for code, said in why.items() if (unit := router.unit(code))]

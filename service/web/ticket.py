@@ -3,58 +3,55 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from pydantic import ValidationError
+from pydantic import BeforeValidator, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from service.cursors import List, cursor_of, read_cursor
 from service.desk import (
-    KeyReused,
     MadeAnonymous,
     ReadsTooMuch,
     Told,
-    UnknownUnit,
     is_withheld,
     may_read_contact,
     offered,
 )
 from service.domain.access import Forbidden, reach, sees
-from service.domain.acts import RuleForbids, policy_of
-from service.domain.deadline import LimitError
-from service.domain.deeds import CallBackOwed
-from service.domain.lifecycle import Act, IllegalMove, State
+from service.domain.acts import policy_of
+from service.domain.lifecycle import Act, State
 from service.domain.personal import find_masked
 from service.domain.ports import Unit
+from service.domain.sample import Standing
 from service.domain.ticket import MilestoneKind, Ticket
 from service.orders import ContactReading, checked_no, perform
-from service.store.tickets import Stale
+from service.store.samples import Check
 from service.web.forms import FORMS
 from service.web.queue import Asked
-from service.web.refusals import Refusal, refusal
+from service.web.refusals import OF_ACTS, Refusal, refusal
 from service.web.sessions import Signed, SignedForm, Visit, go, local
-from service.web.words import left, next_owed, told
+from service.web.timeline import timeline
+from service.web.words import ACT_KEYS, left, next_owed, told
 
 router = APIRouter()
 
 No = Annotated[str, Path(max_length=64)]
 
-_REFUSALS = (
-    ValidationError,
-    Forbidden,
-    Stale,
-    IllegalMove,
-    RuleForbids,
-    CallBackOwed,
-    KeyReused,
-    UnknownUnit,
-    LimitError,
-)
 _UNITS_SHOWN = 40
 _EVENTS_SHOWN = 100
+# What has more is printed in parts.
+_EVENTS_PRINTED = 5_000
 READING = "read_contact"
+
+
+class View(StrEnum):
+    """For whom a ticket's page is made."""
+
+    DESK = "desk"
+    PRINT = "print"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +64,17 @@ class Attempt:
 
 
 @router.get("/desk/tickets/{no}")
-async def ticket(visit: Signed, no: No, units: Asked = "", after: Asked = "") -> Response:
+async def ticket(
+    visit: Signed,
+    no: No,
+    units: Asked = "",
+    after: Asked = "",
+    view: Annotated[View, BeforeValidator(lambda value: value or View.DESK)] = View.DESK,
+) -> Response:
     """Show a ticket; `units` are the words by which the dispatch form looks for units, `after` is where
-    the part of the history begins that is shown."""
-    return await _shown(visit, no, units, after=read_cursor(List.HISTORY, after))
+    the part of the history begins that is shown. To be printed it is shown whole, without forms."""
+    place = read_cursor(List.HISTORY, after)
+    return await _shown(visit, no, units, after=place, printing=view is View.PRINT)
 
 
 @router.post("/desk/tickets/{no}/acts/{name}")
@@ -93,7 +97,7 @@ async def act(visit: Signed, form: SignedForm, no: No, name: str) -> Response:
             app.now(),
             key=form.one("key")[:100],
         )
-    except _REFUSALS as error:
+    except OF_ACTS as error:
         attempt = Attempt(name, refusal(error), filled.typed(form))
         return await _shown(visit, no, form.one("units")[:100], attempt=attempt)
     visible = sees(by, region=after.region, units=after.units, source=after.complaint.source)
@@ -135,16 +139,21 @@ async def _shown(
     attempt: Attempt | None = None,
     contact: Told | None = None,
     after: int = 0,
+    printing: bool = False,
 ) -> Response:
     app, by = visit.app, visit.by
     [found] = await app.matching.linked(by, [await app.desk.ticket(checked_no(no), by)])
-    events = await app.desk.history(no, by, after, _EVENTS_SHOWN + 1)
-    history = events[:_EVENTS_SHOWN]
+    most = _EVENTS_PRINTED if printing else _EVENTS_SHOWN
+    events = await app.desk.history(no, by, after, most + 1)
+    history = events[:most]
     if contact:
         own = contact.history
         history = [replace(e, content={**e.content, **own.get(e.id, {})}) for e in history]
-    onward = history[-1].id if len(events) > _EVENTS_SHOWN else 0
-    likely = _likely(found)
+    onward = history[-1].id if len(events) > most else 0
+    check = None
+    if reach(by.role, Act.CHECK) is not None and found.state is State.CLOSED:
+        check = await app.supervision.check(by, found)
+    likely = _likely(found, check)
     acts = [FORMS[act] for act in offered(by, found) if act in FORMS]
     acts.sort(key=lambda form: form.act is not likely)
     now = app.now()
@@ -158,6 +167,11 @@ async def _shown(
         onward=cursor_of(List.HISTORY, onward),
         acts=acts,
         likely=likely,
+        check=check,
+        printing=printing,
+        printed_at=now,
+        act_keys=ACT_KEYS,
+        timeline=timeline(found.milestones, now),
         attempt=attempt,
         may_merge=reach(by.role, Act.MERGE) is not None,
         withheld=is_withheld(by, found),
@@ -190,8 +204,13 @@ _MEETS = {
 }
 
 
-def _likely(found: Ticket) -> Act | None:
-    """Return the act that the ticket waits for, whoever may do it."""
+def _likely(found: Ticket, check: Check | None) -> Act | None:
+    """Return the act that the ticket waits for, whoever may do it; `check` is how a second look (抽查)
+    at it stands."""
+    if check:
+        if check.standing is not Standing.CHECKED:
+            return Act.CHECK
+        return Act.REOPEN if check.finding and check.finding.is_bad else None
     if found.state is State.SORTING:
         return Act.DISPATCH
     owed = next_owed(found.milestones)
@@ -204,7 +223,7 @@ def _options(
     visit: Visit, found: Ticket, words: str, attempt: Attempt | None
 ) -> Sequence[tuple[Unit, str]]:
     """Return the units that the dispatch form offers, each with why: the candidates, what was
-    chosen before, and what the words find, in the ticket's region or else in the province."""
+    chosen before, and first what the words find, in the ticket's region or else in the province."""
     router = visit.app.router
     why = {candidate.unit: "推荐" for candidate in found.route.candidates}
     chosen = (attempt.typed.get("unit", []) + attempt.typed.get("assist", [])) if attempt else []
@@ -216,5 +235,6 @@ def _options(
             return [u for u in units if all(word in u.name for word in wanted)][:_UNITS_SHOWN]
 
         matches = fitting(router.units(found.region)) or fitting(router.units())
-        why |= {unit.code: "查找结果" for unit in matches if unit.code not in why}
+        # Who looked for a unit wants that one, and finds it on top.
+        why = {unit.code: why.get(unit.code, "查找结果") for unit in matches} | why
     return [(unit, reason) for code, reason in why.items() if (unit := router.unit(code))]

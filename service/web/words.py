@@ -5,9 +5,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from service.domain.access import Ask, Role
 from service.domain.calendar import SHANGHAI, Calendar
 from service.domain.deadline import LimitError, parse_limit
-from service.domain.ticket import Clock, Event, Milestone
+from service.domain.lifecycle import Act
+from service.domain.sign_in import PERSONS
+from service.domain.ticket import Clock, Event, Milestone, Stage
 from service.labels import (
     ACTS,
     DECISIONS,
@@ -17,8 +20,50 @@ from service.labels import (
     MILESTONES,
     STAGES,
     URGENCIES,
+    WAYS_OF_CHECKING,
 )
 
+# What is seen before it is read, and by who does not tell colours apart.
+SYMBOLS: dict[str, str] = {
+    Stage.NORMAL: "●",
+    Stage.WARN: "▲",
+    Stage.OVERDUE: "■",
+    Stage.YELLOW: "◆",
+    Stage.RED: "◆",
+}
+_ALL = frozenset(PERSONS)
+_DESK = _ALL - {Role.HANDLER}
+_WATCH = _DESK - {Role.DISPATCHER}
+# The pages of the menu: the address, what it is called, what is pressed after `g` to go there, and
+# who has it.
+MENU: tuple[tuple[str, str, str, frozenset[Role]], ...] = (
+    ("/desk/queue", "单位队列", "q", _ALL),
+    ("/desk/sorting", "待派单", "s", _DESK),
+    ("/desk/tickets", "工单查询", "t", _ALL),
+    ("/desk/groups", "群体性诉求", "m", _DESK),
+    ("/desk/overview", "总览", "o", _DESK),
+    ("/desk/supervision", "督办", "p", _WATCH),
+    ("/desk/samples", "抽查", "c", _WATCH),
+    ("/desk/figures", "指标", "f", _ALL),
+    ("/desk/rules", "责任单位", "r", _ALL),
+    ("/desk/sources", "来源", "i", _DESK),
+    ("/desk/deliveries", "投递", "d", _DESK),
+)
+# What is pressed on a ticket's page to fill in the form of an act.
+ACT_KEYS: dict[str, str] = {
+    Act.SIGN: "s",
+    Act.CONTACT: "c",
+    Act.RESOLVE: "r",
+    Act.SEND_BACK: "b",
+    Act.REQUEST_EXTENSION: "e",
+    Act.DISPATCH: "d",
+    Act.RULE: "u",
+    Act.CALL_BACK: "v",
+    Act.CLOSE: "f",
+    Act.SUPERVISE: "w",
+    Act.NOTE: "n",
+    Act.CHECK: "a",
+}
 _DAY = 86_400
 _NO = re.compile(r"[0-9K-]{10,32}")
 
@@ -92,8 +137,10 @@ _CONTENT: dict[str, str] = {
     "text": "内容",
     "public_reply": "公开答复",
     "internal_finding": "内部调查情况",
+    "way": "方式",
     "reached": "是否联系上",
     "solved": "是否解决",
+    "truthful": "答复是否属实",
     "working_s": "用时（工作时间）",
     "grade": "满意度",
     "hotline": "紧急专线",
@@ -149,6 +196,8 @@ _LABELLED: dict[str, dict[Any, str]] = {
     "urgency": URGENCIES,
     "reached": {True: "是", False: "否"},
     "solved": {True: "已解决", False: "未解决"},
+    "truthful": {True: "属实", False: "不属实"},
+    "way": WAYS_OF_CHECKING,
 }
 
 UnitName = Callable[[str], str]
@@ -212,6 +261,10 @@ def event_name(event: Event) -> str:
 def notice(left_behind: str) -> str:
     """Return what the page after an act says, of `act.number`; "" for anything else."""
     act, _, no = left_behind.partition(".")
+    if act == Ask.DRAW and no.isascii() and no.isdigit():
+        return f"已抽取 {no} 件，在下面逐件抽查"
+    if act == Ask.REDELIVER and no.isascii() and no.isdigit():
+        return f"已重新投递 {no} 件" if int(no) else "没有可以重新投递的，可能已有人重新投递"
     return f"{ACTS[act]}成功：工单 {no}" if act in ACTS and _NO.fullmatch(no) else ""
 
 

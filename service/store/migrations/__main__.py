@@ -7,9 +7,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import command
-from alembic.config import Config
 
 from service.store.engine import SqliteStore
+from service.store.migrations.upgrade import alembic_config
 
 
 async def _write(message: str) -> None:
@@ -17,8 +17,7 @@ async def _write(message: str) -> None:
     number = f"{len(list((folder / 'versions').glob('[0-9]*.py'))) + 1:04}"
 
     def revise(connection: sa.Connection) -> None:
-        config = Config()
-        config.set_main_option("script_location", str(folder))
+        config = alembic_config()
         config.attributes["connection"] = connection
         command.revision(config, message=message, autogenerate=True, rev_id=number)
 

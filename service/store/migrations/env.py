@@ -1,4 +1,5 @@
-"""Alembic runs on the connection that the store hands over, inside the store's transaction."""
+"""Alembic runs on the connection that the store hands over: on SQLite inside the store's transaction,
+on PostgreSQL with one for each revision."""
 
 from typing import Any, Literal
 
@@ -8,6 +9,10 @@ from alembic.autogenerate.api import AutogenContext
 from sqlmodel import AutoString
 
 from service.store import tables
+
+# How long a step waits for its lock before it lets those behind it go first. Below the time after
+# which PostgreSQL looks for deadlocks: we step back, not they.
+_LOCK_TIMEOUT = "800ms"
 
 
 def render(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
@@ -23,10 +28,22 @@ def render(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False
 
 
 connection: sa.Connection = context.config.attributes["connection"]
+if connection.dialect.name == "postgresql" and not connection.in_transaction():
+
+    @sa.event.listens_for(connection, "begin")
+    def _impatient(begun: sa.Connection) -> None:
+        # Of the transaction alone: a pooler may give the connection to somebody else after it. The
+        # bounds of who serves are not for rows that are read through.
+        begun.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+        for bound in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            begun.exec_driver_sql(f"SET LOCAL {bound} = 0")
+
+
 context.configure(
     connection=connection,
     target_metadata=tables.metadata,
     transactional_ddl=True,
+    transaction_per_migration=True,
     render_as_batch=connection.dialect.name == "sqlite",
     compare_type=True,
     render_item=render,

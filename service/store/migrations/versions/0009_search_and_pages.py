@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from service.store.migrations import online
+
 revision = "0009"
 down_revision = "0008"
 branch_labels = None
@@ -22,6 +24,13 @@ def _index(name: str, table: str, columns: list[str], condition: str) -> None:
 
 
 def upgrade() -> None:
+    # First, for each is committed: a revision that fails is run again from here.
+    for name, columns, condition in (
+        ("ix_milestones_unit", ["unit", "due_at", "ticket_id"], _OPEN),
+        ("ix_milestones_stage", ["stage", "ticket_id"], _NOT_NORMAL),
+        ("ix_milestones_met_at", ["met_at"], _ENDED),
+    ):
+        online.create_index(name, "milestones", columns, where=condition)
     if op.get_bind().dialect.name == "postgresql":
         op.create_table(
             "ticket_words",
@@ -44,10 +53,6 @@ def upgrade() -> None:
     # What is there is cut by the ticker: to do it here would hold up the start for as long.
     last = op.get_bind().execute(sa.text("SELECT max(id) FROM tickets")).scalar()
     op.bulk_insert(backlog, [{"id": 1, "before": last + 1 if last else 0}])
-    op.drop_index("ix_milestones_unit", table_name="milestones")
-    _index("ix_milestones_unit", "milestones", ["unit", "due_at", "ticket_id"], _OPEN)
-    _index("ix_milestones_stage", "milestones", ["stage", "ticket_id"], _NOT_NORMAL)
-    _index("ix_milestones_met_at", "milestones", ["met_at"], _ENDED)
     op.drop_index("ix_rejected_rows_open", table_name="rejected_rows")
     _index("ix_rejected_rows_open", "rejected_rows", ["source", "id"], _WAITING)
     op.drop_index("ix_group_matters_region", table_name="group_matters")

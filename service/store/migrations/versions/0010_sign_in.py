@@ -6,6 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from service.store.migrations import online
+
 revision = "0010"
 down_revision = "0009"
 branch_labels = None
@@ -17,6 +19,7 @@ _AT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
+    online.create_index("ix_idempotency_keys_at", "idempotency_keys", ["at"])
     op.create_table(
         "accounts",
         sa.Column("id", _ID, sa.Identity(), nullable=False),
@@ -85,7 +88,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sign_ins")),
     )
     op.create_index("ix_sign_ins_at", "sign_ins", ["at"])
-    op.create_index("ix_idempotency_keys_at", "idempotency_keys", ["at"])
     op.add_column("tokens", sa.Column("account_id", _ID, nullable=True))
     # Sessions have a table of their own from now on: whoever is signed in signs in once more.
     op.execute("DELETE FROM tokens WHERE use = 'session'")
