@@ -107,20 +107,19 @@ def bring_back(connection: sa.Connection, where: Mapping[int, int | None]) -> bo
     return True
 
 
-def rewrite(
+def seal(
     connection: sa.Connection, documents: Sequence[tuple[int, int, Mapping[str, Any]]]
 ) -> None:
-    """Put others in the place of documents that are kept apart, each with its month and ticket."""
-    if not documents:
-        return
+    """Put masked documents in the place of those that are kept apart, each with its month and ticket,
+    and seal what their deliveries say."""
     this = (_c.month == sa.bindparam("of_month")) & (_c.ticket_id == sa.bindparam("of_ticket"))
-    connection.execute(
-        _closed.update().where(this).values(kept=sa.bindparam("document")),
-        [
-            {"of_month": month, "of_ticket": ticket_id, "document": dict(document)}
-            for month, ticket_id, document in documents
-        ],
-    )
+    for month, ticket_id, document in documents:
+        here = {"of_month": month, "of_ticket": ticket_id}
+        sent = connection.execute(sa.select(_c.deliveries).where(this), here).scalar_one()
+        parts = [part for each in sent if (part := sealing.hide(each))]
+        sealing.put(connection, parts)
+        values = {"kept": dict(document), "deliveries": sent}
+        connection.execute(_closed.update().where(this).values(**values), here)
 
 
 def keep(connection: sa.Connection, before: datetime, at: datetime) -> int:

@@ -1,7 +1,7 @@
 """What is to leave, and what has left: rows in, values out."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from operator import itemgetter
@@ -12,14 +12,12 @@ import sqlalchemy as sa
 
 from service.domain.delivery import Addressee, Due, Verdict
 from service.domain.kpi import day_of
-from service.domain.personal import FREE_TEXTS, said
 from service.domain.ports import Receiver
 from service.domain.region import prefix
 from service.domain.ticket import Delivery, DeliveryState, Recipient, Ticket, Word
 from service.store import closed, sealing
-from service.store.bulk import Row, insert_rows
+from service.store.bulk import Row, insert_rows, update_rows
 from service.store.pages import Page, among, walk
-from service.store.sealing import Part
 from service.store.tables import DeliveryRow, TicketRow, metadata
 from service.store.tallies import note_deliveries
 
@@ -29,9 +27,6 @@ _d, _t = _deliveries.c, _tickets.c
 
 # Written out: a partial index is not found by a value that is only known when the query runs.
 _PENDING = _d.state == sa.literal_column("'pending'")
-
-# That a delivery's own words are sealed, under its message.
-_SEALED = "sealed"
 
 Receivers = Mapping[str, Receiver]
 
@@ -68,20 +63,24 @@ def deliver_all(
     """Write what is to leave, each with its ticket's id, number and region. What no receiver takes
     is settled at once: people see to it."""
     new = [_new(row, at, receivers) for row in rows]
-    sealing.keep(connection, [part for row in new if (part := _hide(row))])
+    sealing.keep(connection, [part for row in new if (part := sealing.hide(row))])
     insert_rows(connection, _deliveries, new)
     note_deliveries(connection, Counter(row["state"] for row in new), at)
 
 
-def _hide(row: dict[str, Any]) -> Part | None:
-    """Mask what people wrote in a delivery; return what is to be sealed of it, None for nothing."""
-    payload = row["payload"]
-    texts = {name: payload[name] for name in FREE_TEXTS if isinstance(payload.get(name), str)}
-    told = {name: said(text) for name, text in texts.items()}
-    if told == texts:
-        return None
-    row["payload"] = {**payload, **told, _SEALED: True}
-    return Part(row["ticket_id"], row["message"], texts)
+def seal(connection: sa.Connection, ids: Collection[int]) -> None:
+    """Seal what was written in deliveries of these tickets before anything was sealed."""
+    rows = connection.execute(
+        sa.select(_d.id, _d.ticket_id, _d.message, _d.payload)
+        .where(among(connection, _d.ticket_id, list(ids)))
+        .order_by(_d.id)
+        .with_for_update(key_share=True)
+    ).mappings()
+    old = [dict(row) for row in rows]
+    parts = [(row, part) for row in old if (part := sealing.hide(row))]
+    sealing.put(connection, [part for _, part in parts])
+    changed = [{"id": row["id"], "payload": row["payload"]} for row, _ in parts]
+    update_rows(connection, _deliveries, changed)
 
 
 Told = tuple[int, str, str, Delivery, datetime]
@@ -242,7 +241,7 @@ def _heads(destination: str, at: datetime, *, probing: bool) -> sa.Select[Any]:
 def _payload(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, Any]:
     """Return what a delivery says, in the words in which it was written."""
     payload = dict(row.payload)
-    if payload.pop(_SEALED, None):
+    if payload.pop(sealing.HIDDEN, None):
         payload |= sealing.opened(connection, [row.ticket_id], row.message)[row.ticket_id] or {}
     return payload
 

@@ -7,6 +7,7 @@ is the answer, and the answer comes after the commit.
 
 import asyncio
 import random
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -246,10 +247,14 @@ def _upgrade(connection: sa.Connection, versions: Path) -> None:
     upgrade(connection, versions)
 
 
-def _log() -> Any:
+def logger() -> Any:
+    """Return where what is worth a line is told: whoever serves says how, a command on standard
+    error, for its answer is on the other."""
     # Most commands have nothing to say.
     import structlog  # noqa: PLC0415
 
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     return structlog.get_logger()
 
 
@@ -310,7 +315,7 @@ def _tell_full() -> None:
     now = time.monotonic()
     if now - _told_at[0] >= _TOLD_EVERY_S:
         _told_at[0] = now
-        _log().error("store.full")
+        logger().error("store.full")
 
 
 class SqliteStore:
@@ -401,7 +406,7 @@ class SqliteStore:
             except StoreUnavailable as error:
                 if "locked" not in str(error.__cause__) or time.monotonic() > until:
                     raise
-                _log().info("migrate.waits")
+                logger().info("migrate.waits")
             else:
                 return
 
@@ -564,7 +569,7 @@ class PostgresStore:
         while not await guard.scalar(taken):
             await guard.rollback()
             if not waited:
-                _log().info("migrate.waits")
+                logger().info("migrate.waits")
             waited = True
             await asyncio.sleep(_LOOKS_S)
 
@@ -592,7 +597,7 @@ class PostgresStore:
                         "后再执行 banjie migrate"
                     )
                     raise MigrationBlocked(msg) from error
-            _log().warning("migrate.locked_out", again_in_s=pause_s)
+            logger().warning("migrate.locked_out", again_in_s=pause_s)
             await asyncio.sleep(pause_s)
         raise AssertionError
 

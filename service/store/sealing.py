@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
-import structlog
 
+from service.domain.personal import FREE_TEXTS, said
 from service.domain.similar import person
 from service.seal import (
     Algorithm,
@@ -30,7 +30,7 @@ from service.seal import (
     write_keys,
 )
 from service.store.bulk import among, insert_rows, put_rows
-from service.store.engine import OPTION, Keys, NotPrepared
+from service.store.engine import OPTION, Keys, NotPrepared, logger
 from service.store.tables import SealedRow, SealKeyRow, SecretRow, TicketRow, metadata
 
 _keys = metadata.tables[SealKeyRow.__tablename__]
@@ -42,8 +42,6 @@ _k, _s = _keys.c, _sealed.c
 # Of no ticket: the key of the hashes, sealed like everything else. So it stays the same when the
 # keys change, and nobody finds it in the database.
 _INDEX = (0, "index")
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ class Sealing:
             seen = _state_of(self.path)
             found = read_keys(self.path)
             if is_open_to_others(self.path):
-                log.warning("keys.readable_by_others", file=str(self.path))
+                logger().warning("keys.readable_by_others", file=str(self.path))
             keys = [*found, *(key for key in here if key.id not in {each.id for each in found})]
         else:
             keys = here
@@ -168,8 +166,8 @@ class Sealing:
         ).scalar()
         if sealed is None:
             return b""
-        said = orjson.loads(self.ring(connection).open(sealed, _where(*_INDEX)))
-        return bytes.fromhex(said["key"])
+        found = orjson.loads(self.ring(connection).open(sealed, _where(*_INDEX)))
+        return bytes.fromhex(found["key"])
 
     def _new_index(self, connection: sa.Connection) -> bytes:
         """Seal the key of the hashes. What was hashed before goes on being found: its key is taken
@@ -197,7 +195,7 @@ def _make_file(path: Path) -> None:
         write_keys(path, [new_key(Algorithm.AES, datetime.now(UTC).date())], new=True)
     except FileExistsError:
         return  # another process was first
-    log.warning("keys.made", file=str(path), hint="请把密钥文件与数据库分开备份")
+    logger().warning("keys.made", file=str(path), hint="请把密钥文件与数据库分开备份")
 
 
 def _state_of(path: Path) -> object:
@@ -231,6 +229,24 @@ def put(connection: sa.Connection, parts: Sequence[Part]) -> None:
     """Seal parts, of which some may be there. Raises NotPrepared."""
     if parts:
         put_rows(connection, _sealed, _rows(connection, parts, _ready(connection)), replace=True)
+
+
+# That a delivery's own words are sealed, under its message.
+HIDDEN = "sealed"
+
+
+def hide(delivery: dict[str, Any]) -> Part | None:
+    """Mask what people wrote in a row of a delivery; return what is to be sealed of it, None for
+    nothing."""
+    payload = delivery["payload"]
+    if HIDDEN in payload:
+        return None
+    texts = {name: payload[name] for name in FREE_TEXTS if isinstance(payload.get(name), str)}
+    told = {name: said(text) for name, text in texts.items()}
+    if told == texts:
+        return None
+    delivery["payload"] = {**payload, **told, HIDDEN: True}
+    return Part(delivery["ticket_id"], delivery["message"], texts)
 
 
 def _ready(connection: sa.Connection) -> Sealing:
@@ -317,8 +333,8 @@ def _opened(
         # Another replica has a newer file, and so have we by now.
         sealing._load(connection, makes=False)
         text = sealing.ring(connection).open(document, where)
-    said: dict[str, Any] = orjson.loads(text)
-    return said
+    document_: dict[str, Any] = orjson.loads(text)
+    return document_
 
 
 def keyed(connection: sa.Connection, text: str) -> str:

@@ -31,7 +31,7 @@ from service.domain.ticket import (
     Supervision,
     Ticket,
 )
-from service.store import closed, months, sealing, search, tallies
+from service.store import closed, deliveries, months, sealing, search, tallies
 from service.store.bulk import Row, among, insert_rows, update_rows, upsert
 from service.store.sealing import Part
 from service.store.search import Words
@@ -1063,7 +1063,8 @@ def _seal(
     here = [{"id": row.id, **masked[row.id]} for row in rows if row.kept_in is None]
     update_rows(connection, _tickets, here)
     apart = [row for row in rows if row.kept_in is not None]
-    closed.rewrite(
+    deliveries.seal(connection, [row.id for row in rows if row.kept_in is None])
+    closed.seal(
         connection,
         [(row.kept_in, row.id, {**documents[row.id], **masked[row.id]}) for row in apart],
     )
