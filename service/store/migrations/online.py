@@ -29,6 +29,7 @@ BIG = frozenset(
         "marks",
         "messages",
         "milestones",
+        "sealed",
         "tallies",
         "tally_entries",
         "tally_sums",
