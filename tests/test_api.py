@@ -131,7 +131,7 @@ def test_a_ticket_is_worked_from_dispatch_to_close_and_seen_in_the_metrics(fresh
     ticket = fresh.act(ticket, "dispatcher", "call_back", reached=True, solved=True, grade=5)
     ticket = fresh.act(ticket, "dispatcher", "close")
     assert ticket["state"] == "closed"
-    assert ticket["acts"] == ["reopen", "note"]
+    assert ticket["acts"] == ["reopen", "note", "check"]
     lines = fresh.client.get("/metrics").text.splitlines()
     unit = "360732-market_regulation"
     assert (

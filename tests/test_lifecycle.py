@@ -45,8 +45,10 @@ def test_every_act_has_its_roles_and_no_source_or_auditor_acts() -> None:
 
 def test_an_auditor_sees_masked_what_it_sees_and_a_metrics_reader_only_metrics() -> None:
     assert [what for what, roles in GRANTS.items() if Role.METRICS in roles] == [Ask.METRICS]
-    for roles in GRANTS.values():
-        assert roles.get(Role.AUDITOR, Reach.MASKED) in {Reach.MASKED, Reach.ALL}
+    for what, roles in GRANTS.items():
+        # The heads of the chain tell of no ticket: there is nothing to mask.
+        plain = {Reach.REGION} if what is Ask.AUDIT else set()
+        assert roles.get(Role.AUDITOR, Reach.MASKED) in {Reach.MASKED, Reach.ALL} | plain
 
 
 @pytest.mark.parametrize(
