@@ -86,7 +86,7 @@ def test_a_wish_to_stay_unnamed_goes_along_when_tickets_are_merged(
                 assert (await s.desk.ticket(first.no, HANDLER)).complaint.contact == Contact()
         # Another person's wish is another person's.
         async with sim(store) as s:
-            theirs = await came(s, hotline("T7"))
+            theirs = await again(s, await came(s, hotline("T7")))
             other = forum("W7", contact=Contact("李某", "13800000002"), **kept)
             await s.act(await came(s, other), "merge", into=theirs.no, reason="同一事项")
             assert (await again(s, theirs)) == theirs
