@@ -23,7 +23,6 @@ SHOTS: tuple[tuple[str, str, str, str], ...] = (
     ("queue", "handler", "/desk/queue", ""),
     ("ticket", "dispatcher", "/desk/sorting", "[data-open]"),
     ("figures", "supervisor", "/desk/figures", ""),
-    ("supervision", "supervisor", "/desk/supervision", ""),
 )
 _LINK = re.compile(r"\s(?P<role>[a-z]+)\s+(?P<address>http\S+/desk/enter/\S+)")
 

@@ -107,6 +107,9 @@ def _log_as_json(level: str) -> None:
     # They would tell of every tick and request; what one finds is told by ours.
     for noisy in ("alembic", "apscheduler", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It warns each second that a turn which takes or rests longer is still under way; how far due
+    # work lags is a metric.
+    logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
