@@ -63,7 +63,7 @@ from service.store import (
     tickets,
 )
 from service.store.deliveries import Receivers
-from service.store.engine import refused
+from service.store.engine import NotPrepared, refused
 from service.store.figures import UnitLoad, unit_loads
 from service.store.leases import LeaseLost
 from service.store.lists import ALL, Due, Filter, Owed, Queue
@@ -1134,8 +1134,8 @@ def _apart(
         except tickets.Raced:
             nested.rollback()  # another was first with it: now it is there
         except Exception as error:
-            if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
-                raise  # the connection itself is in trouble
+            if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | NotPrepared):
+                raise  # the connection itself is in trouble, or the store does all of it again
             nested.rollback()
             # Who lost a deadlock is told to come again, as if it had been alone.
             return refused(error) if isinstance(error, sa.exc.DBAPIError) else error

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from service.desk import Arrival, Receipt
 from service.domain import acts
 from service.domain.access import Forbidden, Role
+from service.domain.personal import hidden
 from service.intake import Intake
 from service.store import Store, StoreUnavailable, tickets
 from service.store.tallies import recount
@@ -36,7 +37,8 @@ def test_what_waits_together_is_stored_together_and_answered_in_order(in_store: 
         assert sum(sizes) == 60
         assert len(sizes) <= 2, "they were there before anything was stored"
         for receipt in receipts[::20]:
-            assert await desk(store).ticket(receipt.ticket.no, ADMIN) == receipt.ticket
+            seen = replace(receipt.ticket, complaint=hidden(receipt.ticket.complaint))
+            assert await desk(store).ticket(receipt.ticket.no, ADMIN) == seen
             history = await desk(store).history(receipt.ticket.no, ADMIN)
             assert [event.act for event in history] == ["received", "dispatch"]
         found = await store.read(recount)
