@@ -108,11 +108,15 @@ BY_HAND = {
         FROM rated""",
     "sent_back": f"""{_GIVEN} SELECT ticket_id, given AS unit, day,
             CASE WHEN next = 'send_back' THEN 1 ELSE 0 END AS n, 1 AS total FROM given""",
-    "first_right": f"""{_GIVEN} SELECT ticket_id, given AS unit, day, CASE WHEN EXISTS (
-            SELECT 1 FROM given later WHERE later.ticket_id = g.ticket_id AND later.id > g.id
-                AND later.given <> g.given) THEN 0 ELSE 1 END AS n, 1 AS total
-        FROM given g WHERE NOT EXISTS (SELECT 1 FROM given earlier
-            WHERE earlier.ticket_id = g.ticket_id AND earlier.id < g.id)""",
+    "first_right": f"""{_GIVEN}, ranked AS (
+            SELECT ticket_id, given, day,
+                row_number() OVER (PARTITION BY ticket_id ORDER BY id) AS nth,
+                min(given) OVER (PARTITION BY ticket_id) AS lowest,
+                max(given) OVER (PARTITION BY ticket_id) AS highest
+            FROM given)
+        SELECT ticket_id, given AS unit, day,
+            CASE WHEN lowest = highest THEN 1 ELSE 0 END AS n, 1 AS total
+        FROM ranked WHERE nth = 1""",
     "redispatched": f"""{_ROUNDS}, had AS (
             SELECT ticket_id, round, unit AS who FROM rounds
                 WHERE act IN ('dispatch', 'rule', 'send_back')
