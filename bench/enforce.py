@@ -74,7 +74,10 @@ def fill(
                 redo, limits, received_at, stored_at, extensions, pauses, supervision, sent_back,
                 ruled, merged_into)
             SELECT '360732-20261101-' || lpad(n::text, 9, '0'), 'bench', n::text, 'hotline-12345',
-                '360732', 'help', 'help', 'normal', :state, 1, 'auto', '路灯不亮', '街上的路灯坏了', '{}',
+                '360732', 'help', 'help', 'normal', :state, 1, 'auto', '路灯不亮', '街上的路灯坏了',
+                jsonb_build_object('source', 'bench', 'source_no', n::text, 'channel',
+                    'hotline-12345', 'region', '360732', 'kind', 'help', 'urgency', 'normal',
+                    'accepted_at', '2026-11-01T09:00:00+08:00'),
                 '{}', '360732-market_regulation', '兴国县市场监督管理局', '[]', 0, '', :at, :at,
                 '[]', '[]', '[]', 0, '', ''
             FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) n

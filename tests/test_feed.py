@@ -29,7 +29,7 @@ from service.store.feed import (
     waiting,
 )
 from service.store.tables import metadata
-from service.store.tickets import append_all, lock
+from service.store.tickets import append_all, get, lock
 from tests.revisions import down_to
 from tests.test_desk import desk
 from tests.worlds import at, complaint
@@ -410,8 +410,10 @@ def test_a_region_where_nothing_happens_is_passed_over_in_bounded_steps(in_store
     async def scenario(store: Store) -> None:
         [no] = await tickets_in(store, 1)
         event = Event("note", NOW, SYSTEM.name, SYSTEM.role, {}, 2)
-        await store.run(lambda c: append_all(c, [(1, no, "360732", event)] * 6_000))
-        await store.run(lambda c: append_all(c, [(1, no, "360302", event)]))
+        ticket = await store.read(lambda c: get(c, no))
+        assert ticket
+        await store.run(lambda c: append_all(c, [(ticket.id, no, "360732", event)] * 6_000))
+        await store.run(lambda c: append_all(c, [(ticket.id, no, "360302", event)]))
         await ordered(store)
         first = await store.read(lambda c: stretch(c, BEGINNING, 9, ["360300"]))
         assert (first.rows, first.more) == ([], True)
