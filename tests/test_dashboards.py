@@ -502,9 +502,21 @@ def every_query_gives_figures(living: Living, panel: Json) -> None:
         for window in ("30d", "1d"):
             for region in (".+", REGION):
                 found = figures(living, target, window=window, region=region)
+                if not found and names_a_stage_that_nothing_is_at(living, target["expr"]):
+                    continue
                 assert found, f"{panel['title']}: {filled(target['expr'], window=window)}"
                 if panel["fieldConfig"]["defaults"]["unit"] == "percentunit":
                     assert panel["type"] == "table" or all(0 <= value <= 1 for value in found)
+
+
+def names_a_stage_that_nothing_is_at(living: Living, expression: str) -> bool:
+    """Whether a query is about a stage that no clock of the demo is at: by the hour of the week its
+    yellow cards have all become red."""
+    stages = re.findall(r'stage="(\w+)"', expression)
+    return bool(stages) and not any(
+        living.ask("query", query=f'banjie_milestones_open{{stage="{stage}"}} > 0')["result"]
+        for stage in stages
+    )
 
 
 def bars_add_up_to_what_happened(living: Living) -> None:
