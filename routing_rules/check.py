@@ -58,6 +58,14 @@ def check(
     return sorted(findings, key=lambda finding: not finding.grave)
 
 
+def of_rule(book: Rulebook, code: str) -> list[Finding]:
+    """Return the faults of one rule, the grave ones first: what `check` says of it."""
+    findings = [each for part in (_units, _contradictions) for each in part(book)]
+    findings.extend(_examples_of(book, None, [code]))
+    own = [finding for finding in findings if finding.rule == code]
+    return sorted(own, key=lambda finding: not finding.grave)
+
+
 class _Row(NamedTuple):
     """Where a row stands that is neither a rule nor a gate."""
 
@@ -123,33 +131,14 @@ def _examples(book: Rulebook, folder: Path | None) -> Iterable[Finding]:
 
     Where a county's own rows or model lead a shipped example elsewhere, that may well be meant.
     """
-
-    def tried(
-        row: Rule | Gate | _Row, place: int, example: str, route: Route, right: bool
-    ) -> Iterable[Finding]:
-        """Judge an example of the row whose words are at `place` in the matcher."""
-        if not right:
-            gone = route.lead.name if route.lead else DECISIONS[route.decision] + route.reason
-            grave = folder is None or not row.file.is_relative_to(DATA)
-            yield _at(row, "example", f"示例“{example}”转到了{gone}", grave=grave)
-        elif all(hit.rule != place or not hit.score for hit in book.matcher.hits(plain(example))):
-            # What was learnt led it, and the row's words had no part in that.
-            yield _at(row, "example-unheard", f"示例“{example}”没有用到本条的词", grave=False)
-
-    for place, rule in enumerate(book.rules):
-        cited = dict.fromkeys(cite.region for cite in rule.cites)
-        for region in [rule.region] if rule.region else cited or [_ANYWHERE]:
-            for example in rule.examples:
-                route = book.route(_complaint(example, region))
-                right = _leads(route, _meant(book, place, example, region))
-                yield from tried(rule, place, example, route, right)
+    yield from _examples_of(book, folder, [rule.code for rule in book.rules])
     for place, gate in enumerate(book.gates, len(book.rules)):
         for example in gate.examples:
             route = book.route(_complaint(example, _ANYWHERE))
             right = (route.decision, route.hotline) == (gate.decision, gate.hotline)
             if gate.decision != Decision.EMERGENCY_LINE:
                 right = right and route.reason == gate.reason
-            yield from tried(gate, place, example, route, right)
+            yield from _tried(book, folder, gate, place, example, route, right)
     files = [place / "accusation.yaml" for place in (DATA, folder) if place]
     row = read([path for path in files if path.exists()][-1])[-1]
     words = _Row("accusation", row.file, row.line)
@@ -157,7 +146,40 @@ def _examples(book: Rulebook, folder: Path | None) -> Iterable[Finding]:
     for example in row.texts("examples"):
         route = book.route(_complaint(example, _ANYWHERE))
         place = len(book.rules) + len(book.gates)
-        yield from tried(words, place, example, route, _leads(route, supervisor))
+        yield from _tried(book, folder, words, place, example, route, _leads(route, supervisor))
+
+
+def _examples_of(book: Rulebook, folder: Path | None, codes: Sequence[str]) -> Iterable[Finding]:
+    """Find the examples of these rules that do not go where their rule says."""
+    wanted = frozenset(codes)
+    for place, rule in enumerate(book.rules):
+        if rule.code not in wanted:
+            continue
+        cited = dict.fromkeys(cite.region for cite in rule.cites)
+        for region in [rule.region] if rule.region else cited or [_ANYWHERE]:
+            for example in rule.examples:
+                route = book.route(_complaint(example, region))
+                right = _leads(route, _meant(book, place, example, region))
+                yield from _tried(book, folder, rule, place, example, route, right)
+
+
+def _tried(
+    book: Rulebook,
+    folder: Path | None,
+    row: Rule | Gate | _Row,
+    place: int,
+    example: str,
+    route: Route,
+    right: bool,
+) -> Iterable[Finding]:
+    """Judge an example of the row whose words are at `place` in the matcher."""
+    if not right:
+        gone = route.lead.name if route.lead else DECISIONS[route.decision] + route.reason
+        grave = folder is None or not row.file.is_relative_to(DATA)
+        yield _at(row, "example", f"示例“{example}”转到了{gone}", grave=grave)
+    elif all(hit.rule != place or not hit.score for hit in book.matcher.hits(plain(example))):
+        # What was learnt led it, and the row's words had no part in that.
+        yield _at(row, "example-unheard", f"示例“{example}”没有用到本条的词", grave=False)
 
 
 def _meant(book: Rulebook, place: int, example: str, region: str) -> Unit | None:

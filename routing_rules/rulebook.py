@@ -25,7 +25,7 @@ from routing_rules.signals import (
 )
 from routing_rules.table import TERRITORY, UnitTable, load_table
 from routing_rules.text import plain
-from routing_rules.yamlfile import Row, RuleFileError, read
+from routing_rules.yamlfile import Row, RuleFileError, parse, read
 from service.domain.complaint import (
     Basis,
     Candidate,
@@ -42,7 +42,10 @@ from service.domain.complaint import (
 from service.domain.ports import Duty, Unit
 from service.domain.region import covers
 
-_RULE_KEYS = ("id", "name", "line", "assist", "cites", "examples", "region", *SIGNAL_KEYS)
+_RULE_KEYS = (
+    *("id", "name", "line", "assist", "cites", "examples", "region", "proposed"),
+    *SIGNAL_KEYS,
+)
 _GATE_KEYS = (
     *("id", "name", "decision", "hotline", "line", "assist", "reason", "examples"),
     *SIGNAL_KEYS,
@@ -112,6 +115,7 @@ class Rule:
     at_line: int
     unit: str = ""  # a precedent's unit, which may be another than the line's
     document: str = ""  # what a precedent rests on
+    proposed: str = ""  # by whom, who agreed, when and why; "" for what the files came with
 
 
 @dataclass(frozen=True, slots=True)
@@ -572,6 +576,8 @@ class Rulebook:
         ):
             return self._manual((), 0.3, "评价涉及对被评价单位的举报，需人工确定受理机关")
         note = f"好差评谁办理谁负责：被评价单位为{unit.name}"
+        if proposed := self.table.proposed(unit.code, review.evaluated_unit):
+            note = f"{note}（{proposed}）"
         hit = Hit(0, 10.0, ((10.0, review.evaluated_unit),))
         candidates = self._single(unit, unit.line, hit, EvidenceKind.REVIEW, note)
         reason = ""
@@ -890,6 +896,8 @@ class Rulebook:
             basis = Basis.DOCUMENT if naming else Basis.LINE
             return _Ground(EvidenceKind.CLAUSE, document, items, basis, why)
         why = f"属“{rule.name}”，按条线职责由{unit.name}负责"
+        if rule.proposed:
+            why = f"{why}（{rule.proposed}）"
         kind = EvidenceKind.PLACE if rule.line == TERRITORY_LINE else EvidenceKind.DUTY
         basis = Basis.DEFAULT if unit.basis == Basis.DEFAULT else Basis.LINE
         return _Ground(kind, "", "", basis, why)
@@ -1066,8 +1074,13 @@ def _before(text: str, at: int) -> str:
 # --- loading
 
 
-def load(folder: Path | None = None) -> Rulebook:
-    """Return the rulebook of the shipped data, with the rows of `folder` added or put in place.
+# Where rows stand that are in no file: what was proposed and agreed to.
+PROPOSED = Path("proposals")
+
+
+def load(folder: Path | None = None, proposed: Mapping[str, str] | None = None) -> Rulebook:
+    """Return the rulebook of the shipped data, with the rows of `folder` added or put in place, and
+    then those of `proposed`: the text of `units.yaml` and `duties/proposals.yaml` of a further folder.
 
     Raises RuleFileError for the first row that is wrong: file, line, reason.
     """
@@ -1079,8 +1092,9 @@ def load(folder: Path | None = None) -> Rulebook:
             known = " ".join(sorted(shipped.name for shipped in DATA.glob("*.yaml")))
             raise RuleFileError(path, 0, f"没有规则用这个文件名，可用的是 {known}")
     folders = [DATA, folder] if folder else [DATA]
+    last = {name: parse(PROPOSED / name, text.encode()) for name, text in (proposed or {}).items()}
     gazetteer = load_gazetteer(folder)
-    table = load_table(gazetteer, folder)
+    table = load_table(gazetteer, folder, last.get("units.yaml", ()))
     files = _Files(tuple(folders))
     concepts: dict[str, tuple[str, ...]] = {}
     for path in files("concepts.yaml"):
@@ -1094,7 +1108,7 @@ def load(folder: Path | None = None) -> Rulebook:
         for clause in read_clauses(path)
     ]
     rules = {
-        **_written_rules(files, concepts, lines, gazetteer),
+        **_written_rules(files, last.get("duties/proposals.yaml", ()), concepts, lines, gazetteer),
         **{
             rule.code: rule
             for rule in (_precedent(r, table) for r in files.rows("precedents.yaml"))
@@ -1106,12 +1120,12 @@ def load(folder: Path | None = None) -> Rulebook:
         for gate in (_gate(r, concepts, lines) for r in files.rows("acceptance.yaml"))
     }
     model, learnt = _learnt(files, {*lines, *(f"{TOPIC}{code}" for code in rules)})
-    last = files.rows("accusation.yaml")[-1]
-    last.only("id", "examples", *SIGNAL_KEYS)
-    accusation = read_signals(last, concepts)
-    last = files.rows("tuning.yaml")[-1]
-    last.only(*Tuning.__slots__)
-    tuning = Tuning(**{key: last.number(key) for key in Tuning.__slots__})
+    spoken = files.rows("accusation.yaml")[-1]
+    spoken.only("id", "examples", *SIGNAL_KEYS)
+    accusation = read_signals(spoken, concepts)
+    numbers = files.rows("tuning.yaml")[-1]
+    numbers.only(*Tuning.__slots__)
+    tuning = Tuning(**{key: numbers.number(key) for key in Tuning.__slots__})
     landmarks = concepts.get("地标", ())
     digest = hashlib.sha256(gazetteer.canonical_json().encode())
     digest.update(table.canonical_json().encode())
@@ -1191,6 +1205,7 @@ class _Files:
 
 def _written_rules(
     files: _Files,
+    proposed: Sequence[Row],
     concepts: Mapping[str, tuple[str, ...]],
     lines: set[str],
     gazetteer: Gazetteer,
@@ -1205,6 +1220,7 @@ def _written_rules(
                 raise row.error(f"id {rule.code} 重复", "id")
             rules[rule.code] = rule
             folder_of[rule.code] = place
+    rules.update((row.text("id"), _rule(row, concepts, lines, gazetteer)) for row in proposed)
     return rules
 
 
@@ -1251,6 +1267,7 @@ def _rule(
         row.texts("examples"),
         row.file,
         row.line,
+        proposed=row.text("proposed", ""),
     )
 
 

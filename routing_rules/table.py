@@ -102,6 +102,7 @@ class _Explicit:
     aliases: tuple[str, ...]
     citation: Citation | None
     coordinator: bool
+    proposed: tuple[str, ...]  # which of the aliases were proposed, by whom and why
 
 
 class UnitTable:
@@ -168,6 +169,12 @@ class UnitTable:
         """Return where a policy document names the unit, or None when none does."""
         row = self._explicit.get(code)
         return row.citation if row else None
+
+    def proposed(self, code: str, name: str) -> str:
+        """Return who proposed that a unit be called so too, and why; "" where nobody did."""
+        row = self._explicit.get(code)
+        said = row.proposed if row else ()
+        return next((each for each in said if f"“{plain(name)}”" in each), "")
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -256,6 +263,25 @@ class UnitTable:
             unit = self._by_core(place, core)
             if unit:
                 return unit
+        return None
+
+    def bearer(self, name: str, region: str) -> Unit | None:
+        """Return the unit whose own name this is in a region, full, short or other, or None: not one
+        that only sounds as if it were a part of a unit."""
+        written = plain(name)
+        found = self.by_name(name, region)
+        places = self._gazetteer.parents(region)
+        if found is None or written in self._full_names:
+            return found
+        if any((place, written) in self._aliases for place in places):
+            return found
+        for place, core in self._readings(written, places):
+            there = level(place) if place else None
+            where = there if there in _LEVELS else "county"
+            if core in _GOVERNMENT or self.line_of_name(core, where):
+                return found
+            if place and self._below(place, core):
+                return found
         return None
 
     def line_of_name(self, core: str, where: str) -> str | None:
@@ -511,8 +537,16 @@ def line_name(
     )
 
 
-def load_table(gazetteer: Gazetteer, folder: Path | None = None) -> UnitTable:
-    """Return the table of the shipped data, with the rows of `folder` added or put in place.
+def unit_rows(folder: Path | None = None) -> dict[str, Row]:
+    """Return the rows of units.yaml as they hold, by the unit's code. Raises RuleFileError."""
+    return overlaid([DATA, folder] if folder else [DATA], "units.yaml")
+
+
+def load_table(
+    gazetteer: Gazetteer, folder: Path | None = None, more: Sequence[Row] = ()
+) -> UnitTable:
+    """Return the table of the shipped data, with the rows of `folder` added or put in place, and then
+    `more` rows of units.
 
     Raises RuleFileError for the first row that is wrong: an unknown region, line or document, a
     name twice in one region, a former name that leads nowhere.
@@ -539,7 +573,7 @@ def load_table(gazetteer: Gazetteer, folder: Path | None = None) -> UnitTable:
     explicit: dict[str, _Explicit] = {}
     shared: dict[str, str] = {}
     named: dict[tuple[str, str], str] = {}
-    for code, row in overlaid(folders, "units.yaml").items():
+    for code, row in overlaid(folders, "units.yaml", more=more).items():
         region = _unit_region(row, gazetteer)
         if "unit_of" in row:
             row.only("code", "unit_of")
@@ -622,7 +656,7 @@ def _explicit(
     lines: Mapping[str, Line],
     documents: Mapping[str, Document],
 ) -> _Explicit:
-    row.only("code", "name", "line", "as", "document", "items", "coordinator", "basis")
+    row.only("code", "name", "line", "as", "document", "items", "coordinator", "basis", "proposed")
     code = row.text("code")
     own = code.partition("-")[2]
     line = row.text("line", own if own in lines else "")
@@ -652,7 +686,9 @@ def _explicit(
     if (basis == Basis.DOCUMENT) != (citation is not None):
         raise row.error("basis 为 document 时应有 document,反之亦然", "basis")
     unit = Unit(code, name, region, line, basis)
-    return _Explicit(unit, row.texts("as"), citation, row.flag("coordinator"))
+    return _Explicit(
+        unit, row.texts("as"), citation, row.flag("coordinator"), row.texts("proposed")
+    )
 
 
 def _rename(row: Row, lines: Mapping[str, Line]) -> Rename:

@@ -142,6 +142,11 @@ def read(path: Path) -> list[Row]:
         content = path.read_bytes()
     except OSError as failure:
         raise RuleFileError(path, 1, f"无法读取:{failure.strerror}") from failure
+    return parse(path, content)
+
+
+def parse(path: Path, content: bytes) -> list[Row]:
+    """Return the rows of what stands, or would stand, in a file; raises as `read` does."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as failure:
@@ -171,8 +176,11 @@ def read(path: Path) -> list[Row]:
     return found
 
 
-def overlaid(folders: Iterable[Path], name: str, key: str = "code") -> dict[str, Row]:
-    """Return the rows of `name` in each folder by their `key`; a later folder adds and replaces.
+def overlaid(
+    folders: Iterable[Path], name: str, key: str = "code", more: Sequence[Row] = ()
+) -> dict[str, Row]:
+    """Return the rows of `name` in each folder by their `key`; a later folder adds and replaces, and
+    `more` rows do so last.
 
     The first folder must have the file, the others may. The same key twice in one file is refused:
     which of the two was meant cannot be known.
@@ -189,6 +197,7 @@ def overlaid(folders: Iterable[Path], name: str, key: str = "code") -> dict[str,
                 raise row.error(f"{key} {code} 重复,第 {here[code].line} 行已有", key)
             here[code] = row
         merged.update(here)
+    merged.update((row.text(key), row) for row in more)
     return merged
 
 

@@ -2,18 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 import yaml
 from pydantic import TypeAdapter
+from sqlalchemy import Connection
 
 from routing_rules import check as checking
 from routing_rules.clauses import Clause, diff, parse_clauses, read_clauses
 from routing_rules.evaluate import complaint_from, evaluate
 from routing_rules.gazetteer import load_gazetteer
+from routing_rules.proposed import Proposed
 from routing_rules.rulebook import Rulebook, load
 from service.domain.complaint import Route
 from service.domain.region import covers
@@ -21,6 +23,7 @@ from service.terminal import AsJson, Refused, asked, print_document, settings
 
 app = typer.Typer(no_args_is_help=True, help="The responsible-unit table 责任单位.")
 
+T = TypeVar("T")
 Region = Annotated[str, typer.Option(help="GB/T 2260 code.")]
 
 
@@ -138,6 +141,29 @@ def explain_route(
         typer.echo(checking.explain(route))
 
 
+@app.command("export-proposals")
+def export_proposals(
+    folder: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
+) -> None:
+    """Write the accepted proposals 提议 of the database as files of a rule folder."""
+    from service.store import proposals
+
+    configured = asked()
+    rules = Proposed(load(configured.rules), configured.rules)
+    found = asyncio.run(_read(proposals.accepted))
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Refused(f"{folder} 不是空的文件夹，没有写入", 2)
+    try:
+        files = rules.files(found)
+    except ValueError as error:
+        raise Refused(str(error), 1) from error
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    typer.echo(f"已同意的提议 {len(found)} 条" + "".join(f"\n  {folder / name}" for name in files))
+
+
 @app.command("evaluate")
 def evaluate_rules(
     file: Annotated[Path, typer.Argument(help="Cases with what is expected, JSON lines.")],
@@ -188,7 +214,13 @@ def diff_editions(
 
 
 async def _touched(documents: set[str], items: set[str]) -> list[str]:
-    from service.store import open_store, tickets
+    from service.store import tickets
+
+    return await _read(lambda c: tickets.open_citing(c, documents, items))
+
+
+async def _read(work: Callable[[Connection], T]) -> T:
+    from service.store import open_store
     from service.store.engine import is_migrated
 
     store = open_store(asked().database_url)
@@ -196,7 +228,7 @@ async def _touched(documents: set[str], items: set[str]) -> list[str]:
         # A question changes no schema: that of a running service may be another version's.
         if not await store.read(is_migrated):
             raise Refused("数据库的结构不是本版本的，请先运行 banjie migrate", 2)
-        return await store.read(lambda c: tickets.open_citing(c, documents, items))
+        return await store.read(work)
     finally:
         await store.close()
 

@@ -5,6 +5,8 @@ from service.domain.complaint import Decision, Kind, Urgency
 from service.domain.lifecycle import Act, State
 from service.domain.personal import Sort
 from service.domain.policy import Measures
+from service.domain.proposal import Sort as ProposalSort
+from service.domain.proposal import Standing as ProposalStanding
 from service.domain.sample import CheckedBy, Standing
 from service.domain.sign_in import Record, Way
 from service.domain.similar import Relation
@@ -91,6 +93,9 @@ ACTS: dict[str, str] = {
     Ask.REDELIVER: "重新投递",
     Ask.SUPERVISION: "查看督办",
     Ask.DRAW: "抽取抽查样本",
+    Ask.PROPOSALS: "查看规则提议",
+    Ask.PROPOSE: "提议补充职责或别名",
+    Ask.DECIDE_PROPOSAL: "对规则提议作出决定",
     Ask.SOURCES: "查看来源",
     Ask.AUDIT: "查看审计链头",
     Ask.METRICS: "查看监控指标",
@@ -161,6 +166,16 @@ CHECK_STATES: dict[str, str] = {
     Standing.WAITING: "待查",
     Standing.UNREACHED: "未联系上",
     Standing.CHECKED: "已查",
+}
+PROPOSED: dict[str, str] = {
+    ProposalSort.DUTY: "职责",
+    ProposalSort.ALIAS: "别名",
+}
+PROPOSAL_STATES: dict[str, str] = {
+    ProposalStanding.WAITING: "待定",
+    ProposalStanding.ACCEPTED: "已同意",
+    ProposalStanding.REFUSED: "不同意",
+    ProposalStanding.WITHDRAWN: "已撤回",
 }
 FATES: dict[str, str] = {
     "taken": "接收",

@@ -16,6 +16,7 @@ from adapters.pages import Lists
 from adapters.sources import ADAPTERS, read_sources
 from routing_rules.clocks import load_timetable
 from routing_rules.likeness import load_likeness
+from routing_rules.proposed import Proposed
 from routing_rules.receivers import load_receivers
 from routing_rules.rulebook import TERRITORY_LINE, Rulebook, load
 from service.audit import Audit, read_key
@@ -35,6 +36,7 @@ from service.matching import Matching
 from service.metrics import Metrics
 from service.outbox import Outbox
 from service.polling import Poller
+from service.proposals import Proposals
 from service.purge import Purge
 from service.refresh import Freshness
 from service.reports import Reports
@@ -137,6 +139,11 @@ def wire(
         audit=Audit(store, read_key(settings.audit_key).sign if settings.audit_key else None),
         feed=Feed(store, settings.tick_seconds, settings.feed_streams, settings.desk_streams),
         supervision=Supervision(store),
+        proposals=Proposals(
+            store,
+            Proposed(rulebook, settings.rules),
+            lambda code: unit.region if (unit := rulebook.unit(code)) else "",
+        ),
         doors=Doors(
             store,
             clock,
@@ -207,8 +214,8 @@ async def _purged(parts: Wiring) -> int:
 
 
 def build(parts: Wiring, settings: Settings) -> "FastAPI":
-    """Return the application around these parts. When it starts it migrates and takes in rulings and
-    calendars, then ticks."""
+    """Return the application around these parts. When it starts it migrates and takes in rulings,
+    proposals and calendars, then ticks."""
     # A command that wires the parts serves nothing.
     from fastapi import FastAPI  # noqa: PLC0415
 

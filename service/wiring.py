@@ -27,6 +27,7 @@ from service.matching import Matching
 from service.metrics import Metrics
 from service.outbox import Outbox
 from service.polling import Poller
+from service.proposals import Proposals
 from service.reports import Reports
 from service.store import Store, StoreUnavailable, intakes, tokens
 from service.store.engine import Schema, schema
@@ -229,6 +230,7 @@ class Wiring:
     audit: Audit
     bulletins: Bulletins
     supervision: Supervision
+    proposals: Proposals
     doors: Doors
     metrics_open: bool
     now: Callable[[], datetime]

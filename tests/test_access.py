@@ -15,7 +15,8 @@ from fastapi.routing import APIRoute
 
 from service.domain.access import GRANTS, Actor, Ask, Reach, Role
 from service.domain.lifecycle import Act
-from service.store import tokens
+from service.domain.proposal import Proposal, Sort
+from service.store import proposals, tokens
 from service.store.tables import DeliveryRow, metadata
 from service.web.forms import FORMS
 from service.web.site import site
@@ -550,6 +551,39 @@ def retry_all_page(world: World, role: Role) -> None:
     assert told(answer, role, "retry") == (wanted, role.value, "retry")
 
 
+def propose_page(world: World, role: Role) -> None:
+    # The own unit's proposal is refused for what is not filled in, another region's before that.
+    for unit, fine in ((MARKET, 422), (HOUSING, 422), (FAR_UNIT, 403)):
+        answer = press(world, role, "/desk/rules/proposals", kind="alias", unit=unit, reason="某")
+        mine = role is not Role.HANDLER or unit == MARKET
+        wanted = fine if role in GRANTS[Ask.PROPOSE] and mine else 403
+        assert told(answer, role, unit) == (wanted, role.value, unit), answer.text
+
+
+def proposal_page(world: World, role: Role) -> None:
+    for unit, region in ((MARKET, REGION), (HOUSING, REGION), (FAR_UNIT, FAR)):
+        number = world.service.run(partial(_waiting, unit, region))
+        address = f"/desk/rules/proposals/{number}"
+        mine = role is not Role.HANDLER or unit == MARKET
+        there = 200 if region == REGION and mine else 404
+        wanted = there if role in GRANTS[Ask.PROPOSALS] else 403
+        answer = world.service.client.get(address)
+        assert told(answer, role, unit) == (wanted, role.value, unit), answer.text
+        answer = press(world, role, address, verdict="refused", reason="")
+        # Without a reason nothing is decided; of who may decide none is a handler.
+        wanted = 422 if role in GRANTS[Ask.DECIDE_PROPOSAL] else 403
+        assert told(answer, role, unit) == (
+            404 if wanted == 422 and there == 404 else wanted,
+            role.value,
+            unit,
+        ), answer.text
+
+
+async def _waiting(unit: str, region: str, parts: Any) -> int:
+    wanted = Proposal(Sort.ALIAS, unit, region, "某局", "某", "某人", parts.now())
+    return int(await parts.store.run(lambda c: proposals.keep(c, wanted)))
+
+
 def try_page(world: World, role: Role) -> None:
     answer = press(world, role, "/desk/rules", text="路灯不亮")
     wanted = 200 if role in GRANTS[Ask.EXPLAIN] else 403
@@ -579,6 +613,10 @@ PAGES: Mapping[str, Check] = {
     "GET /desk/figures.xlsx": shown(Ask.KPIS, "/desk/figures.xlsx"),
     "GET /desk/rules": shown(Ask.UNITS, "/desk/rules"),
     "POST /desk/rules": try_page,
+    "GET /desk/rules/proposals": shown(Ask.PROPOSALS, "/desk/rules/proposals"),
+    "POST /desk/rules/proposals": propose_page,
+    "GET /desk/rules/proposals/{number}": proposal_page,
+    "POST /desk/rules/proposals/{number}": proposal_page,
     "GET /desk/bulletins/{month}": shown(Ask.BULLETINS, "/desk/bulletins/2026-11"),
     "GET /desk/groups": shown(Ask.GROUPS, "/desk/groups"),
     "GET /desk/deliveries": shown(Ask.DELIVERIES, "/desk/deliveries?state=pending"),

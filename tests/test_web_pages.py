@@ -13,6 +13,7 @@ import pytest
 
 from service.config import Settings
 from service.desk import Order
+from service.domain.proposal import Proposal, Sort
 from service.domain.ticket import Level
 from service.main import wire
 from service.store import tokens
@@ -36,6 +37,7 @@ PARTS = {
     "{month}": f"{datetime.now(UTC):%Y-%m}",
     "{link}": "bj_none",
     "{name}": "hotline-12345",
+    "{number}": "1",  # of the proposal that _prepare makes
 }
 # Pages that look otherwise by their query, or by the ticket.
 MORE = (
@@ -113,6 +115,10 @@ async def _prepare(settings: Settings) -> tuple[dict[str, str], dict[str, list[s
     again = await receive("T5")
     await desk.supervise(order(again), level=Level.RED, text="请立即办理")
     await desk.enforce(now, 1_000)
+    await parts.proposals.propose(
+        CALLERS["handler"],
+        Proposal(Sort.ALIAS, "360732-market_regulation", "", "食药监老局", LONG, "承办人", now),
+    )
     while await parts.matching.look(now):
         pass
     ends = now + timedelta(hours=1)

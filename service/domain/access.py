@@ -46,6 +46,9 @@ class Ask(StrEnum):
     REDELIVER = "redeliver"
     SUPERVISION = "supervision"
     DRAW = "draw"
+    PROPOSALS = "proposals"
+    PROPOSE = "propose"
+    DECIDE_PROPOSAL = "decide_proposal"
     SOURCES = "sources"
     AUDIT = "audit"  # the heads of the chain of events
     METRICS = "metrics"
@@ -133,6 +136,9 @@ GRANTS: Mapping[Act | Ask, Grants] = {
     Ask.REDELIVER: _OVER,
     Ask.SUPERVISION: _OVER | _MASKED,
     Ask.DRAW: _OVER,
+    Ask.PROPOSALS: {Role.HANDLER: Reach.UNITS} | _DESK | _MASKED,
+    Ask.PROPOSE: {Role.HANDLER: Reach.UNITS} | _DESK,
+    Ask.DECIDE_PROPOSAL: _OVER,  # nobody their own, but for an admin
     Ask.SOURCES: dict.fromkeys((*_DESK, Role.AUDITOR), Reach.ALL),
     Ask.AUDIT: _OVER | _in_region(Role.AUDITOR),
     Ask.METRICS: dict.fromkeys((Role.METRICS, Role.ADMIN), Reach.ALL),

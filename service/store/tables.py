@@ -788,6 +788,44 @@ class CheckRow(SQLModel, table=True):
     checked_by: str = Field(max_length=100)
 
 
+class ProposalRow(SQLModel, table=True):
+    """A proposal (提议) to the responsible-unit table; `state` is how it stands after its last
+    decision."""
+
+    __tablename__ = "proposals"
+    __table_args__ = (sa.Index("ix_proposals_state", "state", "id"),)
+
+    id: int | None = _id()
+    kind: str = Field(max_length=32)
+    unit: str = Field(max_length=64)
+    region: str = Field(max_length=16)
+    name: str = Field(max_length=100)
+    words: list[str] = _json()
+    pairs: list[str] = _json()
+    examples: list[str] = _json()
+    reason: str
+    author: str = Field(max_length=100)
+    at: datetime = _at()
+    state: str = Field(max_length=32)
+
+
+class ProposalDecisionRow(SQLModel, table=True):
+    """What somebody decided of a proposal; never changed. By these every replica sees that there is
+    something new."""
+
+    __tablename__ = "proposal_decisions"
+    __table_args__ = (sa.Index("ix_proposal_decisions_proposal_id", "proposal_id", "id"),)
+
+    id: int | None = _id()
+    proposal_id: int = Field(
+        sa_column=sa.Column(_Id, sa.ForeignKey("proposals.id"), nullable=False)
+    )
+    state: str = Field(max_length=32)
+    actor: str = Field(max_length=100)
+    at: datetime = _at()
+    reason: str
+
+
 class TallyEntryRow(SQLModel, table=True):
     """What a transaction changed in the counts of one ticket, until it is folded into the tallies.
 

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
+from routing_rules.proposed import FilesChanged
 from service.cursors import BadCursor
 from service.desk import (
     KeyReused,
@@ -29,8 +30,9 @@ from service.domain.lifecycle import IllegalMove
 from service.domain.ports import FieldProblem
 from service.feed import StreamsFull
 from service.findings import field_problem
-from service.labels import ACTS, DELIVERY_STATES, ROLES, STATES
+from service.labels import ACTS, DELIVERY_STATES, PROPOSAL_STATES, ROLES, STATES
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
+from service.proposals import BadProposal, NotSoAnyMore, OwnProposal, UnknownProposal
 from service.reports import BadPeriod
 from service.seal import KeyFault, Tampered
 from service.store import OutcomeUnknown, StoreFull, StoreUnavailable
@@ -130,6 +132,21 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
     ),
     StoreFull: (503, "系统磁盘已满", lambda _: "没有保存任何内容，请联系管理员腾出空间后重试。"),
     BadDraw: (422, "没有抽取", lambda e: f"{e}。"),
+    UnknownProposal: (404, "没有这条提议", lambda _: "请回到提议列表查看。"),
+    OwnProposal: (409, "不能同意自己的提议", lambda _: "请由本地区另一位督办人员或管理员决定。"),
+    NotSoAnyMore: (
+        409,
+        "没有提交",
+        lambda e: (
+            f"它现在是“{PROPOSAL_STATES[e.standing]}”，或规则刚有变化。请看最新内容后再决定。"
+        ),
+    ),
+    FilesChanged: (
+        503,
+        "规则正在更换",
+        lambda _: "规则文件夹在启动后有改动，没有保存任何内容。请管理员重启服务后再提交。",
+    ),
+    BadProposal: (422, "有内容需要更正", lambda e: f"{e}。"),
     OutcomeUnknown: (
         503,
         "系统暂时不可用",
@@ -177,6 +194,8 @@ def refusal(error: Exception) -> Refusal:
     for kind in type(error).__mro__:
         if kind in _REFUSALS:
             status, title, said = _REFUSALS[kind]
+            if isinstance(error, BadProposal):
+                return Refusal(status, title, said(error), error.problems)
             at_field = FieldProblem(getattr(error, "pointer", ""), title)
             return Refusal(status, title, said(error), (at_field,) if at_field.pointer else ())
     return _BROKEN

@@ -52,6 +52,8 @@ _templates.globals.update(
     FATES=labels.FATES,
     PRESSINGS=labels.PRESSINGS,
     LEVELS=labels.LEVELS,
+    PROPOSED=labels.PROPOSED,
+    PROPOSAL_STATES=labels.PROPOSAL_STATES,
     CHECK_STATES=labels.CHECK_STATES,
     WAYS_OF_CHECKING=labels.WAYS_OF_CHECKING,
     DELIVERY_STATES=labels.DELIVERY_STATES,

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from routing_rules.evaluate import complaint_from
-from service.domain.access import Ask, check_act
+from service.domain.access import Ask, check_act, reach
 from service.domain.complaint import Kind, Route
 from service.domain.ports import Duty
 from service.domain.region import covers
@@ -95,6 +95,8 @@ def _shown(
         kinds=list(Kind),
         route=route,
         most=_MOST_CHARS,
+        may_propose=reach(visit.by.role, Ask.PROPOSE) is not None,
+        may_see=reach(visit.by.role, Ask.PROPOSALS) is not None,
     )
 
 

@@ -8,11 +8,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from routing_rules.proposed import FilesChanged
 from service.cursors import BadCursor
 from service.desk import UnknownTicket
 from service.domain.access import Forbidden
 from service.feed import StreamsFull
 from service.outbox import NoReceiver, NotGivenUp, UnknownDelivery
+from service.proposals import UnknownProposal
 from service.reports import BadPeriod
 from service.store import StoreUnavailable
 from service.store.months import Detached
@@ -24,6 +26,7 @@ from service.web import (
     keys,
     live,
     overview,
+    proposals,
     queue,
     render,
     rules,
@@ -109,6 +112,8 @@ def site() -> FastAPI:
             StoreUnavailable: _refused,
             Detached: _refused,
             UnknownDelivery: _refused,
+            UnknownProposal: _refused,
+            FilesChanged: _refused,
             NotGivenUp: _refused,
             NoReceiver: _refused,
             StreamsFull: _refused,
@@ -131,6 +136,7 @@ def site() -> FastAPI:
         overview,
         figures,
         rules,
+        proposals,
         bulletin,
         groups,
         deliveries,

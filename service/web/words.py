@@ -258,11 +258,21 @@ def event_name(event: Event) -> str:
     return name
 
 
+_DECIDED = {
+    Ask.PROPOSE.value: "已提交第 {} 号提议，等督办人员决定",
+    "accepted": "已同意第 {} 号提议，约十秒后按它派单",
+    "refused": "没有同意第 {} 号提议",
+    "withdrawn": "已撤回第 {} 号提议，约十秒后不再按它派单",
+}
+
+
 def notice(left_behind: str) -> str:
     """Return what the page after an act says, of `act.number`; "" for anything else."""
     act, _, no = left_behind.partition(".")
     if act == Ask.DRAW and no.isascii() and no.isdigit():
         return f"已抽取 {no} 件，在下面逐件抽查"
+    if act in _DECIDED and no.isascii() and no.isdigit():
+        return _DECIDED[act].format(no)
     if act == Ask.REDELIVER and no.isascii() and no.isdigit():
         return f"已重新投递 {no} 件" if int(no) else "没有可以重新投递的，可能已有人重新投递"
     return f"{ACTS[act]}成功：工单 {no}" if act in ACTS and _NO.fullmatch(no) else ""
