@@ -108,6 +108,7 @@ async def _run(
 ) -> Summary:
     try:
         await parts.store.migrate()
+        await parts.refresh()  # rulings and proposals count here as in the service
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -4,12 +4,11 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 import yaml
 from pydantic import TypeAdapter
-from sqlalchemy import Connection
 
 from routing_rules import check as checking
 from routing_rules.clauses import Clause, diff, parse_clauses, read_clauses
@@ -20,6 +19,9 @@ from routing_rules.rulebook import Rulebook, load
 from service.domain.complaint import Route
 from service.domain.region import covers
 from service.terminal import AsJson, Refused, asked, print_document, settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 app = typer.Typer(no_args_is_help=True, help="The responsible-unit table 责任单位.")
 
@@ -219,7 +221,7 @@ async def _touched(documents: set[str], items: set[str]) -> list[str]:
     return await _read(lambda c: tickets.open_citing(c, documents, items))
 
 
-async def _read(work: Callable[[Connection], T]) -> T:
+async def _read(work: "Callable[[Connection], T]") -> T:
     from service.store import open_store
     from service.store.engine import is_migrated
 

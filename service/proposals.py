@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from routing_rules.proposed import Proposed
 from routing_rules.rulebook import Precedent, Rulebook
 from service.desk import shown
-from service.domain.access import Actor, Ask, Forbidden, Reach, Role, check_act, reach
+from service.domain.access import Actor, Ask, Forbidden, Reach, check_act, reach
 from service.domain.complaint import Route
 from service.domain.personal import masked
 from service.domain.ports import FieldProblem
@@ -228,9 +228,8 @@ class Proposals:
 
 
 def may_agree(by: Actor, proposal: Proposal) -> bool:
-    """Whether somebody may say yes: nobody to their own, but for an admin, who may be alone."""
-    allowed = reach(by.role, Ask.DECIDE_PROPOSAL) is not None
-    return allowed and (by.name != proposal.author or by.role is Role.ADMIN)
+    """Whether somebody may say yes: nobody to their own."""
+    return reach(by.role, Ask.DECIDE_PROPOSAL) is not None and by.name != proposal.author
 
 
 def _with(book: Rulebook, rulings: Sequence[Ruling]) -> Rulebook:

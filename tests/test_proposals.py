@@ -19,6 +19,7 @@ from routing_rules.rulebook import load
 from routing_rules.yamlfile import parse
 from service.domain.complaint import Review
 from service.domain.proposal import Decision, Proposal, Sort, Standing, one_line
+from tests.exports import OPEN, row, sheet
 from tests.process import banjie, environment
 from tests.served import Served, rules, served
 from tests.test_api import new
@@ -119,6 +120,21 @@ def test_a_duty_goes_from_the_form_to_the_next_ticket_on_every_replica(service: 
     assert decided(service, number, "accepted").status_code == 409
 
 
+def test_what_is_accepted_counts_for_an_import_as_well(
+    service: Served, migrated_url: str, tmp_path: Path
+) -> None:
+    number = proposed(service, **DUTY)
+    assert decided(service, number, "accepted").status_code == 303
+    path = tmp_path / "a.csv"
+    said = {"诉求标题": SAID, "诉求内容": SAID, "承办单位": ""}
+    path.write_bytes(sheet({**row("XG1"), **OPEN, **said}))
+    env = environment(migrated_url)
+    done = banjie("import", str(path), "--source", "hotline-12345", env=env)
+    assert done.returncode == 0, done.stderr
+    listed = service.get("/v1/tickets").json()["items"]
+    assert [each["lead"]["unit"] for each in listed] == [FORESTRY]
+
+
 def test_what_is_accepted_on_one_replica_is_routed_by_on_the_other(migrated_url: str) -> None:
     with served(migrated_url) as one, served(migrated_url) as other:
         one.client.follow_redirects = False
@@ -186,7 +202,7 @@ def test_the_same_is_proposed_once_while_it_waits_or_counts(service: Served) -> 
             assert f"第 {number} 号" in wrong(answer.text) or "已经" in wrong(answer.text)
 
 
-def test_nobody_agrees_to_their_own_but_an_admin(service: Served) -> None:
+def test_nobody_agrees_to_their_own(service: Served) -> None:
     number = proposed(service, "supervisor", **DUTY)
     page = signed_in(service, "supervisor").get(f"{LIST}/{number}").text
     assert 'value="accepted"' not in page
@@ -194,7 +210,8 @@ def test_nobody_agrees_to_their_own_but_an_admin(service: Served) -> None:
     assert (answer.status_code, "自己的提议" in answer.text) == (409, True)
     assert decided(service, number, "accepted", "admin").status_code == 303
     own = proposed(service, "admin", **ALIAS)
-    assert decided(service, own, "accepted", "admin").status_code == 303
+    assert decided(service, own, "accepted", "admin").status_code == 409
+    assert decided(service, own, "accepted", "supervisor").status_code == 303
 
 
 def test_another_regions_proposals_are_not_there(service: Served) -> None:
