@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -32,6 +32,7 @@ from service.domain.sign_in import (
     failed,
     forgiven,
     wait_s,
+    weakness,
 )
 from service.store import Store, accounts, sessions, tokens
 from service.store.accounts import Account
@@ -45,6 +46,8 @@ _CHECKS_WAITING = 64
 _SEEN_EVERY = timedelta(minutes=1)
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 class Refused(Exception):
@@ -61,6 +64,14 @@ class HeldOff(Exception):
 
 class Busy(Exception):
     """As many passwords wait to be checked as this replica takes on."""
+
+
+class Weak(Exception):
+    """A password will not do; says in Chinese why."""
+
+
+class NoPassword(Exception):
+    """Whoever it is signs in some other way."""
 
 
 class Provider(Protocol):
@@ -167,16 +178,48 @@ class Doors:
 
     async def by_password(self, name: str, password: str, comer: Comer) -> str:
         """Return the token of a new session for a local account, or raise Refused, HeldOff or Busy."""
+        return await self._by_password(account_name(name)[:64], password, comer)
+
+    async def account(self, session: Session) -> Account | None:
+        """Return the account that a session belongs to, None for an API token's."""
+        return await self._store.read(lambda c: accounts.of_session(c, session.id))
+
+    async def change_password(self, session: Session, old: str, new: str, comer: Comer) -> str:
+        """Give the account of a session another password, and return the token of the only session that
+        it has then. Who came in by a one-time link has forgotten the old one and is not asked for it.
+
+        Raises Weak, NoPassword for who signs in otherwise, and what `by_password` raises.
+        """
+        account = await self.account(session)
+        if account is None or account.password is None:
+            raise NoPassword
+        if why := weakness(new, account.name):
+            raise Weak(why)
+        if session.way is not Way.LINK:
+            return await self._by_password(account.name, old, comer, new)
+        encoded = await self._beside(passwords.hashed, new)
+        now = self._now()
+
+        def work(connection: sa.Connection) -> str | None:
+            if not accounts.unchanged(connection, account):
+                return None
+            self._change(connection, account, encoded, now, comer)
+            return self._start(connection, account, Way.PASSWORD, now, comer)
+
+        return self._told(await self._store.run(work), Way.PASSWORD)
+
+    async def _by_password(self, name: str, password: str, comer: Comer, new: str = "") -> str:
+        """Return the token of a new session; with `new` the account has that password from now on."""
         if self._checks >= _CHECKS_WAITING:
             raise Busy
-        name = account_name(name)[:64]
         # Counted before anything is waited for: of many at once each sees the others.
         self._checks += 1
         try:
             tried = await self._tried(name, comer)
             account = tried.account
             encoded = account.password if account else None
-            right = await self._fits(encoded, password[: LONGEST + 1])
+            right = await self._beside(passwords.fits, encoded, password[: LONGEST + 1])
+            changed = await self._beside(passwords.hashed, new) if new and right else ""
         finally:
             self._checks -= 1
         now = self._now()
@@ -192,6 +235,8 @@ class Doors:
                 accounts.count(connection, key, forgiven(held[key], counted))
             if comer.device:
                 accounts.keep_device(connection, comer.device, name, now)
+            if changed:
+                self._change(connection, account, changed, now, comer)
             return self._start(connection, account, Way.PASSWORD, now, comer)
 
         return self._told(await self._store.run(work), Way.PASSWORD)
@@ -292,10 +337,17 @@ class Doors:
             raise HeldOff(tried)
         return tried
 
-    async def _fits(self, encoded: str | None, password: str) -> bool:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._checker, passwords.fits, encoded, password
-        )
+    @staticmethod
+    def _change(
+        connection: sa.Connection, account: Account, encoded: str, now: datetime, comer: Comer
+    ) -> None:
+        accounts.set_password(connection, account.name, encoded, now)
+        what, who = Record.ACCOUNT_CHANGED, account.by.name
+        sessions.record(connection, now, what, Way.PASSWORD, who, comer.address)
+
+    async def _beside(self, work: Callable[..., T], *given: Any) -> T:
+        """Return what `work` returns, done beside the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._checker, work, *given)
 
     def _check(self, by: Actor) -> None:
         """Raise NotMapped for units and a region that there are not."""
@@ -305,4 +357,14 @@ class Doors:
             raise NotMapped("您账号的承办单位不在本系统的责任单位表中")
 
 
-__all__ = ["Busy", "Comer", "Doors", "HeldOff", "Identity", "Provider", "Refused"]
+__all__ = [
+    "Busy",
+    "Comer",
+    "Doors",
+    "HeldOff",
+    "Identity",
+    "NoPassword",
+    "Provider",
+    "Refused",
+    "Weak",
+]

@@ -590,6 +590,13 @@ def try_page(world: World, role: Role) -> None:
     assert told(answer, role, "try") == (wanted, role.value, "try")
 
 
+def password_page(world: World, role: Role) -> None:
+    answer = press(world, role, "/desk/account", password="", new="某", again="某")
+    # Who came in by an API token has no password to change.
+    wanted = 409 if role in GRANTS[Ask.DESK] else 403
+    assert told(answer, role, "password") == (wanted, role.value, "password")
+
+
 def for_strangers(_world: World, _role: Role) -> None:
     """These are how one comes in; tests/test_sign_in.py is about them."""
 
@@ -601,6 +608,8 @@ PAGES: Mapping[str, Check] = {
     "GET /desk/queue/changes": changes_page,
     "POST /desk/queue/sign": sign_page,
     "GET /desk/help": shown(Ask.DESK, "/desk/help"),
+    "GET /desk/account": shown(Ask.DESK, "/desk/account"),
+    "POST /desk/account": password_page,
     "GET /desk/tickets": shown(Ask.TICKETS, "/desk/tickets"),
     "GET /desk/tickets/{no}": ticket_page,
     "POST /desk/tickets/{no}/acts/{name}": act_pages,

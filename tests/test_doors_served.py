@@ -2,23 +2,26 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from service import cli_user
 from service.domain.access import Actor, Role
-from service.domain.sign_in import FREE, Counted
+from service.domain.sign_in import FREE, Counted, Record
 from service.passwords import hashed
-from service.store import accounts
+from service.store import accounts, sessions, tokens
+from service.store.sessions import Recorded
 from service.store.tokens import Use
 from service.terminal import Refused
 from tests.served import Served, served, sqlite
 from tests.test_web import HERE, MARKET, Browser, form_of, new_token, receive, sign_in, signed_in
+from tests.worlds import at
 
 PASSWORD = "correct horse battery staple"
 ENCODED = hashed(PASSWORD)
@@ -122,6 +125,102 @@ def test_a_removed_persons_open_page_is_no_good(service: Served) -> None:
     assert service.client.get(page).status_code == 303
     history = service.get(f"/v1/tickets/{no}/events").json()["items"]
     assert [event["act"] for event in history] == ["received", "dispatch"]
+
+
+NEW = "绿水青山就是金山银山我们大家都知道"
+ACCOUNT = "/desk/account"
+
+
+def change(service: Served, password: str = PASSWORD, new: str = NEW, again: str = NEW) -> Any:
+    fields = {"password": password, "new": new, "again": again}
+    return Browser(service).press(ACCOUNT, ACCOUNT, **fields)
+
+
+def test_who_changes_the_own_password_goes_on_and_is_out_everywhere_else(service: Served) -> None:
+    enter(service)
+    elsewhere = service.client.cookies["banjie_session"]
+    service.client.cookies.clear()
+    enter(service)
+    before = service.client.cookies["banjie_session"]
+    answer = change(service)
+    assert (answer.status_code, answer.headers["location"]) == (303, ACCOUNT)
+    assert service.client.cookies["banjie_session"] not in {before, elsewhere}
+    assert "密码已更换" in service.client.get(ACCOUNT).text
+    for old in (before, elsewhere):
+        service.client.cookies.clear()
+        service.client.cookies.set("banjie_session", old, path="/desk")
+        assert service.client.get("/desk/queue").status_code == 303
+    service.client.cookies.clear()
+    assert enter(service).status_code == 401
+    assert enter(service, password=NEW).status_code == 303
+    log = service.run(lambda parts: parts.store.read(_log))
+    assert [each.what for each in log].count(Record.ACCOUNT_CHANGED) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "said"),
+    [
+        ({"password": "wrong"}, 422, "原密码不对"),
+        ({"again": NEW + "！"}, 422, "两次输入的新密码不同"),
+        ({"new": "short", "again": "short"}, 422, "至少 15 个字符"),
+        ({"new": "li.si.li.si.li.si", "again": "li.si.li.si.li.si"}, 422, "太容易猜到"),
+        ({"new": PASSWORD, "again": PASSWORD}, 422, "新密码与原密码相同"),
+    ],
+)
+def test_a_password_that_will_not_do_changes_nothing(
+    service: Served, fields: dict[str, str], status: int, said: str
+) -> None:
+    enter(service)
+    answer = change(service, **fields)
+    assert (answer.status_code, said in answer.text) == (status, True), answer.text
+    assert fields.get("new", NEW) not in answer.text
+    assert PASSWORD not in answer.text
+    assert service.client.get("/desk/queue").status_code == 200
+    service.client.cookies.clear()
+    assert enter(service).status_code == 303
+
+
+def test_guessing_at_the_old_password_is_held_off_like_signing_in(service: Served) -> None:
+    enter(service)
+    answers = [change(service, password="wrong").status_code for _ in range(FREE[Counted.DEVICE])]
+    assert set(answers) == {422}
+    assert change(service, password="wrong").status_code == 422
+    answer = change(service)
+    assert answer.status_code == 429
+    assert "retry-after" in answer.headers
+
+
+def test_who_was_let_in_by_a_link_need_not_know_the_old_password(service: Served) -> None:
+    async def link(parts: Any) -> str:
+        account = await parts.store.read(lambda c: accounts.find(c, "li.si"))
+        ends = parts.now() + timedelta(hours=1)
+        return str(
+            await parts.store.run(
+                lambda c: tokens.create(
+                    c, WHO, parts.now(), use=Use.LINK, expires_at=ends, account_id=account.id
+                )
+            )
+        )
+
+    door = f"/desk/enter/{service.run(link)}"
+    assert Browser(service).press(door, door).status_code == 303
+    assert "原密码" not in service.client.get(ACCOUNT).text
+    assert change(service, password="").status_code == 303
+    # From now on it is known.
+    assert change(service, password="", new=PASSWORD, again=PASSWORD).status_code == 422
+    service.client.cookies.clear()
+    assert enter(service, password=NEW).status_code == 303
+
+
+def test_who_came_in_by_a_token_has_no_password_to_change(service: Served) -> None:
+    signed_in(service, "handler")
+    page = service.client.get(ACCOUNT).text
+    assert "访问令牌" in page
+    assert 'name="new"' not in page
+
+
+def _log(connection: sa.Connection) -> Sequence[Recorded]:
+    return sessions.recorded(connection, at("2026-11-01 00:00"), 100)
 
 
 def test_the_log_has_no_names_and_no_addresses(

@@ -12,9 +12,17 @@ from service.domain.access import Actor, Role
 from service.domain.sign_in import Counted, Tries
 from service.store import sessions, tokens
 from service.store.bulk import upsert
-from service.store.tables import AccountRow, DeviceRow, SecretRow, TriesRow, metadata
+from service.store.tables import (
+    AccountRow,
+    DeviceRow,
+    SecretRow,
+    SessionRow,
+    TriesRow,
+    metadata,
+)
 
 _accounts = metadata.tables[AccountRow.__tablename__]
+_sessions = metadata.tables[SessionRow.__tablename__]
 _devices = metadata.tables[DeviceRow.__tablename__]
 _tries = metadata.tables[TriesRow.__tablename__]
 _secrets = metadata.tables[SecretRow.__tablename__]
@@ -51,6 +59,13 @@ def add(connection: sa.Connection, name: str, by: Actor, password: str, at: date
 def find(connection: sa.Connection, name: str) -> Account | None:
     """Return an account by its name."""
     row = connection.execute(sa.select(_accounts).where(_a.name == name)).first()
+    return _account(row) if row else None
+
+
+def of_session(connection: sa.Connection, session_id: int) -> Account | None:
+    """Return the account that a session belongs to."""
+    query = sa.select(_accounts).join(_sessions, _sessions.c.account_id == _a.id)
+    row = connection.execute(query.where(_sessions.c.id == session_id)).first()
     return _account(row) if row else None
 
 

@@ -94,7 +94,9 @@ Watching = Annotated[Visit, Depends(watching)]
 
 
 # What is no writing of a person's, or must not be shown to who sits there next.
-_NOT_TYPED = frozenset({"form_token", "key", "token", "then", "next", "account", "password"})
+_NOT_TYPED = frozenset(
+    {"form_token", "key", "token", "then", "next", "account", "password", "new", "again"}
+)
 
 
 class Form:

@@ -21,6 +21,7 @@ from service.web.sessions import (
     Signed,
     SignedForm,
     form_token,
+    go,
     local,
     own_form,
 )
@@ -61,7 +62,7 @@ async def sign_in(request: Request, app: Parts, form: Sent) -> Response:
     """Open a session with an API token."""
     own_form(form, _device(request))
     onward = local(form.one("next"))
-    opening = app.doors.by_token(form.one("token").strip(), Use.API, _comer(request))
+    opening = app.doors.by_token(form.one("token").strip(), Use.API, comer(request))
     try:
         return await _enter(request, app, opening, onward)
     except Refused:
@@ -73,7 +74,7 @@ async def sign_in_by_password(request: Request, app: Parts, form: Sent) -> Respo
     """Open a session with an account and its password."""
     own_form(form, _device(request))
     onward = local(form.one("next"))
-    opening = app.doors.by_password(form.one("account"), form.one("password"), _comer(request))
+    opening = app.doors.by_password(form.one("account"), form.one("password"), comer(request))
     try:
         return await _enter(request, app, opening, onward)
     except Refused:
@@ -127,7 +128,7 @@ async def from_provider(request: Request, app: Parts) -> Response:
         secret = ""
     if app.doors.identity is None:
         return await _page(request, app, onward, 404, "本系统没有接入统一身份平台。")
-    opening = app.doors.by_identity(secret, dict(request.query_params), _comer(request))
+    opening = app.doors.by_identity(secret, dict(request.query_params), comer(request))
     try:
         answer = await _enter(request, app, opening, onward)
     except Unvouched as error:
@@ -153,7 +154,7 @@ async def enter(request: Request, app: Parts, form: Sent, link: LinkToken) -> Re
     """Open a session with a one-time link."""
     own_form(form, _device(request))
     try:
-        return await _enter(request, app, app.doors.by_token(link, Use.LINK, _comer(request)), PATH)
+        return await _enter(request, app, app.doors.by_token(link, Use.LINK, comer(request)), PATH)
     except Refused:
         return _known(request, "enter.html", 401, link="", refused=True)
 
@@ -161,7 +162,7 @@ async def enter(request: Request, app: Parts, form: Sent, link: LinkToken) -> Re
 @router.post("/desk/sign-out")
 async def sign_out(found: Signed, _form: SignedForm) -> Response:
     """End the session for good."""
-    await found.app.doors.out(found.token, found.session, _comer(found.request))
+    await found.app.doors.out(found.token, found.session, comer(found.request))
     answer = RedirectResponse(f"{PATH}/sign-in", 303)
     answer.delete_cookie(COOKIE, path=PATH)
     return answer
@@ -172,7 +173,8 @@ def _device(request: Request) -> str:
     return found if found.isascii() and len(found) <= _CHARS else ""
 
 
-def _comer(request: Request) -> Comer:
+def comer(request: Request) -> Comer:
+    """Return where a request comes from."""
     return Comer(request.client.host if request.client else "", _device(request))
 
 
@@ -223,8 +225,13 @@ async def _enter(request: Request, app: Wiring, opening: Awaitable[str], onward:
     session = await opening
     before = request.cookies.get(COOKIE, "")
     if before.isascii() and before and (found := await app.doors.session(before)):
-        await app.doors.out(before, found, _comer(request))
-    answer = RedirectResponse(onward, 303)
+        await app.doors.out(before, found, comer(request))
+    return come_in(request, app, session, onward)
+
+
+def come_in(request: Request, app: Wiring, session: str, onward: str, notice: str = "") -> Response:
+    """Return the answer that leads on with a session and leaves a notice."""
+    answer = go(onward, notice)
     # Lax, so that a link from another system's page leads to a ticket and not to the sign-in page;
     # forms have a token besides, and a page of another site sends none.
     answer.set_cookie(

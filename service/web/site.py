@@ -19,6 +19,7 @@ from service.reports import BadPeriod
 from service.store import StoreUnavailable
 from service.store.months import Detached
 from service.web import (
+    account,
     bulletin,
     deliveries,
     figures,
@@ -127,6 +128,7 @@ def site() -> FastAPI:
     for part in (
         render,
         sign_in,
+        account,
         queue,
         ticket,
         live,

@@ -266,8 +266,13 @@ _DECIDED = {
 }
 
 
+PASSWORD_CHANGED = "password"  # noqa: S105 a notice's name
+
+
 def notice(left_behind: str) -> str:
     """Return what the page after an act says, of `act.number`; "" for anything else."""
+    if left_behind == PASSWORD_CHANGED:
+        return "密码已更换，您在别处的登录已全部失效"
     act, _, no = left_behind.partition(".")
     if act == Ask.DRAW and no.isascii() and no.isdigit():
         return f"已抽取 {no} 件，在下面逐件抽查"
