@@ -21,8 +21,12 @@ Row = Mapping[str, Any]
 
 def upsert(connection: sa.Connection, table: sa.Table) -> Any:
     """Return an INSERT that knows ON CONFLICT on either database."""
-    dialect = {"postgresql": postgresql, "sqlite": sqlite}[connection.dialect.name]
-    return dialect.insert(table)
+    return upserting(connection.dialect.name, table)
+
+
+def upserting(dialect: str, table: sa.Table) -> Any:
+    """Return what `upsert` does, for statements that are made once."""
+    return {"postgresql": postgresql, "sqlite": sqlite}[dialect].insert(table)
 
 
 def among(
@@ -34,6 +38,14 @@ def among(
         return column.in_(list(values))
     array = postgresql.ARRAY(column.type)
     return column == sa.any_(sa.bindparam(None, list(values), type_=array, unique=True))
+
+
+def given_among(dialect: str, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a column is one of the values that are given as `name`: for statements
+    that are made once, which costs more than running them."""
+    if dialect != "postgresql":
+        return column.in_(sa.bindparam(name, expanding=True))
+    return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(column.type)))
 
 
 def insert_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
@@ -214,14 +226,28 @@ def find_rows(connection: sa.Connection, table: sa.Table, keys: Sequence[Row]) -
     """Return the rows that are there of the given primary keys, each named by its columns."""
     if not keys:
         return []
-    names = [column.name for column in table.primary_key]
-    if connection.dialect.name == "postgresql":
+    return list(connection.execute(_finding(connection.dialect.name, table), document(keys)))
+
+
+@cache
+def _finding(dialect: str, table: sa.Table) -> sa.Select[Any]:
+    source, given = rows_given(dialect, table, [column.name for column in table.primary_key])
+    same = sa.and_(*(table.c[name] == value for name, value in given.items()))
+    return sa.select(table).select_from(source.join(table, same))
+
+
+def rows_given(
+    dialect: str, table: sa.Table, names: Sequence[str]
+) -> tuple[sa.FromClause, dict[str, sa.ColumnElement[Any]]]:
+    """Return the rows that a statement is run with (`document`) as something to select from, and their
+    columns of these names."""
+    if dialect == "postgresql":
         given = _given(table, names)
-        wanted = {name: given.c[name] for name in names}
-    else:
-        each = sa.func.json_each(sa.bindparam("rows", type_=sa.Text())).table_valued("value")
-        wanted = {name: sa.func.json_extract(each.c.value, f"$.{name}") for name in names}
-    same = sa.and_(*(table.c[name] == value for name, value in wanted.items()))
-    source = given if connection.dialect.name == "postgresql" else each
-    query = sa.select(table).select_from(source.join(table, same))
-    return list(connection.execute(query, {"rows": _document(keys)}))
+        return given, {name: given.c[name] for name in names}
+    each = sa.func.json_each(sa.bindparam("rows", type_=sa.Text())).table_valued("value")
+    return each, {name: sa.func.json_extract(each.c.value, f"$.{name}") for name in names}
+
+
+def document(rows: Sequence[Row]) -> dict[str, str]:
+    """Return what a statement of `rows_given` is run with."""
+    return {"rows": _document(rows)}

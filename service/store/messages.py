@@ -29,6 +29,20 @@ class MessageReused(Exception):
     """The same id came before with another body."""
 
 
+_m = _messages.c
+# What another transaction is forgetting at this moment is left to it. Made once: that takes longer
+# than running it.
+_FORGET = _messages.delete().where(
+    sa.tuple_(_m.source, _m.id).in_(
+        sa.select(_m.source, _m.id)
+        .where(_m.at < sa.bindparam("before", type_=_m.at.type))
+        .order_by(_m.at)
+        .limit(sa.bindparam("most", type_=sa.Integer()))
+        .with_for_update(skip_locked=True)
+    )
+)
+
+
 def keep(connection: sa.Connection, pushed: Mapping[int, Message], at: datetime) -> set[int]:
     """Remember pushes in the transaction that stores what they bring, and forget the oldest.
 
@@ -37,7 +51,6 @@ def keep(connection: sa.Connection, pushed: Mapping[int, Message], at: datetime)
     """
     if not pushed:
         return set()
-    m = _messages.c
     first: dict[tuple[str, str], str] = {}
     for each in pushed.values():
         first.setdefault((each.source, each.id), each.digest)
@@ -53,13 +66,5 @@ def keep(connection: sa.Connection, pushed: Mapping[int, Message], at: datetime)
             connection, _messages, [{"source": source, "id": id_} for source, id_ in first]
         )
     }
-    # What another transaction is forgetting at this moment is left to it.
-    oldest = (
-        sa.select(m.source, m.id)
-        .where(m.at < at - _KEPT)
-        .order_by(m.at)
-        .limit(_FORGOTTEN_AT_ONCE * len(rows))
-        .with_for_update(skip_locked=True)
-    )
-    connection.execute(_messages.delete().where(sa.tuple_(m.source, m.id).in_(oldest)))
+    connection.execute(_FORGET, {"before": at - _KEPT, "most": _FORGOTTEN_AT_ONCE * len(rows)})
     return {n for n, each in pushed.items() if kept[each.source, each.id] != each.digest}

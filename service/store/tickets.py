@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from uuid import uuid4
 
@@ -32,7 +32,17 @@ from service.domain.ticket import (
     Ticket,
 )
 from service.store import closed, deliveries, months, sealing, search, tallies
-from service.store.bulk import Row, among, insert_rows, update_rows, upsert
+from service.store.bulk import (
+    Row,
+    among,
+    document,
+    given_among,
+    insert_rows,
+    rows_given,
+    update_rows,
+    upsert,
+    upserting,
+)
 from service.store.sealing import Part
 from service.store.search import Words
 from service.store.tables import (
@@ -87,23 +97,28 @@ def take_nos(connection: sa.Connection, days: Sequence[tuple[str, str]]) -> list
     """
     if not days:
         return []
-    wanted = sorted(Counter(days).items())
-    insert = upsert(connection, _counters).values(
-        [{"region": region, "day": day, "last": count} for (region, day), count in wanted]
-    )
-    rows = connection.execute(
-        insert.on_conflict_do_update(
-            index_elements=["region", "day"],
-            set_={"last": _counters.c.last + insert.excluded.last},
-        ).returning(_counters.c.region, _counters.c.day, _counters.c.last)
-    )
-    asked = dict(wanted)
+    asked = dict(sorted(Counter(days).items()))
+    counts = [{"region": r, "day": day, "last": count} for (r, day), count in asked.items()]
+    rows = connection.execute(_counting(connection.dialect.name), document(counts))
     used = {(row.region, row.day): row.last - asked[row.region, row.day] for row in rows}
     numbers = []
     for region, day in days:
         used[region, day] += 1
         numbers.append(f"{region}-{day}-{used[region, day]:05}")
     return numbers
+
+
+@cache
+def _counting(dialect: str) -> Any:
+    """Return what adds to counters, in the order in which they are given, and tells what they are."""
+    names = ("region", "day", "last")
+    source, given = rows_given(dialect, _counters, names)
+    # Without a condition SQLite takes ON CONFLICT for the condition of a join.
+    query = sa.select(*given.values()).select_from(source).where(sa.true())
+    insert = upserting(dialect, _counters).from_select(names, query)
+    return insert.on_conflict_do_update(
+        index_elements=["region", "day"], set_={"last": _counters.c.last + insert.excluded.last}
+    ).returning(_counters.c.region, _counters.c.day, _counters.c.last)
 
 
 def get(connection: sa.Connection, no: str, *, lock: bool = False) -> Ticket | None:
@@ -124,9 +139,23 @@ def find_all(
     connection: sa.Connection, sent: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], Ticket]:
     """Return the tickets that there are of sources and source numbers, by these, locked."""
-    query = sa.select(_tickets).where(_sent(connection, sent)).order_by(_tickets.c.id)
-    found = _locked(connection, query)
+    ids: list[int] = []
+    query = _ids_of_sent(connection.dialect.name)
+    for source, numbers in _by_source(sent).items():
+        ids += connection.execute(query, {"source": source, "numbers": numbers}).scalars()
+    if not ids:  # as nearly always
+        return {}
+    these = sa.select(_tickets).where(among(connection, _tickets.c.id, ids))
+    found = _locked(connection, these.order_by(_tickets.c.id))
     return {(each.complaint.source, each.complaint.source_no): each for each in found}
+
+
+@cache
+def _ids_of_sent(dialect: str) -> sa.Select[Any]:
+    t = _tickets.c
+    return sa.select(t.id).where(
+        t.source == sa.bindparam("source"), given_among(dialect, t.source_no, "numbers")
+    )
 
 
 def touching(connection: sa.Connection, units: Iterable[str], ids: Collection[int]) -> list[int]:
@@ -181,13 +210,25 @@ def insert_all(
     Raises Raced if a source number is there by now.
     """
     ids = insert_uncounted(connection, [(*row, at) for row in rows])
-    m = _milestones.c
     clocks: dict[int, list[int]] = {ticket_id: [] for ticket_id in ids.values()}
-    for row in connection.execute(
-        sa.select(m.ticket_id, m.id).where(among(connection, m.ticket_id, clocks)).order_by(m.id)
-    ):
+    query = _clock_ids(connection.dialect.name)
+    for row in connection.execute(query, {"ids": list(clocks)}):
         clocks[row.ticket_id].append(row.id)
     return [_as_stored(ticket, ids[ticket.no], clocks[ids[ticket.no]]) for ticket, *_ in rows]
+
+
+@cache
+def _clock_ids(dialect: str) -> sa.Select[Any]:
+    m = _milestones.c
+    return (
+        sa.select(m.ticket_id, m.id).where(given_among(dialect, m.ticket_id, "ids")).order_by(m.id)
+    )
+
+
+@cache
+def _ids_of_nos(dialect: str) -> sa.Select[Any]:
+    t = _tickets.c
+    return sa.select(t.no, t.id).where(given_among(dialect, t.no, "nos"))
 
 
 def insert_uncounted(
@@ -204,11 +245,8 @@ def insert_uncounted(
     except sa.exc.IntegrityError:
         raise Raced from None
     made = [ticket for ticket, *_ in rows]
-    found = connection.execute(
-        sa.select(_tickets.c.no, _tickets.c.id).where(
-            among(connection, _tickets.c.no, [t.no for t in made])
-        )
-    )
+    query = _ids_of_nos(connection.dialect.name)
+    found = connection.execute(query, {"nos": [t.no for t in made]})
     ids: dict[str, int] = {row.no: row.id for row in found}
     seal_new(connection, [(ids[ticket.no], ticket.complaint) for ticket in made])
     new = [
@@ -575,14 +613,18 @@ def lock(connection: sa.Connection, *numbers: str) -> None:
 
 
 def _sent(connection: sa.Connection, sent: Collection[tuple[str, str]]) -> sa.ColumnElement[bool]:
+    known = [
+        (_tickets.c.source == source) & among(connection, _tickets.c.source_no, numbers)
+        for source, numbers in _by_source(sent).items()
+    ]
+    return sa.or_(sa.false(), *known)
+
+
+def _by_source(sent: Collection[tuple[str, str]]) -> dict[str, list[str]]:
     by_source: dict[str, list[str]] = {}
     for source, source_no in sent:
         by_source.setdefault(source, []).append(source_no)
-    known = [
-        (_tickets.c.source == source) & among(connection, _tickets.c.source_no, numbers)
-        for source, numbers in by_source.items()
-    ]
-    return sa.or_(sa.false(), *known)
+    return by_source
 
 
 def lock_sent(connection: sa.Connection, sent: Sequence[tuple[str, str]]) -> None:
