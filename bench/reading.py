@@ -2,10 +2,10 @@
 
 Run from the repository: `python -m bench.reading [TICKETS]`. The service runs as a process of its own
 and answers twenty questions a second, of all sorts in turn: a unit's queue, a filtered list, a list of
-a stage, a text search of each of several words, one ticket with its history, and as the limit of the
-same run one row by its key over HTTP, from a bare application. Both sizes have the same regions,
-units and open tickets, so that only the history differs. Tickets are made in SQL; a word's share of
-the texts is its own, from one in two to one in a hundred thousand.
+a stage, a text search of each of several words, one ticket with its history, pages of the desk, and as the limit of the same run one row by its key
+over HTTP, from a bare application. Both sizes have the same regions, units and open tickets, so that
+only the history differs. Tickets are made in SQL; a word's share of the texts is its own, from one in
+two to one in a hundred thousand.
 """
 
 import asyncio
@@ -35,9 +35,12 @@ from routing_rules.rulebook import load
 from service.desk import Desk
 from service.domain.access import Actor, Role
 from service.domain.complaint import Complaint, Kind, Urgency
-from service.store import Store, open_store, tokens
+from service.domain.sign_in import Way
+from service.store import Store, open_store, sessions, tokens
+from service.store.engine import prepare
 from service.store.search import BLOCKS
 from service.store.words import words
+from service.web.sessions import COOKIE
 
 SMALL, LARGE = 100_000, 1_000_000
 OPEN = 20_000
@@ -199,6 +202,7 @@ class Question:
     name: str
     path: str
     token: str = ""
+    session: str = ""
     bare: bool = False
 
 
@@ -217,6 +221,10 @@ def _questions(made: dict[str, str], last: int) -> Iterator[Question]:
         yield Question("history", f"{number}/events", province)
         yield Question("by_number", f"/v1/tickets?q={some}", province)
         yield Question("bare_row", f"/{some}", bare=True)
+        page = f"/desk/tickets/{_COUNTY}-20261101-{some:09}"
+        yield Question("desk_first_page", "/desk/queue", session=made["handler_session"])
+        yield Question("desk_overview", "/desk/overview", session=made["province_session"])
+        yield Question("desk_ticket", page, session=made["province_session"])
         for name, asked in _ASKED.items():
             for who, token in (("county", dispatcher), ("province", province)):
                 path = f"/v1/tickets?limit=50&q={quote(asked)}"
@@ -234,6 +242,8 @@ async def _asked(
     async def ask(client: httpx.AsyncClient, one: Question, at: float) -> None:
         await asyncio.sleep(max(0.0, at - time.perf_counter()))
         headers = {"Authorization": f"Bearer {one.token}"} if one.token else {}
+        if one.session:
+            headers = {"Cookie": f"{COOKIE}={one.session}"}
         answer = await client.get((bare if one.bare else served) + one.path, headers=headers)
         took.setdefault(one.name, []).append((time.perf_counter() - at) * 1000)
         assert answer.status_code == 200, f"{one.path}: {answer.text[:300]}"
@@ -292,15 +302,22 @@ async def _prepared(url: str, tickets: int) -> dict[str, str]:
     store = open_store(url)
     try:
         await store.migrate()
+        await prepare(store)  # else the first ticket is tried twice, and is not the first
         await _fill(store, tickets)
         callers = {
             "dispatcher": Actor("分拨员", Role.DISPATCHER, region=_COUNTY),
             "province": Actor("督办员", Role.SUPERVISOR, region="360000"),
+            "handler": Actor("承办人", Role.HANDLER, (f"{_COUNTY}-{_LINES[0]}",), region=_COUNTY),
         }
-        return {
-            name: await store.run(partial(tokens.create, actor=actor, at=datetime.now(UTC)))
-            for name, actor in callers.items()
-        }
+        at = datetime.now(UTC)
+        ends = at + timedelta(days=1)
+        made = {}
+        for name, by in callers.items():
+            made[name] = await store.run(partial(tokens.create, actor=by, at=at))
+            made[f"{name}_session"] = await store.run(
+                partial(sessions.start, by=by, way=Way.TOKEN, at=at, expires_at=ends)
+            )
+        return made
     finally:
         await store.close()
 
