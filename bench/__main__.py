@@ -2,7 +2,7 @@
 
 Run from the repository: `make bench`, or `python -m bench [NAME …]` for some of them. `--open N` makes
 the burst of `bench.enforce` smaller than its million open milestones, `--stored N` the database of
-`life` and `spike`. `--docs` writes each table into docs/benchmarks.md as well.
+`life` and `spike`, `--counted N` that of `kpi`. `--docs` writes each table into docs/benchmarks.md as well.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from bench import (
     outbox,
     reading,
     routing,
+    sealing,
     simulate,
     spike,
     startup,
@@ -108,11 +109,13 @@ def main() -> int:
         "--open", type=int, default=enforce.OPEN, help="open milestones of the enforcement"
     )
     options.add_argument("--stored", type=int, default=life.TICKETS, help="tickets that are there")
+    options.add_argument("--counted", type=int, default=kpi.LARGE, help="tickets of `kpi`")
     options.add_argument("--docs", action="store_true", help="write docs/benchmarks.md as well")
     options.add_argument("names", nargs="*", metavar="NAME", help="which; all if none is named")
     asked = options.parse_args()
     measurements: dict[str, Callable[[], dict[str, Any]]] = {
         "routing": routing.run,
+        "sealing": sealing.run,
         "holdout": holdout.run,
         "working_days": working_days.run,
         "intake": intake.run,
@@ -124,7 +127,7 @@ def main() -> int:
         "matching": matching.run,
         "enforce": lambda: enforce.run(asked.open),
         "outbox": outbox.run,
-        "kpi": kpi.run,
+        "kpi": lambda: kpi.run(asked.counted),
         "feed": feed.run,
         "months": months.run,
         "capacity": capacity.run,
