@@ -103,7 +103,8 @@ class Proposals:
         there = self._unit_region(made.unit)
         if made.sort is Sort.ALIAS:
             made = replace(made, region=there)
-        if there and not _reaches(by, made):
+        # A region that there is not is a slip of the pen, told at its field, and nobody's.
+        if there and made.region and not _reaches(by, made):
             raise Forbidden(by.role, Ask.PROPOSE)
         accepted = await self._store.read(proposals.accepted)
         problems = await asyncio.to_thread(self._faults, accepted, made)

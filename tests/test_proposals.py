@@ -169,6 +169,7 @@ REFUSED = [
     ({**DUTY, "name": ""}, "不能为空"),
     ({**DUTY, "unit": "360732-none"}, "没有这个单位"),
     ({**DUTY, "unit": "360732104-government"}, "属地"),
+    ({**DUTY, "region": "兴国现"}, "没有这个地区"),
     ({**DUTY, "unit": "360732-urban_management", "words": "路灯"}, "已经列有这些词"),
     ({**DUTY, "examples": "今天天气真好"}, "转到了"),
     ({**DUTY, "examples": ""}, "至少写一句"),
