@@ -192,6 +192,18 @@ def test_what_the_rules_do_not_bear_is_refused_at_its_field(service: Served) -> 
         assert "没有“待定”的提议" in answer.text
 
 
+def test_words_are_parted_as_people_part_them(service: Served) -> None:
+    parted = {"words": "樟王认养、认养古樟，樟王挂牌", "pairs": "樟王、认养｜认领；牌子"}
+    number = proposed(service, **{**DUTY, **parted})
+    page = signed_in(service, "supervisor").get(f"{LIST}/{number}").text
+    assert "词：樟王认养、认养古樟、樟王挂牌<" in page
+    assert "组合：樟王 认养|认领 牌子<" in page
+    # As one word the list would never be heard, and a list with another comma would not be the same.
+    again = {"words": "认养古樟 樟王认养,樟王挂牌", "pairs": "樟王 认养|认领 牌子"}
+    answer = sent(signed_in(service, "dispatcher"), LIST, **{**DUTY, **again})
+    assert f"第 {number} 号" in wrong(answer.text)
+
+
 def test_the_same_is_proposed_once_while_it_waits_or_counts(service: Served) -> None:
     for fields in (DUTY, ALIAS):
         number = proposed(service, **fields)
