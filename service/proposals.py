@@ -197,15 +197,9 @@ class Proposals:
         told = [replace(each, ticket=shown(by, each.ticket)) for each in trial.told]
         return replace(trial, told=told)
 
-    async def export(self) -> tuple[int, dict[str, str]]:
-        """Return how many proposals count, and the files of a rule folder that say so. Raises
-        ValueError for one whose unit has left the table."""
-        accepted = await self._store.read(proposals.accepted)
-        return len(accepted), self._rules.files(accepted)
-
     def _faults(self, accepted: Sequence[Proposal], proposal: Proposal) -> list[FieldProblem]:
         book, taken, _ = self._rules.usable(accepted)
-        return self._rules.faults(book, taken, proposal)
+        return self._rules.tried(book, taken, proposal)[1]
 
     def _trial(
         self,
@@ -215,11 +209,11 @@ class Proposals:
         proposal: Proposal,
     ) -> Trial:
         book, taken, _ = self._rules.usable(accepted)
-        problems = self._rules.faults(book, taken, proposal)
+        proposed, problems = self._rules.tried(book, taken, proposal)
         if problems:
             return Trial(problems, 0, 0, ())
         before = _with(book, rulings)
-        after = _with(self._rules.book([*taken, proposal]), rulings)
+        after = _with(proposed, rulings)
         moved = []
         for ticket in reversed(newest):
             routes = before.route(ticket.complaint), after.route(ticket.complaint)

@@ -301,7 +301,10 @@ def test_files_that_changed_since_the_start_do_not_come_in_with_a_proposal(tmp_p
     duties = tmp_path / "duties"
     duties.mkdir()
     laid = Proposed(load(tmp_path), tmp_path)
-    assert laid.book([made()]).digest
+    book, *_ = laid.usable([made()])
+    assert laid.usable([made()])[0] is book, "what is in use is not loaded again"
+    assert laid.usable([])[0] is laid.book([])
+    assert laid.usable([made()])[0].digest == book.digest
     (duties / "own.yaml").write_text("- half a row", "utf-8")
     with pytest.raises(FilesChanged):
         laid.usable([made()])
