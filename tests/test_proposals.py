@@ -215,6 +215,15 @@ def test_the_same_is_proposed_once_while_it_waits_or_counts(service: Served) -> 
             assert f"第 {number} 号" in wrong(answer.text) or "已经" in wrong(answer.text)
 
 
+def test_no_unit_is_chosen_by_who_chose_none(service: Served) -> None:
+    page = signed_in(service, "dispatcher").get(LIST).text
+    assert '<option value="">请选择单位</option>' in page
+    assert "没有这个单位" in wrong(
+        sent(signed_in(service, "dispatcher"), LIST, **{**DUTY, "unit": ""}).text
+    )
+    assert "请选择单位" not in signed_in(service, "handler").get(LIST).text, "there is one"
+
+
 def test_nobody_agrees_to_their_own(service: Served) -> None:
     number = proposed(service, "supervisor", **DUTY)
     page = signed_in(service, "supervisor").get(f"{LIST}/{number}").text
