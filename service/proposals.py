@@ -8,7 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from routing_rules.proposed import Proposed
+from routing_rules.proposed import FilesChanged, Proposed
 from routing_rules.rulebook import Precedent, Rulebook
 from service.desk import shown
 from service.domain.access import Actor, Ask, Forbidden, Reach, check_act, reach
@@ -31,6 +31,7 @@ from service.store.tickets import Ruling
 
 LOOKED_AT = 500  # of the tickets that came last
 MOST_MOVED = 50  # that are told one by one
+_FILES_CHANGED = "规则文件夹在服务启动后有改动，请管理员重启服务后再看、再同意"
 
 
 class BadProposal(Exception):
@@ -193,7 +194,11 @@ class Proposals:
             )
 
         accepted, rulings, newest = await self._store.read(work)
-        trial = await asyncio.to_thread(self._trial, accepted, rulings, newest, proposal)
+        try:
+            trial = await asyncio.to_thread(self._trial, accepted, rulings, newest, proposal)
+        except FilesChanged:
+            # It can be read and refused all the same.
+            return Trial((FieldProblem("", _FILES_CHANGED),), 0, 0, ())
         told = [replace(each, ticket=shown(by, each.ticket)) for each in trial.told]
         return replace(trial, told=told)
 

@@ -224,6 +224,22 @@ def test_no_unit_is_chosen_by_who_chose_none(service: Served) -> None:
     assert "请选择单位" not in signed_in(service, "handler").get(LIST).text, "there is one"
 
 
+def test_a_proposal_can_be_read_and_refused_while_the_files_wait_for_a_restart(
+    migrated_url: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "rules"
+    (folder / "duties").mkdir(parents=True)
+    with served(migrated_url, rules=folder) as service:
+        service.client.follow_redirects = False
+        number = proposed(service, **DUTY)
+        (folder / "duties" / "own.yaml").write_text("[]", "utf-8")
+        answer = signed_in(service, "supervisor").get(f"{LIST}/{number}")
+        assert (answer.status_code, "重启服务后再看" in answer.text) == (200, True)
+        assert 'value="accepted"' not in answer.text
+        assert decided(service, number, "accepted").status_code == 503
+        assert decided(service, number, "refused").status_code == 303
+
+
 def test_nobody_agrees_to_their_own(service: Served) -> None:
     number = proposed(service, "supervisor", **DUTY)
     page = signed_in(service, "supervisor").get(f"{LIST}/{number}").text
