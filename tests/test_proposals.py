@@ -215,6 +215,21 @@ def test_the_same_is_proposed_once_while_it_waits_or_counts(service: Served) -> 
             assert f"第 {number} 号" in wrong(answer.text) or "已经" in wrong(answer.text)
 
 
+def test_the_supervisor_sees_that_a_proposal_of_the_region_waits(service: Served) -> None:
+    def told(who: str) -> str:
+        page = signed_in(service, who).get("/desk/supervision").text
+        found = re.search(r"待定规则提议</dt><dd>(.*?)</dd>", page)
+        assert found
+        return found[1]
+
+    assert told("supervisor") == "0"
+    number = proposed(service, **DUTY)
+    assert told("supervisor") == f'<a href="{LIST}">1</a>'
+    assert told("stranger") == "0"
+    assert decided(service, number, "refused").status_code == 303
+    assert told("supervisor") == "0"
+
+
 def test_no_unit_is_chosen_by_who_chose_none(service: Served) -> None:
     page = signed_in(service, "dispatcher").get(LIST).text
     assert '<option value="">请选择单位</option>' in page
