@@ -337,6 +337,15 @@ def test_one_that_the_files_no_longer_bear_is_left_out_and_the_others_count() ->
     assert book.digest == laid.book([made(), made(Sort.ALIAS)]).digest
 
 
+def test_each_alias_is_told_by_its_own_proposal_whatever_names_the_others_speak_of() -> None:
+    first = made(Sort.ALIAS, reason="与“食药监新局”是两家")
+    second = made(Sort.ALIAS, id=3, name="食药监新局")
+    table = Proposed(rules(None)[0], None).book([first, second]).table
+    assert table.proposed(MARKET, "食药监新局") == told(second)
+    assert table.proposed(MARKET, "食药监老局") == told(first)
+    assert table.proposed(MARKET, "市监局") == ""
+
+
 def test_files_that_changed_since_the_start_do_not_come_in_with_a_proposal(tmp_path: Path) -> None:
     duties = tmp_path / "duties"
     duties.mkdir()
