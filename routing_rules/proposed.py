@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 import yaml
 
@@ -104,14 +105,20 @@ class FilesChanged(Exception):
     on, and must not come in by the back door."""
 
 
+# The rulebook with all that can be laid over the files, which that is, and what is left out, and why.
+Usable: TypeAlias = tuple[Rulebook, list[Proposal], list[tuple[Proposal, str]]]
+
+
 class Proposed:
-    """The rules of the files, and what they become with proposals laid over them."""
+    """The rules of the files, and what they become with proposals laid over them. What is in use is kept:
+    who asks for the same gets the same."""
 
     def __init__(self, book: Rulebook, folder: Path | None) -> None:
         """`book` is what `load(folder)` returned."""
         self._book = book
         self._folder = folder
         self._as_loaded = _state_of(folder)
+        self._kept: tuple[tuple[Proposal, ...], Usable] = (), (book, [], [])
 
     @cached_property
     def _rows(self) -> dict[str, Row]:
@@ -126,15 +133,26 @@ class Proposed:
         Raises RuleFileError, ValueError, and FilesChanged."""
         if not accepted:
             return self._book
-        if _state_of(self._folder) != self._as_loaded:
-            raise FilesChanged
+        self._check_files()
         return load(self._folder, self.files(accepted))
 
-    def usable(
-        self, accepted: Sequence[Proposal]
-    ) -> tuple[Rulebook, list[Proposal], list[tuple[Proposal, str]]]:
+    def usable(self, accepted: Sequence[Proposal]) -> Usable:
         """Return the rulebook with all of these that can be laid over the files of today, which they
         are, and those left out, with the reason. Raises FilesChanged."""
+        kept, found = self._kept
+        if kept == tuple(accepted):
+            if kept:
+                self._check_files()
+            return found
+        found = self._laid(accepted)
+        self._kept = tuple(accepted), found
+        return found
+
+    def _check_files(self) -> None:
+        if _state_of(self._folder) != self._as_loaded:
+            raise FilesChanged
+
+    def _laid(self, accepted: Sequence[Proposal]) -> Usable:
         try:
             return self.book(accepted), list(accepted), []
         except (RuleFileError, ValueError):
@@ -151,30 +169,31 @@ class Proposed:
                 taken.append(each)
         return book, taken, left
 
-    def faults(
+    def tried(
         self, now: Rulebook, accepted: Sequence[Proposal], proposal: Proposal
-    ) -> list[FieldProblem]:
-        """Return what the rules say against a proposal beside these, at its fields: what `banjie rules
-        check` would refuse. `now` is the rulebook with `accepted`, to which it would come. Raises
-        FilesChanged."""
+    ) -> tuple[Rulebook, list[FieldProblem]]:
+        """Return the rulebook with a proposal beside these, and what the rules say against it, at its
+        fields: what `banjie rules check` would refuse of it. `now` is the rulebook with `accepted`, to
+        which it would come, and comes back where there is none with the proposal. Raises FilesChanged."""
         table, unit = now.table, now.table.unit(proposal.unit)
         found = faults(proposal)
         if unit is None:
-            return [*found, FieldProblem("/unit", "没有这个单位，请从列表中选择或核对单位代码")]
+            said = "没有这个单位，请从列表中选择或核对单位代码"
+            return now, [*found, FieldProblem("/unit", said)]
         if proposal.sort is Sort.DUTY:
             found.extend(_duty_faults(now, unit, proposal))
         else:
             found.extend(_alias_faults(table, unit, proposal.name))
         if found:
-            return found
+            return now, found
         at = "/words" if proposal.sort is Sort.DUTY else "/name"
         try:
             book = self.book([*accepted, proposal])
         except RuleFileError as error:
-            return [FieldProblem(at, error.reason)]
+            return now, [FieldProblem(at, error.reason)]
         except ValueError as error:
-            return [FieldProblem("/unit", str(error))]
-        return [
+            return now, [FieldProblem("/unit", str(error))]
+        return book, [
             FieldProblem("/examples" if each.code == "example" else at, each.text)
             for each in of_rule(book, code_of(proposal))
             if each.grave

@@ -174,7 +174,8 @@ class UnitTable:
         """Return who proposed that a unit be called so too, and why; "" where nobody did."""
         row = self._explicit.get(code)
         said = row.proposed if row else ()
-        return next((each for each in said if f"“{plain(name)}”" in each), "")
+        # A reason may speak of another name than its own.
+        return next((each for each in said if each.startswith(f"别名“{plain(name)}”")), "")
 
     @property
     def lines(self) -> tuple[Line, ...]:

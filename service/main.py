@@ -89,6 +89,7 @@ def wire(
     store = open_store(settings.database_url, terms, settings.keys)
     metrics = Metrics()
     outbox = Outbox(store, receivers, post, clock)
+    laid = Proposed(rulebook, settings.rules)
     desk = Desk(store, rulebook, times, receivers, outbox.wake)
     adapters = {name: adapter(rulebook.gazetteer) for name, adapter in ADAPTERS.items()}
     reports = Reports(
@@ -116,7 +117,7 @@ def wire(
         readiness=Readiness(store),
         inflow=Inflow(settings.intake_in_flight),
         intake=Intake(desk, metrics.intake_batch),
-        refresh=Freshness(store, desk, rulebook, settings.rules).look,
+        refresh=Freshness(store, desk, laid, settings.rules).look,
         reports=reports,
         bulletins=Bulletins(
             store,
@@ -141,7 +142,7 @@ def wire(
         supervision=Supervision(store),
         proposals=Proposals(
             store,
-            Proposed(rulebook, settings.rules),
+            laid,
             lambda code: unit.region if (unit := rulebook.unit(code)) else "",
         ),
         doors=Doors(

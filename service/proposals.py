@@ -8,7 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from routing_rules.proposed import Proposed
+from routing_rules.proposed import FilesChanged, Proposed
 from routing_rules.rulebook import Precedent, Rulebook
 from service.desk import shown
 from service.domain.access import Actor, Ask, Forbidden, Reach, check_act, reach
@@ -31,6 +31,7 @@ from service.store.tickets import Ruling
 
 LOOKED_AT = 500  # of the tickets that came last
 MOST_MOVED = 50  # that are told one by one
+_FILES_CHANGED = "规则文件夹在服务启动后有改动，请管理员重启服务后再看、再同意"
 
 
 class BadProposal(Exception):
@@ -103,7 +104,8 @@ class Proposals:
         there = self._unit_region(made.unit)
         if made.sort is Sort.ALIAS:
             made = replace(made, region=there)
-        if there and not _reaches(by, made):
+        # A region that there is not is a slip of the pen, told at its field, and nobody's.
+        if there and made.region and not _reaches(by, made):
             raise Forbidden(by.role, Ask.PROPOSE)
         accepted = await self._store.read(proposals.accepted)
         problems = await asyncio.to_thread(self._faults, accepted, made)
@@ -192,19 +194,17 @@ class Proposals:
             )
 
         accepted, rulings, newest = await self._store.read(work)
-        trial = await asyncio.to_thread(self._trial, accepted, rulings, newest, proposal)
+        try:
+            trial = await asyncio.to_thread(self._trial, accepted, rulings, newest, proposal)
+        except FilesChanged:
+            # It can be read and refused all the same.
+            return Trial((FieldProblem("", _FILES_CHANGED),), 0, 0, ())
         told = [replace(each, ticket=shown(by, each.ticket)) for each in trial.told]
         return replace(trial, told=told)
 
-    async def export(self) -> tuple[int, dict[str, str]]:
-        """Return how many proposals count, and the files of a rule folder that say so. Raises
-        ValueError for one whose unit has left the table."""
-        accepted = await self._store.read(proposals.accepted)
-        return len(accepted), self._rules.files(accepted)
-
     def _faults(self, accepted: Sequence[Proposal], proposal: Proposal) -> list[FieldProblem]:
         book, taken, _ = self._rules.usable(accepted)
-        return self._rules.faults(book, taken, proposal)
+        return self._rules.tried(book, taken, proposal)[1]
 
     def _trial(
         self,
@@ -214,11 +214,11 @@ class Proposals:
         proposal: Proposal,
     ) -> Trial:
         book, taken, _ = self._rules.usable(accepted)
-        problems = self._rules.faults(book, taken, proposal)
+        proposed, problems = self._rules.tried(book, taken, proposal)
         if problems:
             return Trial(problems, 0, 0, ())
         before = _with(book, rulings)
-        after = _with(self._rules.book([*taken, proposal]), rulings)
+        after = _with(proposed, rulings)
         moved = []
         for ticket in reversed(newest):
             routes = before.route(ticket.complaint), after.route(ticket.complaint)

@@ -22,15 +22,15 @@ class Freshness:
     """Looks for what is new, and builds what follows beside what is in use.
 
     A rulebook with rulings is a whole new one, some tenths of a second's work: it is made in a
-    thread and takes the place of the old one in one step. `book` is the rulebook of the files, without
-    rulings and proposals.
+    thread and takes the place of the old one in one step. `rules` are those of the files, over which
+    proposals are laid.
     """
 
-    def __init__(self, store: Store, desk: Desk, book: Rulebook, overlay: Path | None) -> None:
+    def __init__(self, store: Store, desk: Desk, rules: Proposed, overlay: Path | None) -> None:
         self._store = store
         self._desk = desk
-        self._files_book = Proposed(book, overlay)
-        self._book = book  # with the proposals
+        self._rules = rules
+        self._book = rules.book(())  # with the proposals
         self._overlay = overlay
         self._rulings: tuple[int, int] = (0, 0)
         self._proposals: tuple[int, int] = (0, 0)
@@ -55,7 +55,7 @@ class Freshness:
             return
         found = await self._store.read(proposals.accepted)
         try:
-            book, taken, left_out = await asyncio.to_thread(self._files_book.usable, found)
+            book, taken, left_out = await asyncio.to_thread(self._rules.usable, found)
         except FilesChanged:
             # What is in use stays in use, and a restart takes in both.
             log.error(

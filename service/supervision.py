@@ -16,7 +16,7 @@ from service.domain.ports import FieldProblem
 from service.domain.region import covers
 from service.domain.sample import Standing, drawn, size_of
 from service.domain.ticket import Ticket
-from service.store import Store, samples, supervised
+from service.store import Store, proposals, samples, supervised
 from service.store.lists import Due
 from service.store.pages import Page
 from service.store.samples import Check, Sample, Stratum, Tally
@@ -98,14 +98,15 @@ class Supervision:
         )
         return _shown(by, found)
 
-    async def waiting(self, by: Actor) -> tuple[int, int]:
-        """Return how many requests for more time wait, and how many second looks; MANY is as many and
-        more. Raises Forbidden."""
+    async def waiting(self, by: Actor) -> tuple[int, int, int]:
+        """Return how many requests for more time wait, how many second looks, and how many proposals
+        to the table; MANY is as many and more. Raises Forbidden."""
         check_act(by, Ask.SUPERVISION)
         return await self._store.read(
             lambda c: (
                 supervised.extensions_waiting(c, by.region, MANY),
                 samples.waiting(c, by.region, MANY),
+                proposals.waiting(c, by.region, MANY),
             )
         )
 

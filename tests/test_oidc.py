@@ -116,6 +116,10 @@ def test_whom_the_provider_vouches_for_comes_in_and_goes_on(service: Served, pro
     assert again.status_code == 401
     assert "没有完成或已过期" in again.text
     assert back.partition("code=")[2] not in again.text
+    # The name that the account has with us is nothing that he signs in with.
+    own = service.client.get("/desk/account").text
+    assert "统一身份" in own
+    assert "oidc" not in own
 
 
 def test_an_answer_is_good_for_the_browser_alone_that_asked(service: Served, provider: str) -> None:

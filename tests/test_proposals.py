@@ -169,6 +169,7 @@ REFUSED = [
     ({**DUTY, "name": ""}, "不能为空"),
     ({**DUTY, "unit": "360732-none"}, "没有这个单位"),
     ({**DUTY, "unit": "360732104-government"}, "属地"),
+    ({**DUTY, "region": "兴国现"}, "没有这个地区"),
     ({**DUTY, "unit": "360732-urban_management", "words": "路灯"}, "已经列有这些词"),
     ({**DUTY, "examples": "今天天气真好"}, "转到了"),
     ({**DUTY, "examples": ""}, "至少写一句"),
@@ -191,6 +192,18 @@ def test_what_the_rules_do_not_bear_is_refused_at_its_field(service: Served) -> 
         assert "没有“待定”的提议" in answer.text
 
 
+def test_words_are_parted_as_people_part_them(service: Served) -> None:
+    parted = {"words": "樟王认养、认养古樟，樟王挂牌", "pairs": "樟王、认养｜认领；牌子"}
+    number = proposed(service, **{**DUTY, **parted})
+    page = signed_in(service, "supervisor").get(f"{LIST}/{number}").text
+    assert "词：樟王认养、认养古樟、樟王挂牌<" in page
+    assert "组合：樟王 认养|认领 牌子<" in page
+    # As one word the list would never be heard, and a list with another comma would not be the same.
+    again = {"words": "认养古樟 樟王认养,樟王挂牌", "pairs": "樟王 认养|认领 牌子"}
+    answer = sent(signed_in(service, "dispatcher"), LIST, **{**DUTY, **again})
+    assert f"第 {number} 号" in wrong(answer.text)
+
+
 def test_the_same_is_proposed_once_while_it_waits_or_counts(service: Served) -> None:
     for fields in (DUTY, ALIAS):
         number = proposed(service, **fields)
@@ -200,6 +213,46 @@ def test_the_same_is_proposed_once_while_it_waits_or_counts(service: Served) -> 
             answer = sent(signed_in(service, "dispatcher"), LIST, **fields)
             assert answer.status_code == 422
             assert f"第 {number} 号" in wrong(answer.text) or "已经" in wrong(answer.text)
+
+
+def test_the_supervisor_sees_that_a_proposal_of_the_region_waits(service: Served) -> None:
+    def told(who: str) -> str:
+        page = signed_in(service, who).get("/desk/supervision").text
+        found = re.search(r"待定规则提议</dt><dd>(.*?)</dd>", page)
+        assert found
+        return found[1]
+
+    assert told("supervisor") == "0"
+    number = proposed(service, **DUTY)
+    assert told("supervisor") == f'<a href="{LIST}">1</a>'
+    assert told("stranger") == "0"
+    assert decided(service, number, "refused").status_code == 303
+    assert told("supervisor") == "0"
+
+
+def test_no_unit_is_chosen_by_who_chose_none(service: Served) -> None:
+    page = signed_in(service, "dispatcher").get(LIST).text
+    assert '<option value="">请选择单位</option>' in page
+    assert "没有这个单位" in wrong(
+        sent(signed_in(service, "dispatcher"), LIST, **{**DUTY, "unit": ""}).text
+    )
+    assert "请选择单位" not in signed_in(service, "handler").get(LIST).text, "there is one"
+
+
+def test_a_proposal_can_be_read_and_refused_while_the_files_wait_for_a_restart(
+    migrated_url: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "rules"
+    (folder / "duties").mkdir(parents=True)
+    with served(migrated_url, rules=folder) as service:
+        service.client.follow_redirects = False
+        number = proposed(service, **DUTY)
+        (folder / "duties" / "own.yaml").write_text("[]", "utf-8")
+        answer = signed_in(service, "supervisor").get(f"{LIST}/{number}")
+        assert (answer.status_code, "重启服务后再看" in answer.text) == (200, True)
+        assert 'value="accepted"' not in answer.text
+        assert decided(service, number, "accepted").status_code == 503
+        assert decided(service, number, "refused").status_code == 303
 
 
 def test_nobody_agrees_to_their_own(service: Served) -> None:
@@ -284,11 +337,23 @@ def test_one_that_the_files_no_longer_bear_is_left_out_and_the_others_count() ->
     assert book.digest == laid.book([made(), made(Sort.ALIAS)]).digest
 
 
+def test_each_alias_is_told_by_its_own_proposal_whatever_names_the_others_speak_of() -> None:
+    first = made(Sort.ALIAS, reason="与“食药监新局”是两家")
+    second = made(Sort.ALIAS, id=3, name="食药监新局")
+    table = Proposed(rules(None)[0], None).book([first, second]).table
+    assert table.proposed(MARKET, "食药监新局") == told(second)
+    assert table.proposed(MARKET, "食药监老局") == told(first)
+    assert table.proposed(MARKET, "市监局") == ""
+
+
 def test_files_that_changed_since_the_start_do_not_come_in_with_a_proposal(tmp_path: Path) -> None:
     duties = tmp_path / "duties"
     duties.mkdir()
     laid = Proposed(load(tmp_path), tmp_path)
-    assert laid.book([made()]).digest
+    book, *_ = laid.usable([made()])
+    assert laid.usable([made()])[0] is book, "what is in use is not loaded again"
+    assert laid.usable([])[0] is laid.book([])
+    assert laid.usable([made()])[0].digest == book.digest
     (duties / "own.yaml").write_text("- half a row", "utf-8")
     with pytest.raises(FilesChanged):
         laid.usable([made()])

@@ -13,6 +13,7 @@ import structlog
 
 from routing_rules.calendars import DATA, load_country
 from routing_rules.clocks import load_timetable
+from routing_rules.proposed import Proposed
 from routing_rules.rulebook import Precedent
 from service.desk import Desk, Order
 from service.domain.calendar import SHANGHAI
@@ -35,7 +36,7 @@ SAID = {"title": "江边步道的灯坏了", "content": "江边步道的灯坏�
 def desk_and_fresh(store: Store, overlay: Path | None = None) -> tuple[Desk, Freshness]:
     book, times = rules(None)
     desk = Desk(store, book, times)
-    return desk, Freshness(store, desk, book, overlay)
+    return desk, Freshness(store, desk, Proposed(book, overlay), overlay)
 
 
 async def ruled(desk: Desk, body: Complaint, unit: str) -> Ticket:

@@ -131,6 +131,15 @@ def listed(
     return _whole(connection, query)
 
 
+def waiting(connection: sa.Connection, region: str, most: int) -> int:
+    """Return how many proposals of a region wait for a decision: `most` for as many and more."""
+    query = sa.select(_p.id).where(_p.state == Standing.WAITING)
+    if prefix(region):
+        query = query.where(_p.region.startswith(prefix(region), autoescape=True))
+    some = query.limit(most).subquery()
+    return int(connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
+
+
 def newest_tickets(connection: sa.Connection, region: str, limit: int) -> list[Ticket]:
     """Return the tickets of a region that came last, finished or not."""
     query = sa.select(_t.id).order_by(_t.id.desc()).limit(limit)

@@ -1,5 +1,6 @@
 """Proposals (提议) to the responsible-unit table: to make one, to see what it would change, to decide."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -26,6 +27,8 @@ router = APIRouter()
 
 _PAGE = 50
 _LIST = "/desk/rules/proposals"
+# What people part words with; in a rule file they would be a part of the word, which nobody says.
+_PARTING = re.compile(r"[、，,；;]")
 _FIELDS = ("kind", "unit", "region", "name", "words", "pairs", "examples", "reason")
 
 OneStanding = Annotated[Standing, BeforeValidator(lambda value: value or Standing.WAITING)]
@@ -61,8 +64,8 @@ async def propose(visit: Signed, form: SignedForm) -> Response:
         form.one("reason"),
         visit.by.name,
         app.now(),
-        tuple(form.one("words").split()),
-        tuple(form.one("pairs").split("\n")),
+        tuple(_parted(form.one("words")).split()),
+        tuple(map(_parted, form.one("pairs").split("\n"))),
         tuple(form.one("examples").split("\n")),
     )
     try:
@@ -166,6 +169,11 @@ def _units(visit: Visit) -> Sequence[Unit]:
     if by.role is Role.HANDLER:
         return [unit for code in by.units if (unit := router.unit(code))]
     return [u for u in router.units(by.region) if u.region == by.region] if by.region else []
+
+
+def _parted(words: str) -> str:
+    """Return words as a rule file parts them: by blanks, those that mean the same by a half-width bar."""
+    return _PARTING.sub(" ", words).replace("｜", "|")
 
 
 def _usual(visit: Visit, code: str) -> str:

@@ -49,7 +49,7 @@ async def supervision(visit: Signed, after: Asked = "") -> Response:
     board = await app.supervision.board(by, now)
     place = read_due(List.EXTENSIONS, after)
     asked = await app.supervision.extensions(by, place, _EXTENSIONS)
-    extensions, second_looks = await app.supervision.waiting(by)
+    extensions, second_looks, proposed = await app.supervision.waiting(by)
     until = day_of(now)
     since = until - timedelta(DAYS - 1)
     back = await _send_backs(visit, now)
@@ -76,7 +76,11 @@ async def supervision(visit: Signed, after: Asked = "") -> Response:
             for ticket in asked.items
             if ticket.pending
         ],
-        counts={"extensions": _many(extensions), "looks": _many(second_looks)},
+        counts={
+            "extensions": _many(extensions),
+            "looks": _many(second_looks),
+            "proposals": _many(proposed),
+        },
         is_first=place is None,
         onward=f"/desk/supervision?{urlencode({'after': onward})}#extensions" if onward else "",
         back=back,
