@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from service.domain.access import Actor, Role
 from service.domain.sign_in import (
     FREE,
+    LONGEST,
     Claims,
     Counted,
     Ends,
@@ -24,6 +25,7 @@ from service.domain.sign_in import (
     account_name,
     failed,
     forgiven,
+    plain_password,
     wait_s,
     weakness,
 )
@@ -92,6 +94,23 @@ def test_a_password_is_kept_as_argon2id_and_fits_however_it_is_composed() -> Non
 @pytest.mark.parametrize("typed", ["li.si", " LI.SI ", "ｌｉ.ｓｉ"])
 def test_an_account_is_found_however_it_is_typed(typed: str) -> None:
     assert account_name(typed) == "li.si"
+
+
+# Brought to form as a whole these would take a second of everybody's.
+ACCENTS = "\u0301\u0316" * 25_000
+
+
+def test_a_name_without_an_end_is_cut_before_it_is_brought_to_form() -> None:
+    assert len(account_name("a" + ACCENTS)) <= 64
+    assert account_name(" " * 20 + "li.si") == "li.si"
+
+
+def test_a_password_too_long_as_typed_is_refused_as_typed() -> None:
+    # Of what is typed at the door no more than this is looked at: it would never open it.
+    decomposed = "correct horse battery staple " + "e\u0301 " * 40
+    assert len(decomposed) > LONGEST > len(plain_password(decomposed))
+    assert "最多" in weakness(decomposed, "li.si")
+    assert "最多" in weakness("a" + ACCENTS, "li.si")
 
 
 # Tries
