@@ -166,6 +166,10 @@ REFUSED = [
     ({**DUTY, "words": ""}, "至少写一个"),
     ({**DUTY, "words": "", "pairs": "古樟"}, "至少两个词"),
     ({**DUTY, "words": "樟王" * 20}, "太长"),
+    ({**DUTY, "words": "樟王认养 村<b>"}, "“村&lt;b&gt;”中能用来匹配的不到两个字"),
+    ({**DUTY, "words": "樟王认养 &#x6751;"}, "不到两个字"),
+    ({**DUTY, "words": "樟王认养 <ab>"}, "不到两个字"),
+    ({**DUTY, "pairs": "树 牌|<ab>"}, "没有能用来匹配的字"),
     ({**DUTY, "name": ""}, "不能为空"),
     ({**DUTY, "unit": "360732-none"}, "没有这个单位"),
     ({**DUTY, "unit": "360732104-government"}, "属地"),
@@ -189,6 +193,20 @@ def test_what_the_rules_do_not_bear_is_refused_at_its_field(service: Served) -> 
         assert said in wrong(answer.text), (said, wrong(answer.text))
         assert fields["reason"] in answer.text, "what was typed is there still"
         assert "没有“待定”的提议" in answer.text
+
+
+@pytest.mark.parametrize("field", ["name", "words", "pairs", "examples", "reason", "region"])
+def test_a_field_without_an_end_is_refused_before_it_is_read(service: Served, field: str) -> None:
+    answer = sent(signed_in(service, "dispatcher"), LIST, **{**DUTY, field: "樟王 " * 2_000})
+    assert answer.status_code == 413
+    assert "没有保存任何内容" in answer.text
+
+
+def test_whose_name_it_is_is_not_asked_of_what_is_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = rules(None)[0]
+    monkeypatch.setattr(type(book.table), "bearer", lambda *_: pytest.fail("asked"))
+    found = Proposed(book, None).faults(book, [], made(Sort.ALIAS, name="县" * 3_000))
+    assert [each.pointer for each in found] == ["/name"]
 
 
 def test_the_same_is_proposed_once_while_it_waits_or_counts(service: Served) -> None:
