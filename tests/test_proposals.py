@@ -1,7 +1,9 @@
 """Proposals (提议) to the responsible-unit table, from the form to the ticket that is routed by one, on
 both databases and on two replicas."""
 
+import asyncio
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,8 +19,11 @@ from routing_rules.check import check
 from routing_rules.proposed import FilesChanged, Proposed, told
 from routing_rules.rulebook import load
 from routing_rules.yamlfile import parse
+from service.domain.access import SYSTEM
 from service.domain.complaint import Review
+from service.domain.ports import FieldProblem
 from service.domain.proposal import Decision, Proposal, Sort, Standing, one_line
+from service.proposals import BadProposal
 from tests.exports import OPEN, row, sheet
 from tests.process import banjie, environment
 from tests.served import Served, rules, served
@@ -207,6 +212,37 @@ def test_whose_name_it_is_is_not_asked_of_what_is_no_name(monkeypatch: pytest.Mo
     monkeypatch.setattr(type(book.table), "bearer", lambda *_: pytest.fail("asked"))
     found = Proposed(book, None).faults(book, [], made(Sort.ALIAS, name="县" * 3_000))
     assert [each.pointer for each in found] == ["/name"]
+
+
+def test_what_many_ask_for_at_once_is_worked_out_one_after_the_other(
+    service: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = proposed(service, **DUTY)
+    there, most = 0, 0
+
+    def slow(*_: Any) -> list[FieldProblem]:
+        nonlocal there, most
+        there += 1
+        most = max(most, there)
+        time.sleep(0.05)
+        there -= 1
+        return [FieldProblem("/words", "试")]
+
+    monkeypatch.setattr(Proposed, "faults", slow)
+
+    async def ask(parts: Any) -> list[Any]:
+        waiting = await parts.proposals.one(SYSTEM, number)
+        again = replace(waiting, words=("认养樟王",))
+        tries = [parts.proposals.trial(SYSTEM, waiting), parts.proposals.propose(SYSTEM, again)]
+        yes = parts.proposals.decide(
+            replace(SYSTEM, name="another"), number, Standing.ACCEPTED, "可以", WHEN
+        )
+        return await asyncio.gather(*tries, yes, return_exceptions=True)
+
+    trial, *refused = service.run(ask)
+    assert [each.detail for each in trial.problems] == ["试"]
+    assert [type(each) for each in refused] == [BadProposal, BadProposal]
+    assert most == 1
 
 
 def test_the_same_is_proposed_once_while_it_waits_or_counts(service: Served) -> None:
