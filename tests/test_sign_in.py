@@ -318,6 +318,39 @@ def test_those_who_come_at_once_wait_in_no_endless_line(
     in_store(scenario)
 
 
+def test_who_came_by_a_link_waits_in_that_line_too(
+    in_store: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = iter((1.0, 1.0))  # of either thread: by then all the others have come
+
+    def slow(_: str) -> str:
+        time.sleep(next(first, 0.0))
+        return "hashed"
+
+    monkeypatch.setattr("service.passwords.hashed", slow)
+
+    async def scenario(store: Store) -> None:
+        await account(store)
+        ours = doors(store, Clock(NOW))
+        whose = await store.read(lambda c: accounts.find(c, "li.si"))
+        assert whose
+        until = NOW + timedelta(hours=1)
+        link = await store.run(
+            lambda c: tokens.create(
+                c, WHO, NOW, use=Use.LINK, expires_at=until, account_id=whose.id
+            )
+        )
+        session = await ours.session(await ours.by_token(link, Use.LINK, comer()))
+        assert session
+        new = "a new one that is quite long"
+        tries = [ours.change_password(session, "", new, comer()) for _ in range(90)]
+        found = await asyncio.gather(*tries, return_exceptions=True)
+        assert sum(isinstance(each, Busy) for each in found) == 26
+        assert sum(isinstance(each, str) for each in found) == 1, "its account is another by then"
+
+    in_store(scenario)
+
+
 def test_strangers_lock_nobody_out_of_a_browser_that_he_used(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         await account(store)
