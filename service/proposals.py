@@ -197,8 +197,9 @@ class Proposals:
                 proposals.newest_tickets(connection, region, LOOKED_AT),
             )
 
-        accepted, rulings, newest = await self._store.read(work)
-        trial = await self._beside(self._trial, accepted, rulings, newest, proposal)
+        async with self._one_at_a_time:  # 500 tickets that are read are opened, too
+            accepted, rulings, newest = await self._store.read(work)
+            trial = await asyncio.to_thread(self._trial, accepted, rulings, newest, proposal)
         told = [replace(each, ticket=shown(by, each.ticket)) for each in trial.told]
         return replace(trial, told=told)
 

@@ -220,28 +220,35 @@ def test_what_many_ask_for_at_once_is_worked_out_one_after_the_other(
     number = proposed(service, **DUTY)
     there, most = 0, 0
 
-    def slow(*_: Any) -> list[FieldProblem]:
+    def worked(*_: Any) -> list[Any]:
         nonlocal there, most
         there += 1
         most = max(most, there)
         time.sleep(0.05)
         there -= 1
+        return []
+
+    def faults(*_: Any) -> list[FieldProblem]:
+        worked()
         return [FieldProblem("/words", "试")]
 
-    monkeypatch.setattr(Proposed, "faults", slow)
+    monkeypatch.setattr(Proposed, "faults", faults)
+    # A trial's reading too: it opens what is sealed.
+    monkeypatch.setattr("service.store.proposals.newest_tickets", worked)
 
     async def ask(parts: Any) -> list[Any]:
         waiting = await parts.proposals.one(SYSTEM, number)
         again = replace(waiting, words=("认养樟王",))
-        tries = [parts.proposals.trial(SYSTEM, waiting), parts.proposals.propose(SYSTEM, again)]
+        tries = [parts.proposals.trial(SYSTEM, waiting) for _ in range(3)]
+        more = parts.proposals.propose(SYSTEM, again)
         yes = parts.proposals.decide(
             replace(SYSTEM, name="another"), number, Standing.ACCEPTED, "可以", WHEN
         )
-        return await asyncio.gather(*tries, yes, return_exceptions=True)
+        return await asyncio.gather(*tries, more, yes, return_exceptions=True)
 
-    trial, *refused = service.run(ask)
-    assert [each.detail for each in trial.problems] == ["试"]
-    assert [type(each) for each in refused] == [BadProposal, BadProposal]
+    *trials, one, other = service.run(ask)
+    assert [each.detail for trial in trials for each in trial.problems] == ["试"] * 3
+    assert [type(one), type(other)] == [BadProposal, BadProposal]
     assert most == 1
 
 
