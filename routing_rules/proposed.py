@@ -182,7 +182,8 @@ class Proposed:
             return now, [*found, FieldProblem("/unit", said)]
         if proposal.sort is Sort.DUTY:
             found.extend(_duty_faults(now, unit, proposal))
-        else:
+        elif not any(each.pointer == "/name" for each in found):
+            # Whose name it is takes quadratic time: not asked of what is no name anyway.
             found.extend(_alias_faults(table, unit, proposal.name))
         if found:
             return now, found
@@ -212,6 +213,8 @@ def _duty_faults(book: Rulebook, unit: Unit, proposal: Proposal) -> list[FieldPr
         name = book.gazetteer.name(region)
         said = f"在{name}，这类职责由{here.name}负责" if here else f"{name}没有这类职责的单位"
         return [FieldProblem("/unit", f"{said}；职责按条线写，请核对单位和地区")]
+    if short := _too_short(proposal):
+        return short
     words = {plain(word) for word in proposal.words}
     for place, rule in enumerate(book.rules):
         if rule.code == code_of(proposal) or not (not rule.region or covers(rule.region, region)):
@@ -220,6 +223,21 @@ def _duty_faults(book: Rulebook, unit: Unit, proposal: Proposal) -> list[FieldPr
         if known and words and book.meant(place, region)[0] == unit:
             return [FieldProblem("/words", f"“{rule.name}”已经列有这些词，由{unit.name}负责")]
     return []
+
+
+def _too_short(proposal: Proposal) -> list[FieldProblem]:
+    """Return what is wrong with words of which markup, entities or blanks leave less than was counted:
+    “路<b>” is listened for as “路”, and “<b>” as nothing at all."""
+    return [
+        FieldProblem("/words", f"“{word}”中能用来匹配的不到两个字")
+        for word in proposal.words
+        if len(plain(word)) < 2
+    ] + [
+        FieldProblem("/pairs", f"“{word}”中没有能用来匹配的字")
+        for pair in proposal.pairs
+        for word in pair.replace("|", " ").split()
+        if not plain(word)
+    ]
 
 
 def _alias_faults(table: UnitTable, unit: Unit, name: str) -> list[FieldProblem]:

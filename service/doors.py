@@ -7,8 +7,9 @@ long. What it remembers is in the database, so that it holds on every replica an
 import asyncio
 import hashlib
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -197,7 +198,8 @@ class Doors:
             raise Weak(why)
         if session.way is not Way.LINK:
             return await self._by_password(account.name, old, comer, new)
-        encoded = await self._beside(passwords.hashed, new)
+        with self._counted():
+            encoded = await self._beside(passwords.hashed, new)
         now = self._now()
 
         def work(connection: sa.Connection) -> str | None:
@@ -210,18 +212,12 @@ class Doors:
 
     async def _by_password(self, name: str, password: str, comer: Comer, new: str = "") -> str:
         """Return the token of a new session; with `new` the account has that password from now on."""
-        if self._checks >= _CHECKS_WAITING:
-            raise Busy
-        # Counted before anything is waited for: of many at once each sees the others.
-        self._checks += 1
-        try:
+        with self._counted():
             tried = await self._tried(name, comer)
             account = tried.account
             encoded = account.password if account else None
             right = await self._beside(passwords.fits, encoded, password[: LONGEST + 1])
             changed = await self._beside(passwords.hashed, new) if new and right else ""
-        finally:
-            self._checks -= 1
         now = self._now()
 
         def work(connection: sa.Connection) -> str | None:
@@ -344,6 +340,18 @@ class Doors:
         accounts.set_password(connection, account.name, encoded, now)
         what, who = Record.ACCOUNT_CHANGED, account.by.name
         sessions.record(connection, now, what, Way.PASSWORD, who, comer.address)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count a password that is worked on, or raise Busy. Nothing is waited for before it is counted:
+        of many at once each sees the others."""
+        if self._checks >= _CHECKS_WAITING:
+            raise Busy
+        self._checks += 1
+        try:
+            yield
+        finally:
+            self._checks -= 1
 
     async def _beside(self, work: Callable[..., T], *given: Any) -> T:
         """Return what `work` returns, done beside the loop."""

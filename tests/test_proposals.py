@@ -1,7 +1,9 @@
 """Proposals (提议) to the responsible-unit table, from the form to the ticket that is routed by one, on
 both databases and on two replicas."""
 
+import asyncio
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,8 +19,11 @@ from routing_rules.check import check
 from routing_rules.proposed import FilesChanged, Proposed, told
 from routing_rules.rulebook import load
 from routing_rules.yamlfile import parse
+from service.domain.access import SYSTEM
 from service.domain.complaint import Review
+from service.domain.ports import FieldProblem
 from service.domain.proposal import Decision, Proposal, Sort, Standing, one_line
+from service.proposals import BadProposal
 from tests.exports import OPEN, row, sheet
 from tests.process import banjie, environment
 from tests.served import Served, rules, served
@@ -166,6 +171,10 @@ REFUSED = [
     ({**DUTY, "words": ""}, "至少写一个"),
     ({**DUTY, "words": "", "pairs": "古樟"}, "至少两个词"),
     ({**DUTY, "words": "樟王" * 20}, "太长"),
+    ({**DUTY, "words": "樟王认养 村<b>"}, "“村&lt;b&gt;”中能用来匹配的不到两个字"),
+    ({**DUTY, "words": "樟王认养 &#x6751;"}, "不到两个字"),
+    ({**DUTY, "words": "樟王认养 <ab>"}, "不到两个字"),
+    ({**DUTY, "pairs": "树 牌|<ab>"}, "没有能用来匹配的字"),
     ({**DUTY, "name": ""}, "不能为空"),
     ({**DUTY, "unit": "360732-none"}, "没有这个单位"),
     ({**DUTY, "unit": "360732104-government"}, "属地"),
@@ -202,6 +211,58 @@ def test_words_are_parted_as_people_part_them(service: Served) -> None:
     again = {"words": "认养古樟 樟王认养,樟王挂牌", "pairs": "樟王 认养|认领 牌子"}
     answer = sent(signed_in(service, "dispatcher"), LIST, **{**DUTY, **again})
     assert f"第 {number} 号" in wrong(answer.text)
+
+
+@pytest.mark.parametrize("field", ["name", "words", "pairs", "examples", "reason", "region"])
+def test_a_field_without_an_end_is_refused_before_it_is_read(service: Served, field: str) -> None:
+    answer = sent(signed_in(service, "dispatcher"), LIST, **{**DUTY, field: "樟王 " * 2_000})
+    assert answer.status_code == 413
+    assert "没有保存任何内容" in answer.text
+
+
+def test_whose_name_it_is_is_not_asked_of_what_is_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = rules(None)[0]
+    monkeypatch.setattr(type(book.table), "bearer", lambda *_: pytest.fail("asked"))
+    found = Proposed(book, None).tried(book, [], made(Sort.ALIAS, name="县" * 3_000))[1]
+    assert [each.pointer for each in found] == ["/name"]
+
+
+def test_what_many_ask_for_at_once_is_worked_out_one_after_the_other(
+    service: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = proposed(service, **DUTY)
+    there, most = 0, 0
+
+    def worked(*_: Any) -> list[Any]:
+        nonlocal there, most
+        there += 1
+        most = max(most, there)
+        time.sleep(0.05)
+        there -= 1
+        return []
+
+    def tried(_: Any, book: Any, *_more: Any) -> tuple[Any, list[FieldProblem]]:
+        worked()
+        return book, [FieldProblem("/words", "试")]
+
+    monkeypatch.setattr(Proposed, "tried", tried)
+    # A trial's reading too: it opens what is sealed.
+    monkeypatch.setattr("service.store.proposals.newest_tickets", worked)
+
+    async def ask(parts: Any) -> list[Any]:
+        waiting = await parts.proposals.one(SYSTEM, number)
+        again = replace(waiting, words=("认养樟王",))
+        tries = [parts.proposals.trial(SYSTEM, waiting) for _ in range(3)]
+        more = parts.proposals.propose(SYSTEM, again)
+        yes = parts.proposals.decide(
+            replace(SYSTEM, name="another"), number, Standing.ACCEPTED, "可以", WHEN
+        )
+        return await asyncio.gather(*tries, more, yes, return_exceptions=True)
+
+    *trials, one, other = service.run(ask)
+    assert [each.detail for trial in trials for each in trial.problems] == ["试"] * 3
+    assert [type(one), type(other)] == [BadProposal, BadProposal]
+    assert most == 1
 
 
 def test_the_same_is_proposed_once_while_it_waits_or_counts(service: Served) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from service.domain.access import Actor, Role
 from service.domain.sign_in import (
     FREE,
+    LONGEST,
     Claims,
     Counted,
     Ends,
@@ -24,6 +25,7 @@ from service.domain.sign_in import (
     account_name,
     failed,
     forgiven,
+    plain_password,
     wait_s,
     weakness,
 )
@@ -92,6 +94,23 @@ def test_a_password_is_kept_as_argon2id_and_fits_however_it_is_composed() -> Non
 @pytest.mark.parametrize("typed", ["li.si", " LI.SI ", "ｌｉ.ｓｉ"])
 def test_an_account_is_found_however_it_is_typed(typed: str) -> None:
     assert account_name(typed) == "li.si"
+
+
+# Brought to form as a whole these would take a second of everybody's.
+ACCENTS = "\u0301\u0316" * 25_000
+
+
+def test_a_name_without_an_end_is_cut_before_it_is_brought_to_form() -> None:
+    assert len(account_name("a" + ACCENTS)) <= 64
+    assert account_name(" " * 20 + "li.si") == "li.si"
+
+
+def test_a_password_too_long_as_typed_is_refused_as_typed() -> None:
+    # Of what is typed at the door no more than this is looked at: it would never open it.
+    decomposed = "correct horse battery staple " + "e\u0301 " * 40
+    assert len(decomposed) > LONGEST > len(plain_password(decomposed))
+    assert "最多" in weakness(decomposed, "li.si")
+    assert "最多" in weakness("a" + ACCENTS, "li.si")
 
 
 # Tries
@@ -295,6 +314,39 @@ def test_those_who_come_at_once_wait_in_no_endless_line(
         assert sum(isinstance(each, Refused) for each in found) == 64
         with pytest.raises(Refused):
             await ours.by_password("name", "x", comer(99))
+
+    in_store(scenario)
+
+
+def test_who_came_by_a_link_waits_in_that_line_too(
+    in_store: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = iter((1.0, 1.0))  # of either thread: by then all the others have come
+
+    def slow(_: str) -> str:
+        time.sleep(next(first, 0.0))
+        return "hashed"
+
+    monkeypatch.setattr("service.passwords.hashed", slow)
+
+    async def scenario(store: Store) -> None:
+        await account(store)
+        ours = doors(store, Clock(NOW))
+        whose = await store.read(lambda c: accounts.find(c, "li.si"))
+        assert whose
+        until = NOW + timedelta(hours=1)
+        link = await store.run(
+            lambda c: tokens.create(
+                c, WHO, NOW, use=Use.LINK, expires_at=until, account_id=whose.id
+            )
+        )
+        session = await ours.session(await ours.by_token(link, Use.LINK, comer()))
+        assert session
+        new = "a new one that is quite long"
+        tries = [ours.change_password(session, "", new, comer()) for _ in range(90)]
+        found = await asyncio.gather(*tries, return_exceptions=True)
+        assert sum(isinstance(each, Busy) for each in found) == 26
+        assert sum(isinstance(each, str) for each in found) == 1, "its account is another by then"
 
     in_store(scenario)
 

@@ -138,7 +138,7 @@ GRANTS: Mapping[Act | Ask, Grants] = {
     Ask.DRAW: _OVER,
     Ask.PROPOSALS: {Role.HANDLER: Reach.UNITS} | _DESK | _MASKED,
     Ask.PROPOSE: {Role.HANDLER: Reach.UNITS} | _DESK,
-    Ask.DECIDE_PROPOSAL: _OVER,  # nobody their own, but for an admin
+    Ask.DECIDE_PROPOSAL: _OVER,  # nobody their own
     Ask.SOURCES: dict.fromkeys((*_DESK, Role.AUDITOR), Reach.ALL),
     Ask.AUDIT: _OVER | _in_region(Role.AUDITOR),
     Ask.METRICS: dict.fromkeys((Role.METRICS, Role.ADMIN), Reach.ALL),

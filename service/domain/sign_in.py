@@ -40,12 +40,14 @@ class Record(StrEnum):
 # Accounts
 
 ACCOUNT = re.compile(r"[a-z0-9][a-z0-9._-]{1,31}")
+_TYPED_CHARS = 64
 
 
 def account_name(text: str) -> str:
     """Return an account's name as it is kept: full-width letters, capitals and blanks around it are
-    how people type."""
-    return unicodedata.normalize("NFKC", text).strip().casefold()
+    how people type. What is longer than any account's is cut first: of a text without an end that
+    anybody may send, bringing it to form takes seconds."""
+    return unicodedata.normalize("NFKC", text[:_TYPED_CHARS]).strip().casefold()
 
 
 # Of one factor alone, as NIST SP 800-63B-4 has it: length counts, what sorts of characters does not.
@@ -62,11 +64,14 @@ def plain_password(text: str) -> str:
 
 def weakness(password: str, name: str) -> str:
     """Return in Chinese why a password will not do for an account, "" if it will."""
+    too_long = f"密码最多 {LONGEST} 个字符"
+    if len(password) > LONGEST:  # as typed, for no more of it is looked at when it is checked
+        return too_long
     password = plain_password(password)
     if len(password) < SHORTEST:
         return f"密码至少 {SHORTEST} 个字符，可以用一句话；不要求大小写、数字或符号"
     if len(password) > LONGEST:
-        return f"密码最多 {LONGEST} 个字符"
+        return too_long
     if not password.isprintable():
         return "密码含有不可见的字符"
     folded = password.casefold()

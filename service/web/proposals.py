@@ -29,6 +29,9 @@ _PAGE = 50
 _LIST = "/desk/rules/proposals"
 # What people part words with; in a rule file they would be a part of the word, which nobody says.
 _PARTING = re.compile(r"[、，,；;]")
+# Several times what the longest field may hold, blanks and all: what is said against a text without an
+# end takes long, and nobody reads it.
+_MOST_CHARS = 4_000
 _FIELDS = ("kind", "unit", "region", "name", "words", "pairs", "examples", "reason")
 
 OneStanding = Annotated[Standing, BeforeValidator(lambda value: value or Standing.WAITING)]
@@ -49,6 +52,8 @@ async def listed(
 async def propose(visit: Signed, form: SignedForm) -> Response:
     """Keep a proposal, or show the page again with what is wrong with it and what was typed."""
     check_act(visit.by, Ask.PROPOSE)
+    if any(len(form.one(name)) > _MOST_CHARS for name in _FIELDS):
+        raise HTTPException(413)
     app = visit.app
     try:
         sort = Sort(form.one("kind"))
