@@ -178,7 +178,7 @@ class Proposed:
         table, unit = now.table, now.table.unit(proposal.unit)
         found = faults(proposal)
         if unit is None:
-            said = "没有这个单位，请从列表中选择或核对单位代码"
+            said = "没有这个单位，请核对全称或代码"
             return now, [*found, FieldProblem("/unit", said)]
         if proposal.sort is Sort.DUTY:
             found.extend(_duty_faults(now, unit, proposal))

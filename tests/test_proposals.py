@@ -316,6 +316,14 @@ def test_a_proposal_can_be_read_and_refused_while_the_files_wait_for_a_restart(
         assert decided(service, number, "refused").status_code == 303
 
 
+def test_who_may_propose_for_any_unit_names_it(service: Served) -> None:
+    number = proposed(service, "admin", **{**DUTY, "unit": "兴国县林业局"})
+    page = signed_in(service, "supervisor").get(f"{LIST}/{number}").text
+    assert "<b>兴国县林业局</b>，兴国县" in page
+    answer = sent(signed_in(service, "admin"), LIST, **{**DUTY, "unit": "火星管理局"})
+    assert "没有这个单位" in wrong(answer.text)
+
+
 def test_nobody_agrees_to_their_own(service: Served) -> None:
     number = proposed(service, "supervisor", **DUTY)
     page = signed_in(service, "supervisor").get(f"{LIST}/{number}").text

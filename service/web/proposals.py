@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from service.domain.access import Ask, Forbidden, Role, check_act, reach
+from service.domain.kpi import day_of
 from service.domain.ports import Unit
 from service.domain.proposal import FOLLOWS, Proposal, Sort, Standing
 from service.domain.region import covers
@@ -59,12 +60,13 @@ async def propose(visit: Signed, form: SignedForm) -> Response:
         sort = Sort(form.one("kind"))
     except ValueError as error:
         raise HTTPException(400) from error
-    unit = form.one("unit").strip()
     asked = form.one("region").strip()
+    region = app.gazetteer.find(asked) or "" if asked else visit.by.region
+    unit = _code(visit, form.one("unit").strip()[:64], region)
     wanted = Proposal(
         sort,
-        unit[:64],
-        app.gazetteer.find(asked) or "" if asked else _usual(visit, unit),
+        unit,
+        region if asked else _usual(visit, unit),
         form.one("name"),
         form.one("reason"),
         visit.by.name,
@@ -179,6 +181,14 @@ def _units(visit: Visit) -> Sequence[Unit]:
 def _parted(words: str) -> str:
     """Return words as a rule file parts them: by blanks, those that mean the same by a half-width bar."""
     return _PARTING.sub(" ", words).replace("｜", "|")
+
+
+def _code(visit: Visit, told: str, region: str) -> str:
+    """Return the code of a unit that was told by it or by name; what is neither as it is, to be refused."""
+    if visit.app.router.unit(told):
+        return told
+    unit = visit.app.router.named(told, region, day_of(visit.app.now()))
+    return unit.code if unit else told
 
 
 def _usual(visit: Visit, code: str) -> str:
