@@ -1,6 +1,6 @@
 """Batch intake beside a COPY of the ticket rows alone, in the same run.
 
-Run from the repository: `python -m bench.batches [TICKETS]`. Signed batches of 500 lines on four lines to
+Run from the repository: `python -m bench.batches [TICKETS]`. Signed batches of 500 lines on three lines to
 a real `banjie serve`. The limit writes the very rows of `tickets` that came of it, and nothing else,
 into a table like it: by COPY on PostgreSQL, row by row of one prepared statement on SQLite, in
 transactions of as many rows as a batch has lines.
@@ -23,7 +23,7 @@ from bench.servers import banjie
 
 TICKETS = 10_000
 LINES_EACH = 500
-_AT_ONCE = 4
+_AT_ONCE = 3  # of one source; more would be told to wait
 _LIKE = "tickets_alone"
 
 

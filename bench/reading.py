@@ -119,6 +119,12 @@ _BELONGING = (
     WHERE t.id BETWEEN :first AND :until ORDER BY t.id
     """,
     """
+    INSERT INTO sealed (ticket_id, part, key, person, document)
+    SELECT t.id, one.part, one.key, one.person, one.document
+    FROM tickets t CROSS JOIN sealed one
+    WHERE one.ticket_id = 1 AND one.part = '' AND t.id BETWEEN :first AND :until ORDER BY t.id
+    """,
+    """
     INSERT INTO ticket_words (ticket_id, words)
     SELECT t.id, CAST(:common AS tsvector) || array_to_tsvector(ARRAY[{blocks},
         'R' || left(t.region, 4), 'R' || t.region, 'n' || t.id]){matters}

@@ -81,16 +81,19 @@ class Custody:
         ids, last = await self._store.read(
             lambda connection: sealing.unsealed(connection, self._after, _WINDOW)
         )
-        for first in range(0, len(ids), _AT_ONCE):
-            some = ids[first : first + _AT_ONCE]
+        # A turn is short, for between two there is a rest, and who stops the service waits for its end.
+        some = ids[:_AT_ONCE]
+        if some:
             await self._store.run(partial(_sealed, ids=some))
+        if len(ids) > len(some):
+            last = some[-1]
         bodies = await self._store.run(partial(polls.seal_bodies, limit=_AT_ONCE))
         if last is None and not bodies:
             self._after = max(0, self._after - _AGAIN_IDS)
             self._rests_until = at + _AGAIN_AFTER
             return 0, 0
         self._after = last or self._after
-        return 1, len(ids) + bodies
+        return 1, len(some) + bodies
 
     async def _reseal(self) -> int:
         return await self._store.run(_resealed)

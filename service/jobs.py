@@ -117,6 +117,7 @@ class Jobs:
         self._settled = False
         self._settle_again = False
         self._stopping = False
+        self._ended = asyncio.Event()
         self._compares_from = 0.0
         self._watching: asyncio.Task[None] | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC)
@@ -163,6 +164,7 @@ class Jobs:
     async def stop(self) -> None:
         """Stop ticking; the transaction that is under way is finished, and none begins after it."""
         self._stopping = True
+        self._ended.set()
         if self._watching:
             self._watching.cancel()
         for under_way in self._under_way.values():
@@ -206,6 +208,11 @@ class Jobs:
         while not self._stopping and await self._order():
             pass
 
+    async def _rest(self, seconds: float) -> None:
+        """Rest for so long, or until it is time to stop: who stops waits for work, not for rests."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), seconds)
+
     async def _months(self) -> None:
         if self._upkeep:
             await self._upkeep.months()
@@ -222,7 +229,7 @@ class Jobs:
             began = self._monotonic()
             if not await self._chain():
                 return
-            await asyncio.sleep((self._monotonic() - began) * _CHAIN_RESTS)
+            await self._rest((self._monotonic() - began) * _CHAIN_RESTS)
 
     async def _make_heads(self) -> None:
         """Make the heads of a day that is over."""
@@ -245,7 +252,7 @@ class Jobs:
             elif not done:
                 return  # another replica is at it
             else:
-                await asyncio.sleep(self._monotonic() - began)
+                await self._rest(self._monotonic() - began)
 
     async def _custody_all(self) -> None:
         """Seal what is not, seal anew, make anonymous. It rests as long as it worked, as above."""
@@ -254,7 +261,7 @@ class Jobs:
             began = self._monotonic()
             done = await self._custody()
             if done:
-                await asyncio.sleep(self._monotonic() - began)
+                await self._rest(self._monotonic() - began)
 
     async def _look(self) -> None:
         """Bring the rules up to date; after a new calendar, what was provisional is worked out, and

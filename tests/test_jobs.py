@@ -105,3 +105,24 @@ def test_ticks_go_on_after_what_nobody_foresaw_and_after_the_database_was_away()
         assert desk.settled == 1
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("job", ["chain", "custody", "cut"])
+def test_who_stops_waits_for_no_rest(job: str) -> None:
+    clocks = Clocks()
+    worked = asyncio.Event()
+
+    async def long_work() -> int:
+        clocks.steady += 100_000  # a rest is as long, or longer
+        worked.set()
+        return 1
+
+    async def scenario() -> None:
+        desk: Any = Hands()
+        more: dict[str, Any] = {job: long_work}
+        jobs = Jobs(desk, lambda: clocks.wall, 0.01, Metrics(), lambda: clocks.steady, **more)
+        jobs.start()
+        await asyncio.wait_for(worked.wait(), 30)
+        await asyncio.wait_for(jobs.stop(), 30)
+
+    asyncio.run(scenario())
