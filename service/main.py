@@ -44,6 +44,7 @@ from service.source_check import require, signing_keys
 from service.store import Terms, intakes, open_store
 from service.store.engine import COMMAND, SERVES, prepare
 from service.store.search import catch_up
+from service.store.words import words
 from service.supervision import Supervision
 from service.upkeep import Upkeep
 from service.wiring import Callers, Inflow, KeptFigures, Pulse, Readiness, Wiring
@@ -255,9 +256,12 @@ def build(parts: Wiring, settings: Settings) -> "FastAPI":
             upkeep=Upkeep(parts.store, parts.now, settings.closed_after_days),
         )
         jobs.start()
+        # The dictionary is read beside the first answers, and not by the first who sends something.
+        reading = asyncio.create_task(asyncio.to_thread(words, "路灯"))
         try:
             yield
         finally:
+            await reading
             await parts.feed.stop()
             await jobs.stop()
             await parts.store.close()
