@@ -79,8 +79,32 @@ def test_long_bodies_have_a_bound_together_and_short_ones_always_find_room() -> 
     asyncio.run(scenario())
 
 
+def test_no_answer_is_kept_unless_it_says_so() -> None:
+    async def told(app: Any) -> str:
+        sender = Sender(Edge(app, Metrics()))
+        sender.give(b"", more=False)
+        return (await sender.answer())[1]["cache-control"]
+
+    async def scenario() -> None:
+        assert await told(echo) == "no-store"
+        assert (
+            await told(PlainTextResponse("1", headers={"Cache-Control": "no-cache"})) == "no-cache"
+        )
+
+        async def failing(*_: Any) -> None:
+            raise OSError
+
+        assert await told(failing) == "no-store"
+
+    asyncio.run(scenario())
+
+
 def short_headers(length: str) -> dict[str, str]:
-    return {"content-length": length, "content-type": "text/plain; charset=utf-8"}
+    return {
+        "content-length": length,
+        "content-type": "text/plain; charset=utf-8",
+        "cache-control": "no-store",
+    }
 
 
 def test_a_body_that_never_ends_is_not_waited_for() -> None:

@@ -77,7 +77,6 @@ async def bulletin(
     wanted = format or accepted(request.headers.get("accept", ""))
     written = await app.bulletins.written(wish, caller, app.now(), _WRITERS[wanted])
     written.headers["Vary"] = "Accept"
-    written.headers["Cache-Control"] = "no-store"
     return written
 
 

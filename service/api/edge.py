@@ -1,4 +1,5 @@
-"""Around every request: how large it may be, how long it took, and what is said when all fails.
+"""Around every request: how large it may be, how long it took, that no answer is kept, and what is said
+when all fails.
 
 Pure ASGI: BaseHTTPMiddleware costs most of the request rate (ADR 0008).
 """
@@ -30,6 +31,8 @@ _SHORT = 64 * 1024
 _BODY_S = 120.0
 
 _STREAM = b"text/event-stream; charset=utf-8"
+# What is told is of citizens, or of a moment: no browser or proxy keeps it, unless the answer says so.
+_KEPT_NOWHERE = (b"cache-control", b"no-store")
 
 # Counted, never sent: the sender went away before its body was whole. As nginx counts it.
 _LEFT = 499
@@ -70,8 +73,11 @@ class Edge:
             nonlocal status, answered
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if (b"content-type", _STREAM) in message["headers"]:
+                headers = message["headers"]
+                if (b"content-type", _STREAM) in headers:
                     answered = time.perf_counter()  # how long somebody follows is no answer's time
+                if not any(name == _KEPT_NOWHERE[0] for name, _ in headers):
+                    message = {**message, "headers": [*headers, _KEPT_NOWHERE]}
             await send(message)
 
         try:
