@@ -24,7 +24,8 @@ RUN uv build --wheel --out-dir dist \
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin banjie \
-    && install --directory --owner banjie --group banjie --mode 750 /data
+    && install --directory --owner banjie --group banjie --mode 750 /data \
+    && install --directory --owner banjie --group banjie --mode 700 /etc/banjie
 COPY --from=build /opt/banjie /opt/banjie
 ENV PATH=/opt/banjie/bin:$PATH PYTHONUNBUFFERED=1 BANJIE_DATABASE_URL=sqlite:////data/banjie.db
 USER banjie

@@ -1,5 +1,7 @@
 """Settings, all from the environment as `BANJIE_*`; the table in docs/settings.md is made of this."""
 
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -10,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.domain.sign_in import PERSONS
 
 _ROUNDING = 1e-9
+# A letter or two that are wrong, lacking or too many; BANJIE_TEST_DATABASE_URL is another name.
+_MISTYPED = 0.92
 
 
 def pairs(text: str) -> dict[str, str]:
@@ -289,3 +293,15 @@ class Settings(BaseSettings):
             msg = "SCORE_RESPONSE、SCORE_SATISFIED、SCORE_SOLVED 三项权重之和应为 1"
             raise ValueError(msg)
         return solved
+
+
+def mistyped(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield those of these variables of the environment that are almost a setting's name, each with
+    that one. Passed over, a mistyped address of the database would be an empty one beside it."""
+    prefix = Settings.model_config["env_prefix"]
+    known = {f"{prefix}{field}".upper() for field in Settings.model_fields}
+    for name in names:
+        upper = name.upper()
+        if upper.startswith(prefix) and upper not in known:
+            for near in get_close_matches(upper, known, 1, _MISTYPED):
+                yield name, near

@@ -1,6 +1,7 @@
 """What the commands share: settings, one JSON document, and a refusal in one line."""
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -33,8 +34,10 @@ def settings() -> "Settings":
     from pydantic import ValidationError  # noqa: PLC0415
 
     from routing_rules.faults import sentence  # noqa: PLC0415
-    from service.config import Settings  # noqa: PLC0415
+    from service.config import Settings, mistyped  # noqa: PLC0415
 
+    if meant := [f"{name}（是否应为 {near}？）" for name, near in mistyped(os.environ)]:
+        raise Refused(f"没有这样的设置：{'、'.join(meant)}", 2)
     try:
         return Settings()
     except ValidationError as error:

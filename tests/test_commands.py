@@ -76,6 +76,27 @@ def test_a_database_that_is_up_to_date_is_found_so_without_alembic(migrated_url:
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("BANJIE_DATABSE_URL", "BANJIE_DATABASE_URL"),
+        ("BANJIE_RANKFLOOR", "BANJIE_RANK_FLOOR"),
+        ("banjie_source", "BANJIE_SOURCES"),
+    ],
+)
+def test_a_setting_that_is_mistyped_is_not_passed_over(
+    name: str, meant: str, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BANJIE_DATABASE_URL", migrated_url)
+    monkeypatch.setenv("BANJIE_SECRET_JIAN", "a secret that a sources file may name")
+    run = CliRunner()
+    assert run.invoke(app, ["token", "list"]).exit_code == 0
+    monkeypatch.setenv(name, "3")
+    refused = run.invoke(app, ["token", "list"]).exception
+    assert isinstance(refused, Refused)
+    assert (refused.code, name in str(refused), meant in str(refused)) == (2, True, True)
+
+
 def test_a_token_is_listed_and_revoked_on_every_replica(
     migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,28 @@ def test_what_is_waited_for_tells_when_it_is_well() -> None:
             } <= told
 
 
+def test_keys_are_kept_apart_from_the_database_and_made_before_the_first_start() -> None:
+    service = COMPOSE["services"]["banjie"]
+    (mount,) = service["volumes"]
+    volume, _, folder = mount.partition(":")
+    assert not [
+        other
+        for name, other in COMPOSE["services"].items()
+        if name != "banjie" and any(m.startswith(f"{volume}:") for m in other.get("volumes", []))
+    ]
+    image = (ROOT / "Dockerfile").read_text("utf-8")
+    assert re.search(rf"install --directory --owner banjie .* {folder}\n", image), "or root's alone"
+    head = (DEPLOY / "compose.yaml").read_text("utf-8").partition("\nname:")[0]
+    starts = head.index(" up --detach")
+    made = {
+        "BANJIE_KEYS": "banjie keys add",
+        "BANJIE_AUDIT_KEY": f"banjie audit key {service['environment']['BANJIE_AUDIT_KEY']}",
+    }
+    for setting, command in made.items():
+        assert Path(service["environment"][setting]).parent == Path(folder)
+        assert head.index(command) < starts
+
+
 @pytest.mark.parametrize("name", COMPOSE["services"])
 def test_an_image_is_of_a_version(name: str) -> None:
     assert re.search(r":v?\d", COMPOSE["services"][name]["image"])
