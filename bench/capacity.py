@@ -15,19 +15,24 @@ import sys
 import time
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from bench.enforce import postgres
 from routing_rules.clocks import load_timetable
+from routing_rules.likeness import load_likeness
 from routing_rules.rulebook import load
+from service.custody import Custody
 from service.desk import Desk, Order
 from service.domain.access import Actor, Role
 from service.domain.complaint import Complaint, Contact, Kind, Urgency
 from service.domain.lifecycle import State
 from service.domain.ticket import Ticket
-from service.store import Store, feed, open_store, tallies
+from service.matching import Matching
+from service.store import Store, chain, feed, open_store, search, tallies
+from service.store.engine import prepare
 
 TICKETS = 120
 _AT_ONCE = 8
@@ -124,6 +129,21 @@ async def _commits(store: Store, seconds: float = 3.0) -> float:
     return done / seconds
 
 
+async def _followed(store: Store) -> None:
+    """Do what the service's jobs do after tickets that came or went on: sums, the feed, the chain, words,
+    seals, and the look for the same matter."""
+    matching = Matching(store, load_likeness(None), {})
+    await prepare(store)
+    custody = Custody(store, lambda: datetime.now(UTC))
+    for work in (tallies.fold, feed.order, chain.extend, partial(search.catch_up, limit=500)):
+        while await store.run(work):
+            pass
+    while await custody.turn():
+        pass
+    while await matching.look(datetime.now(UTC)):
+        pass
+
+
 async def _lives(url: str, count: int) -> dict[str, float]:
     store = open_store(url)
     bare = await _commits(store)
@@ -142,17 +162,13 @@ async def _lives(url: str, count: int) -> dict[str, float]:
     async def jobs() -> None:
         while True:
             await asyncio.sleep(1)
-            await store.run(feed.order)
-            while await store.run(tallies.fold):
-                pass
+            await _followed(store)
 
     ticking = asyncio.create_task(jobs())
     await asyncio.gather(*(some() for _ in range(_AT_ONCE)))
     took = time.perf_counter() - began
     ticking.cancel()
-    while await store.run(tallies.fold):
-        pass
-    await store.run(feed.order)
+    await _followed(store)
     await asyncio.sleep(1.5)
     log_after, commits_after, busy_after = await store.read(_stood)
     await store.close()
@@ -184,6 +200,7 @@ async def _room(url: str) -> dict[str, float]:
             row.name: float(row.bytes) / (30 if row.name in _BY_DAY else tickets) for row in rows
         }
 
+    await _followed(store)
     await store.run(lambda c: c.execute(sa.text("ANALYZE")))
     await asyncio.sleep(1.5)
     found = await store.read(sizes)
