@@ -85,6 +85,45 @@ def expected(role: Role, what: Act | Ask, ticket: Subject, fine: int) -> int:
     return fine
 
 
+_OFFICE = {Role.DISPATCHER, Role.SUPERVISOR, Role.ADMIN}
+_CHIEFS = {Role.SUPERVISOR, Role.ADMIN}
+_READERS = {*_OFFICE, Role.HANDLER, Role.AUDITOR}
+# Who may do what must not go wrong, told by hand: a wrong row of the table fails here by itself.
+MAY: dict[Act | Ask, set[Role]] = {
+    Act.DISPATCH: _OFFICE,
+    Act.SIGN: {Role.HANDLER, Role.ADMIN},
+    Act.RESOLVE: {Role.HANDLER, Role.ADMIN},
+    Act.RULE: _CHIEFS,
+    Act.DECIDE_EXTENSION: _OFFICE,
+    Act.SUPERVISE: _CHIEFS,
+    Act.CLOSE: _OFFICE,
+    Act.CHECK: _CHIEFS,
+    Ask.INTAKE: {Role.SOURCE, Role.ADMIN},
+    Ask.TICKETS: {*_READERS, Role.SOURCE},
+    Ask.HISTORY: _READERS,
+    Ask.READ_CONTACT: {*_OFFICE, Role.HANDLER},
+    Ask.BY_PHONE: _OFFICE,
+    Ask.EVENTS: _READERS,
+    Ask.REDELIVER: _CHIEFS,
+    Ask.DRAW: _CHIEFS,
+    Ask.DECIDE_PROPOSAL: _CHIEFS,
+    Ask.AUDIT: {*_CHIEFS, Role.AUDITOR},
+    Ask.METRICS: {Role.METRICS, Role.ADMIN},
+    Ask.DESK: _READERS,
+}
+
+
+@pytest.mark.parametrize("what", MAY)
+def test_who_may_do_what_must_not_go_wrong(what: Act | Ask) -> None:
+    assert set(GRANTS[what]) == MAY[what]
+
+
+def test_an_auditor_acts_on_nothing_and_sees_no_person() -> None:
+    assert not [act for act in Act if Role.AUDITOR in GRANTS[act]]
+    personal = [Ask.TICKETS, Ask.HISTORY, Ask.EVENTS, Ask.QUEUE, Ask.SORTING, Ask.DELIVERIES]
+    assert {GRANTS[ask][Role.AUDITOR] for ask in personal} == {Reach.MASKED}
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with served(sqlite(tmp_path_factory.mktemp("access")), desk_streams=0) as service:

@@ -14,11 +14,15 @@ from python_calamine import CalamineWorkbook
 
 from service.domain.access import Actor, Role
 from service.domain.complaint import Contact
+from service.domain.ticket import Stage
+from service.labels import STAGES
 from service.store import tokens
 from service.store.deliveries import deliveries
 from service.store.tokens import Use
+from service.web import render
 from service.web.forms import FORMS
 from service.web.sessions import local
+from service.web.words import SYMBOLS
 from tests.served import CALLERS, Served, served, sqlite
 from tests.worlds import at, complaint
 
@@ -597,6 +601,14 @@ def test_a_contact_is_shown_once_for_a_reason_that_stays_on_record(service: Serv
     assert "电话核实情况" in after
     auditor = signed_in(service, "auditor")
     assert action not in auditor.get(page).text
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_a_stage_has_a_word_and_a_sign_of_its_own(stage: Stage) -> None:
+    bits: Any = render._templates.get_template("_bits.html").module
+    text = re.sub(r"<[^>]*>", "", str(bits.stage(stage))).split()
+    assert text == [SYMBOLS[stage], STAGES[stage]]
+    assert len(set(STAGES.values())) == len(Stage)
 
 
 def test_sorting_dispatches_with_one_press_or_after_a_search(service: Served) -> None:

@@ -163,6 +163,18 @@ def test_a_whole_ticket_is_worked_by_keyboard_alone(site: Site, page: Any) -> No
     assert said == []  # the policy was never broken
 
 
+def test_a_candidate_is_taken_with_one_key(site: Site, page: Any) -> None:
+    enter(page, site, "dispatcher")
+    first = page.locator(".candidates button").first
+    unit = re.sub(r"^派给 |1$", "", first.text_content())
+    page.keyboard.press("j")
+    page.keyboard.press("1")
+    done(page, f"派单成功：工单 {site.no}")
+    page.goto(f"{site.address}/desk/tickets/{site.no}")
+    assert page.get_by_text("待签收").first.is_visible()
+    assert page.get_by_text(unit).first.is_visible()
+
+
 COMPOSING = """() => document.activeElement.dispatchEvent(
   new KeyboardEvent('keydown', {key: 'j', isComposing: true, bubbles: true, cancelable: true}))"""
 FOCUSED = "document.activeElement.matches('[data-open]')"

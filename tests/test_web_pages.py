@@ -148,6 +148,11 @@ FOUND = """async () => (await axe.run(document, {resultTypes: ['violations']})).
   .map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.target.join(' ')).join(', '))"""
 
 
+# A stage has its word: who tells no colours apart, or prints in grey, reads it all the same.
+WORDLESS = """() => [...document.querySelectorAll('.badge[class*="stage-"]')]
+  .filter(e => !/[\u4e00-\u9fff]/.test(e.textContent)).map(e => e.outerHTML)"""
+
+
 @pytest.mark.timeout(600)  # some fifty pages, each looked through twice
 @pytest.mark.parametrize("role", ROLES)
 def test_every_page_can_be_used_by_everybody_and_fits(
@@ -171,6 +176,7 @@ def test_every_page_can_be_used_by_everybody_and_fits(
         name = re.sub(r"\W+", "-", path.removeprefix("/desk")).strip("-") or "desk"
         page.goto(f"{site.address}{path}")
         page.evaluate(source)
+        wrong += [f"{path}: a stage by colour alone {each}" for each in page.evaluate(WORDLESS)]
         for size, (width, height) in SIZES.items():
             page.set_viewport_size({"width": width, "height": height})
             wrong += [f"{path} {size}: {each}" for each in page.evaluate(FOUND)]
