@@ -5,10 +5,9 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
-from itertools import count
 from typing import Any
 
 import pytest
@@ -39,34 +38,74 @@ START = at("2026-02-03 08:40")
 _LONG = os.environ.get("BANJIE_LONG") == "1"
 
 
-class Fragile:
-    """A store whose transactions die at their n-th statement, of those that write or read."""
+async def _killed(store: Store, work: Callable[[sa.Connection], Any], place: int) -> int:
+    """Let a transaction die before its `place`-th statement, or before its commit if it has no such;
+    return how many statements it came to."""
+    came = 0
 
-    def __init__(self, store: Store, at_statement: int) -> None:
+    def dying(connection: sa.Connection) -> None:
+        nonlocal came
+        came = 0
+
+        def die(*_: Any) -> None:
+            nonlocal came
+            came += 1
+            if came == place:
+                raise Crash
+
+        sa.event.listen(connection, "before_cursor_execute", die)
+        try:
+            work(connection)
+        finally:
+            sa.event.remove(connection, "before_cursor_execute", die)
+        raise Crash
+
+    with pytest.raises(Crash):
+        await store.run(dying)
+    return came
+
+
+class Fragile:
+    """A store whose transactions die, at places that are chosen of those that each of them has:
+    before any of its statements, and before the commit. They are counted by letting it die at the
+    end, so that no place is missed, however many statements it has."""
+
+    def __init__(self, store: Store, choose: Callable[[int], Iterable[int]]) -> None:
+        """`choose` is told how many places there are, and gives some of 1 to that."""
         self._store = store
-        self._at = at_statement
+        self._choose = choose
 
     async def run(self, work: Callable[[sa.Connection], Any]) -> Any:
-        """Do the work, and die in the middle of it."""
-
-        def dying(connection: sa.Connection) -> Any:
-            left = count(1)
-
-            def die(*_: Any) -> None:
-                if next(left) >= self._at:
-                    raise Crash
-
-            sa.event.listen(connection, "before_cursor_execute", die)
-            try:
-                return work(connection)
-            finally:
-                sa.event.remove(connection, "before_cursor_execute", die)
-
-        return await self._store.run(dying)
+        """Do the work and die in the middle of it, once for each place."""
+        statements = await _killed(self._store, work, 0)
+        for place in self._choose(statements + 1):
+            assert await _killed(self._store, work, place) == min(place, statements)
+        raise Crash
 
     async def read(self, work: Callable[[sa.Connection], Any]) -> Any:
         """Read as ever."""
         return await self._store.read(work)
+
+
+class Stubborn(Fragile):
+    """A store whose transactions die at every place that they have, and are done after all."""
+
+    def __init__(self, store: Store) -> None:
+        """`died` is at which of how many places a transaction died."""
+        self.died: list[tuple[int, int]] = []
+        super().__init__(store, self._everywhere)
+
+    def _everywhere(self, places: int) -> Iterable[int]:
+        for place in range(1, places + 1):
+            yield place
+            self.died.append((place, places))
+
+    async def run(self, work: Callable[[sa.Connection], Any]) -> Any:
+        """Do the work at last."""
+        with pytest.raises(Crash):
+            await super().run(work)
+        await _agrees(self._store)
+        return await self._store.run(work)
 
 
 async def _agrees(store: Store) -> None:
@@ -79,21 +118,22 @@ async def _live(store: Store, seed: int, steps: int) -> Histories:
     """Let things happen, transactions die and entries be folded; return the histories."""
     chance = random.Random(seed)
     lives = Histories(store, RULES, START, chance, str(seed))
+
+    def somewhere(places: int) -> Iterable[int]:
+        return [chance.randint(1, places)]
+
     for _ in range(steps):
         fate = chance.random()
         if fate < 0.12:
-            fragile: Any = Fragile(store, chance.randint(1, 14))
+            fragile: Any = Fragile(store, somewhere)
             numbers = list(lives.numbers)
             try:
                 await lives.step(fragile)
             except Crash:
                 lives.numbers[:] = numbers
         elif fate < 0.2:
-            fragile = Fragile(store, chance.randint(1, 7))
-            try:
-                await fragile.run(fold)
-            except Crash:
-                continue
+            with pytest.raises(Crash):
+                await Fragile(store, somewhere).run(fold)
         elif fate < 0.3:
             await store.run(lambda connection: fold(connection, chance.randint(1, 9)))
         else:
@@ -138,6 +178,22 @@ def test_on_both_databases_too(in_store: Run) -> None:
         for seed in range(40 if _LONG else 2):
             await _live(store, seed, 60)
             await _agrees(store)
+
+    in_store(scenario)
+
+
+def test_a_crash_at_any_statement_of_anything_leaves_nothing_behind(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        stubborn: Any = Stubborn(store)
+        lives = Histories(store, RULES, START, random.Random(1))
+        for n in range(300 if _LONG else 24):
+            await lives.step(stubborn)
+            if n % 8 == 7:
+                await stubborn.run(lambda connection: fold(connection, 9))
+        await _agrees(store)
+        most = max(places for _, places in stubborn.died)
+        assert most > 14, "of transactions with many statements too"
+        assert {at for at, places in stubborn.died if places == most} == set(range(1, most + 1))
 
     in_store(scenario)
 
