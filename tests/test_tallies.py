@@ -15,9 +15,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from routing_rules.clocks import load_timetable
 from service.desk import Desk
 from service.domain.access import Actor, Role
 from service.domain.calendar import SHANGHAI
+from service.domain.complaint import Contact
 from service.domain.kpi import RATES, Row, Weights
 from service.domain.ports import Unit
 from service.domain.ticket import Ticket
@@ -26,6 +28,7 @@ from service.store import Store, open_store, tallies
 from service.store.tables import metadata
 from service.store.tallies import Recounted, fold, recount
 from tests.by_hand import BY_HAND, by_hand, told
+from tests.calendars import with_year
 from tests.histories import Histories
 from tests.revisions import down_to
 from tests.served import rules
@@ -322,6 +325,36 @@ def test_a_correction_is_a_new_row_and_changes_no_old_one(in_store: Run) -> None
         now = (await _reports(store).kpis(march, ADMIN, april)).total.rates["solved"]
         assert (was.numerator, was.denominator) == (0, 1)
         assert now.denominator == 0, "the answer that counts is of April now"
+
+    in_store(scenario)
+
+
+def test_a_clock_that_ran_over_a_calendar_change_counts_where_it_lies_now(in_store: Run) -> None:
+    """What was due on 5 January by a guess is due on the 11th by the year that came out, and nothing
+    is left on the 5th, whether it was folded before or not."""
+    guessed = load_timetable()
+
+    async def scenario(store: Store) -> None:
+        desk = Desk(store, ToldRouter(assisted=False), guessed)
+        told = [
+            replace(complaint(source_no=no), accepted_at=at("2026-12-29 09:12"), contact=Contact())
+            for no in ("folded", "fresh")
+        ]
+        noted = at("2026-12-29 09:30")
+        first = (await desk.receive(told[0], "a", noted)).ticket
+        await _all_folded(store)
+        second = (await desk.receive(told[1], "b", noted)).ticket
+        changed = Desk(store, ToldRouter(assisted=False), with_year(guessed))
+        moved = (await changed.recalculate(ADMIN, at("2026-12-30 09:00"), 0, apply=True)).moved
+        days = {(m.no, *(due and due.date() for due in m.due_at)) for m in moved}
+        was, is_ = date(2027, 1, 5), date(2027, 1, 11)
+        assert {(ticket.no, was, is_) for ticket in (first, second)} <= days
+        await _agrees(store)
+        await _all_folded(store)
+        await _agrees(store)
+        for day, due in ((was, 0), (is_, 2)):
+            report = await _reports(store).kpis(Asked(day, day), ADMIN, at("2027-01-13 09:00"))
+            assert report.total.rates["on_time"].denominator == due
 
     in_store(scenario)
 
