@@ -20,7 +20,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._http = Histogram(
             "banjie_http_request_seconds",
-            "Time to answer a request",
+            "Time to answer a request (响应时间)",
             ["route", "method", "status"],
             registry=self._registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
@@ -28,7 +28,7 @@ class Metrics:
 
         self._batches = Histogram(
             "banjie_intake_batch_size",
-            "Complaints received in one transaction",
+            "Complaints received in one transaction (每批受理件数)",
             registry=self._registry,
             buckets=(1, 2, 5, 10, 20, 50, 100, 200),
         )
@@ -58,7 +58,7 @@ class Metrics:
         """Return the text that Prometheus reads, figures as of `at`; `called` gives a unit's name."""
         set_back = _counter(
             "banjie_clock_set_back",
-            "How often the clock of this machine was set back",
+            "How often the clock of this machine was set back (时钟回拨)",
             [],
             [((), self._set_back)],
         )
@@ -207,19 +207,19 @@ def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterab
     )
     yield _gauge(
         "banjie_source_last_success_seconds",
-        "How long ago the list of a source was last read to its end",
+        "How long ago the list of a source was last read to its end (来源距上次读完)",
         ["source"],
         [(labels, max(0.0, (at - done).total_seconds())) for labels, done in figures.caught_up],
     )
     yield _gauge(
         "banjie_source_failures",
-        "How often reading the list of a source has failed in a row",
+        "How often reading the list of a source has failed in a row (来源连续失败)",
         ["source"],
         figures.poll_failures,
     )
     yield _gauge(
         "banjie_source_rejected_rows",
-        "Rows of a source's list that could not become tickets and wait",
+        "Rows of a source's list that could not become tickets and wait (来源无法受理的行)",
         ["source"],
         figures.rejected,
     )
@@ -232,7 +232,7 @@ def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterab
     behind = (at - figures.next_step).total_seconds() if figures.next_step else 0
     yield _gauge(
         "banjie_scheduler_lag_seconds",
-        "How long the earliest due stage change has been waiting",
+        "How long the earliest due stage change has been waiting (定时任务滞后)",
         [],
         [((), max(0.0, behind))],
     )
@@ -246,7 +246,7 @@ def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterab
     waits = (at - figures.oldest_delivery).total_seconds() if figures.oldest_delivery else 0
     yield _gauge(
         "banjie_outbox_oldest_seconds",
-        "How long the oldest delivery that is not settled has been waiting",
+        "How long the oldest delivery that is not settled has been waiting (最久未投递)",
         [],
         [((), max(0.0, waits))],
     )

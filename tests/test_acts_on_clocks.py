@@ -30,6 +30,7 @@ from service.domain.ticket import (
 )
 from service.store import Store, tickets
 from service.store.deliveries import deliveries
+from service.store.tallies import recount
 from tests.test_desk import NOW, TIMES, Run, clock, desk, order
 from tests.worlds import (
     ADMIN,
@@ -795,6 +796,7 @@ def test_a_recalculation_shows_first_and_then_moves_open_clocks_only(in_store: R
         assert await d.ticket(closed.no, ADMIN) == closed, "closed history never changes"
         again = await changed.recalculate(ADMIN, when, 0, apply=True)
         assert again.moved == [], "done again it finds nothing to do"
+        assert (await store.read(recount)).agrees
 
     in_store(scenario)
 
@@ -882,6 +884,7 @@ def test_who_assists_follows_the_lead_in_one_recalculation(
         assert clock(after, RESOLVE).due_at == at(lead_due)
         assert helping(after, RESOLVE).due_at == at(lead_due)
         assert (await d.recalculate(ADMIN, when, 0, apply=True)).moved == []
+        assert (await store.read(recount)).agrees
 
     in_store(scenario)
 
@@ -906,6 +909,7 @@ def test_a_provisional_due_date_is_worked_out_again_when_its_year_is_there(in_st
         assert own.due_at == at("2027-01-11 17:30")
         assert (await d.history(ticket.no, ADMIN))[-1].act == "recalculated"
         assert (await later.settle(at("2026-12-30 09:00"))).last is None
+        assert (await store.read(recount)).agrees
 
     in_store(scenario)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,13 @@ import httpx
 import make_dashboards
 import pytest
 import yaml
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 
 from service.domain.calendar import SHANGHAI
 from service.domain.kpi import RATES
 from service.domain.ticket import Stage
+from service.web.site import site
 from tests.conftest import tool
 from tests.process import environment, free_port, serving
 from tests.served import sqlite
@@ -168,6 +171,98 @@ def test_a_figure_of_a_stage_turns_to_its_colour_from_one_on() -> None:
             seen[stage[1]] = seen.get(stage[1], 0) + 1
     # Of a region and of a unit.
     assert seen == dict.fromkeys(("warn", "overdue", "yellow", "red"), 2)
+
+
+# Every series is of tickets or of what is sent about them, but for those of the service itself.
+_OF_TICKETS = re.compile(r"banjie_(?!(http|intake|source|scheduler|outbox|calendar|clock|name)\w*)")
+# It compares what replicas show; that they show tickets is by the way.
+_OF_REPLICAS = "副本相差"
+
+
+def desk_links(panel: Json) -> list[str]:
+    """Return the paths on the desk to which a panel's figures lead."""
+    return [
+        text.removeprefix("${desk:raw}")
+        for text in texts(panel["fieldConfig"])
+        if text.startswith("${desk:raw}")
+    ]
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_panel_about_tickets_leads_to_the_desk(board: str) -> None:
+    about = [
+        panel
+        for name, panel in PANELS
+        if name == board
+        and panel["title"] != _OF_REPLICAS
+        and any(_OF_TICKETS.search(target["expr"]) for target in panel["targets"])
+    ]
+    assert len(about) >= {"region": 17, "unit": 18, "channel": 12, "service": 2}[board]
+    assert [panel["title"] for panel in about if not desk_links(panel)] == []
+
+
+_ROUTES: list[APIRoute] = [
+    route
+    for each in site().routes
+    for route in getattr(getattr(each, "original_router", None), "routes", [each])
+    if isinstance(route, APIRoute)
+]
+
+
+def _lead_to(path: str) -> APIRoute:
+    found = [r for r in _ROUTES if "GET" in (r.methods or ()) and r.path_regex.match(path)]
+    assert found, path
+    return found[0]
+
+
+def _asked(dependant: Dependant) -> Iterator[str]:
+    """Give the names of what a page reads from the query of its address."""
+    yield from (each.alias for each in dependant.query_params)
+    for each in dependant.dependencies:
+        yield from _asked(each)
+
+
+@each_panel
+def test_a_link_to_the_desk_leads_to_a_page_that_has_its_filter(board: str, panel: Json) -> None:
+    for link in desk_links(panel):
+        path, _, query = link.partition("?")
+        route = _lead_to(path)
+        known = set(_asked(route.dependant))
+        assert {pair.partition("=")[0] for pair in query.split("&") if pair} <= known, link
+        if board in {"unit", "channel"} and "/desk/figures" not in path:
+            assert f"{board}=${{{board}}}" in query, "what the dashboard is of"
+
+
+def test_a_rate_on_time_turns_at_the_objective() -> None:
+    told = (DEPLOY / "prometheus" / "objectives.yml").read_text("utf-8")
+    aimed = make_dashboards.OBJECTIVE
+    assert f"\n          {aimed} * group by (region, channel)" in told
+    seen = []
+    for board, panel in PANELS:
+        defaults = panel["fieldConfig"]["defaults"]
+        said = [*panel["fieldConfig"]["overrides"], {"properties": [{"id": "all", "value": ""}]}]
+        columns = [
+            {each["id"]: each["value"] for each in override["properties"]} for override in said
+        ]
+        if panel["type"] != "table" and re.search(
+            r"banjie_\((\w+\|)*on_time[|)].*:counted", json.dumps(panel["targets"])
+        ):
+            steps = defaults["thresholds"]["steps"]
+            if panel["type"] == "timeseries":
+                assert defaults["custom"]["thresholdsStyle"]["mode"] == "dashed"
+        elif named := [c for c in columns if c.get("displayName") == RATES["on_time"].name]:
+            steps = named[0]["thresholds"]["steps"]
+        else:
+            continue
+        assert [step["value"] for step in steps] == [None, aimed]
+        seen.append((board, panel["type"]))
+    assert sorted(seen) == [
+        ("channel", "stat"),
+        ("channel", "timeseries"),
+        ("region", "table"),
+        ("region", "timeseries"),
+        ("unit", "timeseries"),
+    ]
 
 
 # Panels that turn red where an alert begins, and what the alert's condition says.
@@ -360,14 +455,17 @@ class _Clerk:
         ticket: Json = answer.json()["ticket"]
         return self.act(ticket, "dispatch", unit=UNIT, reason="按职责派单")
 
-    def call(self) -> Json:
-        """Return a ticket of the hotline that the unit has."""
+    def call(self, ago: timedelta = timedelta(0), left: timedelta | None = None) -> Json:
+        """Return a ticket of the hotline that the unit has, accepted so long ago, with so much left of
+        the hotline's own limit if it sets one."""
         self._number += 1
+        limit = {} if left is None else {"replyDeadline": f"{self._at + left:%Y-%m-%d %H:%M:%S}"}
         return self._receive(
             "hotline-12345",
             {
                 "workOrderNo": f"XG{self._at:%Y%m%d%H%M%S}{self._number:02}",
-                "acceptTime": f"{self._at:%Y-%m-%d %H:%M:%S}",
+                "acceptTime": f"{self._at - ago:%Y-%m-%d %H:%M:%S}",
+                **limit,
                 "source": "电话",
                 "appealTypeName": "投诉",
                 "urgency": "一般",
@@ -429,6 +527,12 @@ class _Clerk:
         self.act(again, "reopen", reason="没有解决")
         self.act(self.call(), "merge", into=self.call()["no"], reason="同一件事")
         self.resolve(self.review())
+        # A ticket at each stage, whatever the hour: what a demo brings of itself is at other stages
+        # after a weekend. Four days ago is never beyond the unit's own five working days.
+        self.call(timedelta(days=4), timedelta(hours=2))
+        self.call(timedelta(hours=6), timedelta(hours=-1))
+        for level in ("yellow", "red"):
+            self.act(self.call(), "supervise", level=level, text="群众等不及，尽快答复")
 
 
 def ways_in(printed: str) -> tuple[str, dict[str, str]]:
@@ -463,6 +567,8 @@ def living(folder: Path) -> Iterator[Living]:
             running.wait_for("region_unit:banjie_on_time:cases_total offset 5s")
             clerk.day()
             running.wait_for("region:banjie_called_back:cases_30d > 0")
+            for stage in Stage:
+                running.wait_for(f'banjie_milestones_open{{stage="{stage}", unit="{UNIT}"}} > 0')
             time.sleep(5)  # two rounds of the rules, so that all of them have seen it
             yield running
 
@@ -502,32 +608,20 @@ def every_query_gives_figures(living: Living, panel: Json) -> None:
         for window in ("30d", "1d"):
             for region in (".+", REGION):
                 found = figures(living, target, window=window, region=region)
-                if not found and names_a_stage_that_nothing_is_at(living, target["expr"]):
-                    continue
                 assert found, f"{panel['title']}: {filled(target['expr'], window=window)}"
                 if panel["fieldConfig"]["defaults"]["unit"] == "percentunit":
                     assert panel["type"] == "table" or all(0 <= value <= 1 for value in found)
 
 
-def names_a_stage_that_nothing_is_at(living: Living, expression: str) -> bool:
-    """Whether a query is about a stage that no clock of the demo is at: by the hour of the week its
-    yellow cards have all become red."""
-    stages = re.findall(r'stage="(\w+)"', expression)
-    return bool(stages) and not any(
-        living.ask("query", query=f'banjie_milestones_open{{stage="{stage}"}} > 0')["result"]
-        for stage in stages
-    )
-
-
 def bars_add_up_to_what_happened(living: Living) -> None:
-    """The clerk took five calls; more came by themselves."""
+    """The clerk took nine calls; more came by themselves."""
     (panel,) = (
         p for name, p in PANELS if name == "channel" and p["title"].startswith("受理量（按诉求")
     )
     (shown,) = panel["targets"]
     bars = figures(living, shown)
     assert all(bar == int(bar) for bar in bars)
-    assert 5 <= sum(bars) < 40
+    assert 9 <= sum(bars) < 44
 
 
 def the_tables_have_every_rate_that_is_recorded(living: Living, board: str, level: str) -> None:
@@ -584,6 +678,15 @@ def the_variables_have_values(living: Living, name: str) -> None:
         assert len(found) == len(set(found))
 
 
+# What stands at a series that a link is of; deliveries have states of their own.
+_LABELS = {
+    "stage": "overdue",
+    "channel": "hotline-12345",
+    "kind": "complaint",
+    "rate": "on_time",
+}
+
+
 def the_links_to_the_desk_lead_somewhere(living: Living) -> None:
     paths = set()
     for board in BOARDS.values():
@@ -591,7 +694,9 @@ def the_links_to_the_desk_lead_somewhere(living: Living) -> None:
             if text.startswith("${desk:raw}"):
                 path = text.removeprefix("${desk:raw}")
                 path = path.replace("${__data.fields.unit}", UNIT)
-                path = path.replace("${__field.labels.state}", "pending")
+                state = "pending" if path.startswith("/desk/deliveries") else "signed"
+                for label, value in {**_LABELS, "state": state}.items():
+                    path = path.replace(f"${{__field.labels.{label}}}", value)
                 paths.add(filled(path))
     assert len(paths) > 10
     for path in sorted(paths):

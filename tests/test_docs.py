@@ -97,9 +97,11 @@ def test_every_address_is_documented_and_no_other() -> None:
 
 def test_every_series_is_documented() -> None:
     shown = Metrics().render(Figures(), datetime(2026, 11, 21, tzinfo=UTC), 40).decode()
+    told = re.findall(r"^# HELP (\S+) (.*)", shown, re.MULTILINE)
+    no_term = [name for name, text in told if not re.search(r"[a-z].*[\u4e00-\u9fff]", text)]
+    assert not no_term, "English, with the Chinese term"
     # The library adds when each counter of the process began, as a series of its own.
-    named = re.findall(r"^# HELP (\S+)", shown, re.MULTILINE)
-    series = {f"`{name}`" for name in named if not name.endswith("_created")}
+    series = {f"`{name}`" for name, _ in told if not name.endswith("_created")}
     assert {row[0] for row in rows("docs/operations.md", "## Metrics")} == series
 
 

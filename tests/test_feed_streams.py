@@ -93,6 +93,7 @@ def pages(client: httpx.Client) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.timeout(300)  # one more wait for a sign of life when long
 def test_a_stream_is_cut_and_goes_on_is_full_is_revoked_and_stops(
     database_url: str, tmp_path: Path
 ) -> None:

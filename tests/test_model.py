@@ -59,6 +59,7 @@ from tests.worlds import (
     complaint,
 )
 
+_LONG = os.environ.get("BANJIE_LONG") == "1"
 _ORIGIN = Origin(Status.DEFAULT, "虚构")
 _UNITS = st.sampled_from([MARKET.code, HOUSING.code])
 _WAITS = st.sampled_from([0, 3, 45, 60 * 3, 60 * 8, 60 * 26, 60 * 24 * 4, 60 * 24 * 17])
@@ -365,9 +366,9 @@ def _of(examples: int, steps: int) -> settings:
     )
 
 
+@pytest.mark.timeout(7_200 if _LONG else 600)
 def test_the_desk_agrees_with_the_model_on_sqlite() -> None:
-    examples = 400 if os.environ.get("BANJIE_LONG") == "1" else 40
-    run_state_machine_as_test(Life, settings=_of(examples, 25))
+    run_state_machine_as_test(Life, settings=_of(400 if _LONG else 40, 25))
 
 
 def test_the_desk_agrees_with_the_model_on_postgresql(database_url: str) -> None:

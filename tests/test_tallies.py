@@ -5,10 +5,9 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
-from itertools import count
 from typing import Any
 
 import pytest
@@ -16,9 +15,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from routing_rules.clocks import load_timetable
 from service.desk import Desk
 from service.domain.access import Actor, Role
 from service.domain.calendar import SHANGHAI
+from service.domain.complaint import Contact
 from service.domain.kpi import RATES, Row, Weights
 from service.domain.ports import Unit
 from service.domain.ticket import Ticket
@@ -27,6 +28,7 @@ from service.store import Store, open_store, tallies
 from service.store.tables import metadata
 from service.store.tallies import Recounted, fold, recount
 from tests.by_hand import BY_HAND, by_hand, told
+from tests.calendars import with_year
 from tests.histories import Histories
 from tests.revisions import down_to
 from tests.served import rules
@@ -39,34 +41,74 @@ START = at("2026-02-03 08:40")
 _LONG = os.environ.get("BANJIE_LONG") == "1"
 
 
-class Fragile:
-    """A store whose transactions die at their n-th statement, of those that write or read."""
+async def _killed(store: Store, work: Callable[[sa.Connection], Any], place: int) -> int:
+    """Let a transaction die before its `place`-th statement, or before its commit if it has no such;
+    return how many statements it came to."""
+    came = 0
 
-    def __init__(self, store: Store, at_statement: int) -> None:
+    def dying(connection: sa.Connection) -> None:
+        nonlocal came
+        came = 0
+
+        def die(*_: Any) -> None:
+            nonlocal came
+            came += 1
+            if came == place:
+                raise Crash
+
+        sa.event.listen(connection, "before_cursor_execute", die)
+        try:
+            work(connection)
+        finally:
+            sa.event.remove(connection, "before_cursor_execute", die)
+        raise Crash
+
+    with pytest.raises(Crash):
+        await store.run(dying)
+    return came
+
+
+class Fragile:
+    """A store whose transactions die, at places that are chosen of those that each of them has:
+    before any of its statements, and before the commit. They are counted by letting it die at the
+    end, so that no place is missed, however many statements it has."""
+
+    def __init__(self, store: Store, choose: Callable[[int], Iterable[int]]) -> None:
+        """`choose` is told how many places there are, and gives some of 1 to that."""
         self._store = store
-        self._at = at_statement
+        self._choose = choose
 
     async def run(self, work: Callable[[sa.Connection], Any]) -> Any:
-        """Do the work, and die in the middle of it."""
-
-        def dying(connection: sa.Connection) -> Any:
-            left = count(1)
-
-            def die(*_: Any) -> None:
-                if next(left) >= self._at:
-                    raise Crash
-
-            sa.event.listen(connection, "before_cursor_execute", die)
-            try:
-                return work(connection)
-            finally:
-                sa.event.remove(connection, "before_cursor_execute", die)
-
-        return await self._store.run(dying)
+        """Do the work and die in the middle of it, once for each place."""
+        statements = await _killed(self._store, work, 0)
+        for place in self._choose(statements + 1):
+            assert await _killed(self._store, work, place) == min(place, statements)
+        raise Crash
 
     async def read(self, work: Callable[[sa.Connection], Any]) -> Any:
         """Read as ever."""
         return await self._store.read(work)
+
+
+class Stubborn(Fragile):
+    """A store whose transactions die at every place that they have, and are done after all."""
+
+    def __init__(self, store: Store) -> None:
+        """`died` is at which of how many places a transaction died."""
+        self.died: list[tuple[int, int]] = []
+        super().__init__(store, self._everywhere)
+
+    def _everywhere(self, places: int) -> Iterable[int]:
+        for place in range(1, places + 1):
+            yield place
+            self.died.append((place, places))
+
+    async def run(self, work: Callable[[sa.Connection], Any]) -> Any:
+        """Do the work at last."""
+        with pytest.raises(Crash):
+            await super().run(work)
+        await _agrees(self._store)
+        return await self._store.run(work)
 
 
 async def _agrees(store: Store) -> None:
@@ -79,21 +121,22 @@ async def _live(store: Store, seed: int, steps: int) -> Histories:
     """Let things happen, transactions die and entries be folded; return the histories."""
     chance = random.Random(seed)
     lives = Histories(store, RULES, START, chance, str(seed))
+
+    def somewhere(places: int) -> Iterable[int]:
+        return [chance.randint(1, places)]
+
     for _ in range(steps):
         fate = chance.random()
         if fate < 0.12:
-            fragile: Any = Fragile(store, chance.randint(1, 14))
+            fragile: Any = Fragile(store, somewhere)
             numbers = list(lives.numbers)
             try:
                 await lives.step(fragile)
             except Crash:
                 lives.numbers[:] = numbers
         elif fate < 0.2:
-            fragile = Fragile(store, chance.randint(1, 7))
-            try:
-                await fragile.run(fold)
-            except Crash:
-                continue
+            with pytest.raises(Crash):
+                await Fragile(store, somewhere).run(fold)
         elif fate < 0.3:
             await store.run(lambda connection: fold(connection, chance.randint(1, 9)))
         else:
@@ -118,6 +161,7 @@ def _at_once(work: Callable[[Store], Any]) -> None:
     asyncio.run(whole())
 
 
+@pytest.mark.timeout(28_800 if _LONG else 300)  # ten thousand are some hours' work
 @settings(
     max_examples=10_000 if _LONG else 15, deadline=None, suppress_health_check=list(HealthCheck)
 )
@@ -133,11 +177,29 @@ def test_tallies_equal_a_count_from_scratch_whatever_happens(seed: int, steps: i
     _at_once(scenario)
 
 
+@pytest.mark.timeout(3_600 if _LONG else 300)
 def test_on_both_databases_too(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         for seed in range(40 if _LONG else 2):
             await _live(store, seed, 60)
             await _agrees(store)
+
+    in_store(scenario)
+
+
+@pytest.mark.timeout(3_600 if _LONG else 300)
+def test_a_crash_at_any_statement_of_anything_leaves_nothing_behind(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        stubborn: Any = Stubborn(store)
+        lives = Histories(store, RULES, START, random.Random(1))
+        for n in range(300 if _LONG else 24):
+            await lives.step(stubborn)
+            if n % 8 == 7:
+                await stubborn.run(lambda connection: fold(connection, 9))
+        await _agrees(store)
+        most = max(places for _, places in stubborn.died)
+        assert most > 14, "of transactions with many statements too"
+        assert {at for at, places in stubborn.died if places == most} == set(range(1, most + 1))
 
     in_store(scenario)
 
@@ -263,6 +325,36 @@ def test_a_correction_is_a_new_row_and_changes_no_old_one(in_store: Run) -> None
         now = (await _reports(store).kpis(march, ADMIN, april)).total.rates["solved"]
         assert (was.numerator, was.denominator) == (0, 1)
         assert now.denominator == 0, "the answer that counts is of April now"
+
+    in_store(scenario)
+
+
+def test_a_clock_that_ran_over_a_calendar_change_counts_where_it_lies_now(in_store: Run) -> None:
+    """What was due on 5 January by a guess is due on the 11th by the year that came out, and nothing
+    is left on the 5th, whether it was folded before or not."""
+    guessed = load_timetable()
+
+    async def scenario(store: Store) -> None:
+        desk = Desk(store, ToldRouter(assisted=False), guessed)
+        told = [
+            replace(complaint(source_no=no), accepted_at=at("2026-12-29 09:12"), contact=Contact())
+            for no in ("folded", "fresh")
+        ]
+        noted = at("2026-12-29 09:30")
+        first = (await desk.receive(told[0], "a", noted)).ticket
+        await _all_folded(store)
+        second = (await desk.receive(told[1], "b", noted)).ticket
+        changed = Desk(store, ToldRouter(assisted=False), with_year(guessed))
+        moved = (await changed.recalculate(ADMIN, at("2026-12-30 09:00"), 0, apply=True)).moved
+        days = {(m.no, *(due and due.date() for due in m.due_at)) for m in moved}
+        was, is_ = date(2027, 1, 5), date(2027, 1, 11)
+        assert {(ticket.no, was, is_) for ticket in (first, second)} <= days
+        await _agrees(store)
+        await _all_folded(store)
+        await _agrees(store)
+        for day, due in ((was, 0), (is_, 2)):
+            report = await _reports(store).kpis(Asked(day, day), ADMIN, at("2027-01-13 09:00"))
+            assert report.total.rates["on_time"].denominator == due
 
     in_store(scenario)
 

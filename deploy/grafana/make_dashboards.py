@@ -8,6 +8,7 @@ replicas up; requests alone are counted by each process and are added.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,17 @@ CHANNELS: Mapping[str, str] = {
         (Path(__file__).parents[2] / "adapters" / "sources.yaml").read_text("utf-8")
     ).values()
 }
+
+# What every channel aims at that has no share of its own: the threshold of rates on time.
+_OBJECTIVES = Path(__file__).parents[1] / "prometheus" / "objectives.yml"
+(OBJECTIVE,) = (
+    float(share)
+    for share in re.findall(
+        r"^ +([\d.]+) \* group by \(region, channel\) \(\S+:cases_total\)$",
+        _OBJECTIVES.read_text("utf-8"),
+        re.MULTILINE,
+    )
+)
 
 Json = dict[str, Any]
 
@@ -139,16 +151,18 @@ def above(least: float, colour: str = BAD, base: str = GOOD) -> Json:
     return steps((None, base), (least, colour))
 
 
-def marked(least: float, colour: str = BAD) -> Json:
-    """Return what gives the cells of a column a ground from a value on."""
+def marked(least: float, colour: str = BAD, below: str = "transparent") -> Json:
+    """Return what gives the cells of a column a ground from a value on, or below it."""
     ground = {"type": "color-background", "mode": "basic"}
     return {
-        "thresholds": above(least, colour, "transparent"),
+        "thresholds": above(least, colour, below),
         "custom.cellOptions": ground,
     }
 
 
 PLAIN = steps((None, BLUE))
+# Below what is aimed at something is wrong.
+AIMED = steps((None, BAD), (OBJECTIVE, GOOD))
 
 
 def target(query: str, legend: str = "", **more: Any) -> Json:
@@ -363,6 +377,17 @@ def desk(title: str, path: str) -> Json:
     return link(title, f"${{desk:raw}}{path}")
 
 
+def of_series(label: str) -> str:
+    """Return what fills in a label of the series that a link stands at."""
+    return f"${{__field.labels.{label}}}"
+
+
+def figures(rate: str = "", by: str = "unit") -> Json:
+    """Return a link to the rates of this month on the desk (指标): one of them, or the main ones."""
+    one = f"&rate={rate}" if rate else ""
+    return desk("工作台：本月指标", f"/desk/figures?by={by}{one}")
+
+
 # Dashboards
 
 
@@ -558,7 +583,7 @@ def stages_now(where: str, to: str) -> list[Json]:
     ]
 
 
-def stages_in_time(where: str) -> Json:
+def stages_in_time(where: str, to: str) -> Json:
     """Return what is owed in time, by stage."""
     return lines(
         "时限阶段",
@@ -567,6 +592,7 @@ def stages_in_time(where: str) -> Json:
         stacked=True,
         decimals=0,
         overrides=looks(STAGES, STAGE_COLOURS),
+        links=[desk("工作台：该阶段的工单", f"{to}stage={of_series('stage')}")],
     )
 
 
@@ -598,20 +624,24 @@ def rate_table(level: str, where: str, better: Better) -> Json:
         none=_FEW,
         size=(12, 9),
         overrides=[look("rate", mappings=mapped(_RATE_NAMES))],
+        links=[figures()],
     )
 
 
 def rates_in_time(level: str, where: str, title: str, rates: Sequence[str]) -> Json:
     """Return some rates in time, those that are recorded on this level."""
     shown = known(level, rates)
+    aimed = f"虚线为{RATES['on_time'].name}的目标。" if "on_time" in shown else ""
     return lines(
         title,
         "；".join(definition(rate) for rate in shown)
-        + f"。每一点是此前一个统计时段的比率，少于“最少件数”的不画。{_COUNTED}",
+        + f"。每一点是此前一个统计时段的比率，少于“最少件数”的不画。{aimed}{_COUNTED}",
         target(ratio(level, where, shown), "{{rate}}"),
         unit="percentunit",
         none=_FEW,
         overrides=looks({rate: _RATE_NAMES[rate] for rate in shown}),
+        thresholds=AIMED if aimed else None,
+        links=[figures(of_series("rate"))],
     )
 
 
@@ -621,7 +651,7 @@ _ROUTED = ("first_right", "sent_back", "redispatched", "redone", "extended", "re
 _OPEN_STATES = {state: STATES[state] for state in State if state not in FINISHED}
 
 
-def open_by_state(where: str) -> Json:
+def open_by_state(where: str, to: str) -> Json:
     """Return the tickets that are not finished, by state."""
     return lines(
         "在办工单",
@@ -630,6 +660,7 @@ def open_by_state(where: str) -> Json:
         stacked=True,
         decimals=0,
         overrides=looks(_OPEN_STATES),
+        links=[desk("工作台：该状态的工单", f"{to}state={of_series('state')}")],
     )
 
 
@@ -657,6 +688,12 @@ def overview() -> Json:
                 {
                     "decimals": 0,
                     **marked(1, STAGE_COLOURS[stage]),
+                    "links": [
+                        desk(
+                            f"工作台：{STAGES[stage]}的工单",
+                            f"/desk/queue?unit=${{__data.fields.unit}}&stage={stage}",
+                        )
+                    ],
                 },
             )
             for stage in _STAGE_TITLES
@@ -664,7 +701,7 @@ def overview() -> Json:
         (
             "最久超期",
             counted("banjie_oldest_overdue_seconds", IN_REGION, "unit", how="max"),
-            {"unit": "s", "decimals": 1},
+            {"unit": "s", "decimals": 1, **marked(1)},
         ),
         (
             "办结到期件数",
@@ -674,7 +711,12 @@ def overview() -> Json:
         (
             RATES["on_time"].name,
             ratio("region_unit", IN_REGION, ["on_time"], "unit"),
-            {"unit": "percentunit", "decimals": 1},
+            {
+                "unit": "percentunit",
+                "decimals": 1,
+                **marked(OBJECTIVE, "transparent", BAD),
+                "links": [figures("on_time")],
+            },
         ),
     ]
     return dashboard(
@@ -715,6 +757,7 @@ def overview() -> Json:
                 "{{region}}",
                 unit="percentunit",
                 none=_FEW,
+                links=[desk("工作台：总览，内有各月通报", "/desk/overview")],
             ),
             row("受理和在办"),
             happened(
@@ -724,6 +767,9 @@ def overview() -> Json:
                 IN_REGION,
                 "channel",
                 overrides=looks(CHANNELS),
+                links=[
+                    desk("工作台：该渠道的工单", f"/desk/tickets?channel={of_series('channel')}")
+                ],
             ),
             happened(
                 "受理量（按派单方式）",
@@ -732,9 +778,10 @@ def overview() -> Json:
                 IN_REGION,
                 "decision",
                 overrides=looks(DECISIONS),
+                links=[desk("工作台：最近受理的工单", "/desk/tickets")],
             ),
-            open_by_state(IN_REGION),
-            stages_in_time(IN_REGION),
+            open_by_state(IN_REGION, "/desk/tickets?"),
+            stages_in_time(IN_REGION, "/desk/tickets?"),
             row("各单位"),
             table(
                 "各单位情况",
@@ -825,8 +872,8 @@ def unit() -> Json:
             rates_in_time("region_unit", OF_UNIT, "满意和解决", _HEARD),
             rates_in_time("region_unit", OF_UNIT, "派单质量", _ROUTED),
             row("在办和办理"),
-            open_by_state(OF_UNIT),
-            stages_in_time(OF_UNIT),
+            open_by_state(OF_UNIT, "/desk/queue?unit=${unit}&"),
+            stages_in_time(OF_UNIT, "/desk/queue?unit=${unit}&"),
             bars(
                 "时限项数（按事项）",
                 f"尚未完成的时限项数，按签收、首次联系、办结、回访。{_MILESTONES}",
@@ -834,6 +881,7 @@ def unit() -> Json:
                 "{{milestone}}",
                 overrides=looks({str(k): MILESTONES[k] for k in MilestoneKind}),
                 decimals=0,
+                links=[desk("工作台：单位队列", "/desk/queue?unit=${unit}")],
             ),
             happened(
                 "结案量",
@@ -842,6 +890,13 @@ def unit() -> Json:
                 OF_UNIT,
                 "channel",
                 overrides=looks(CHANNELS),
+                links=[
+                    desk(
+                        "工作台：该渠道已结案的工单",
+                        f"/desk/tickets?unit=${{unit}}&state={State.CLOSED}"
+                        f"&channel={of_series('channel')}",
+                    )
+                ],
             ),
             happened(
                 "退单",
@@ -850,6 +905,7 @@ def unit() -> Json:
                 OF_UNIT,
                 "upheld",
                 overrides=looks({"true": "成立", "false": "不成立"}),
+                links=[figures("sent_back")],
             ),
             happened(
                 "延期审批",
@@ -858,6 +914,7 @@ def unit() -> Json:
                 OF_UNIT,
                 "decision",
                 overrides=looks({"granted": "同意", "refused": "不同意"}),
+                links=[figures("extended")],
             ),
             happened(
                 "回访评分",
@@ -866,6 +923,7 @@ def unit() -> Json:
                 OF_UNIT,
                 "grade",
                 overrides=looks({str(n): f"{n} 分" for n in range(1, 6)}),
+                links=[figures("satisfied")],
             ),
         ],
     )
@@ -874,6 +932,12 @@ def unit() -> Json:
 def _in_a_day(where: str) -> str:
     """Return how many tickets were received within a day; asked for one moment only."""
     return f"round({counted('banjie_tickets_received_total', where, each='increase({}[1d])')})"
+
+
+# No page has the time that tickets took by channel; each ticket's own page has its own.
+_RESOLVED = desk(
+    "工作台：该渠道已办结的工单", f"/desk/tickets?channel=${{channel}}&state={State.RESOLVED}"
+)
 
 
 def channel() -> Json:
@@ -901,19 +965,23 @@ def channel() -> Json:
                 + f" / ({_in_a_day(OF_CHANNEL)} >= $floor)",
                 unit="percentunit",
                 none=_FEW,
+                links=[desk("工作台：该渠道的工单", "/desk/tickets?channel=${channel}")],
             ),
             stat(
                 RATES["on_time"].name,
-                f"{definition('on_time')}。少于“最少件数”的不显示。{_COUNTED}",
+                f"{definition('on_time')}。低于目标变色，少于“最少件数”的不显示。{_COUNTED}",
                 ratio("channel", OF_CHANNEL, ["on_time"]),
                 unit="percentunit",
                 none=_FEW,
+                thresholds=AIMED,
+                links=[figures("on_time", "channel")],
             ),
             stat(
                 "办结到期件数",
                 "按时办结率的分母：所选统计时段内到期应办结的件数。",
                 or_none(cases("channel", OF_CHANNEL, ["on_time"])),
                 decimals=0,
+                links=[figures("on_time", "channel")],
             ),
             *(
                 stat(
@@ -923,6 +991,7 @@ def channel() -> Json:
                     unit="suffix: 工作小时",
                     decimals=1,
                     none="尚无办结",
+                    links=[_RESOLVED],
                 )
                 for series, name, share in (("p50", "中位数", "一半"), ("p90", "九成位", "九成"))
             ),
@@ -934,6 +1003,7 @@ def channel() -> Json:
                 OF_CHANNEL,
                 "decision",
                 overrides=looks(DECISIONS),
+                links=[desk("工作台：该渠道的工单", "/desk/tickets?channel=${channel}")],
             ),
             happened(
                 "受理量（按诉求类型）",
@@ -942,17 +1012,25 @@ def channel() -> Json:
                 OF_CHANNEL,
                 "kind",
                 overrides=looks(KINDS),
+                links=[
+                    desk(
+                        "工作台：该类型的工单",
+                        f"/desk/tickets?channel=${{channel}}&kind={of_series('kind')}",
+                    )
+                ],
             ),
             row("办理"),
             lines(
                 "按时办结率",
-                f"{definition('on_time')}。每一点是此前一个统计时段的比率；“目标”在 deploy/prometheus/objectives.yml 中。{_COUNTED}",
+                f"{definition('on_time')}。每一点是此前一个统计时段的比率；“目标”在 deploy/prometheus/objectives.yml 中，虚线为没有另定目标的渠道的。{_COUNTED}",
                 [
                     target(ratio("channel", OF_CHANNEL, ["on_time"]), RATES["on_time"].name),
                     target(f"max(channel:banjie_on_time:objective{{{OF_CHANNEL}}})", "目标"),
                 ],
                 unit="percentunit",
                 none=_FEW,
+                thresholds=AIMED,
+                links=[figures("on_time", "channel")],
             ),
             lines(
                 "办理用时",
@@ -967,6 +1045,7 @@ def channel() -> Json:
                 unit="suffix: 工作小时",
                 decimals=1,
                 none="尚无办结",
+                links=[_RESOLVED],
             ),
             panel(
                 "heatmap",
@@ -999,6 +1078,7 @@ def channel() -> Json:
                 decimals=0,
                 interval="1h",
                 none="尚无办结",
+                links=[_RESOLVED],
             ),
             happened(
                 "结案量",
@@ -1007,6 +1087,13 @@ def channel() -> Json:
                 OF_CHANNEL,
                 "kind",
                 overrides=looks(KINDS),
+                links=[
+                    desk(
+                        "工作台：该类型已结案的工单",
+                        f"/desk/tickets?channel=${{channel}}&state={State.CLOSED}"
+                        f"&kind={of_series('kind')}",
+                    )
+                ],
             ),
         ],
     )
@@ -1028,6 +1115,9 @@ def quantile(share: float, where: str) -> str:
     """Return the time within which this share of the requests of all processes was answered."""
     buckets = series(f"{_HTTP}_bucket", where)
     return f"histogram_quantile({share}, sum by (le) (rate({buckets}[$__rate_interval])))"
+
+
+_SOURCES = desk("工作台：来源", "/desk/sources")
 
 
 def service() -> Json:
@@ -1131,6 +1221,7 @@ def service() -> Json:
                 target(or_none(rate_of('route=~"/v1/intake/.+"', "status")), "{{status}}"),
                 unit="reqps",
                 decimals=2,
+                links=[_SOURCES],
             ),
             lines(
                 "收单响应时间",
@@ -1209,6 +1300,7 @@ def service() -> Json:
                 ],
                 [("source", "来源")],
                 none="没有主动读取的来源",
+                links=[_SOURCES],
                 overrides=[look("source", mappings=mapped(CHANNELS))],
             ),
             lines(
@@ -1223,6 +1315,7 @@ def service() -> Json:
                 unit="s",
                 none="没有主动读取的来源",
                 overrides=looks(CHANNELS),
+                links=[_SOURCES],
             ),
         ],
     )
