@@ -544,6 +544,23 @@ def test_what_was_typed_survives_the_end_of_the_session(service: Served) -> None
     assert "登录已过期" in answer.text
     assert "写了很久的一段话。" in answer.text
     assert form["form_token"] not in answer.text
+    short = service.client.post(action, data=form | {"text": "已劝离"}, headers=HERE).text
+    assert '<pre class="said">已劝离</pre>' in short
+
+
+def test_what_was_typed_survives_signing_in_anew_elsewhere(service: Served) -> None:
+    no = receive(service)
+    action = f"/desk/tickets/{no}/acts/note"
+    form = form_of(signed_in(service, "handler").get(f"/desk/tickets/{no}").text, action)
+    signed_in(service, "handler")  # in another tab: the cookie is another now
+    answer = service.client.post(action, data=form | {"text": "写了很久的一段话。"}, headers=HERE)
+    assert answer.status_code == 403
+    assert "重新登录过" in answer.text
+    assert "写了很久的一段话。" in answer.text
+    assert form["form_token"] not in answer.text
+    foreign = {"Origin": "http://elsewhere.example"}
+    answer = service.client.post(action, data=form | {"text": "别处写的一段话。"}, headers=foreign)
+    assert "别处写的一段话。" not in answer.text
 
 
 def test_stored_script_is_shown_as_text(service: Served) -> None:

@@ -39,7 +39,7 @@ from service.store import OutcomeUnknown, StoreFull, StoreUnavailable
 from service.store.months import Detached
 from service.store.tickets import Stale
 from service.supervision import BadDraw
-from service.web.sessions import ForeignForm
+from service.web.sessions import ForeignForm, OldForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,15 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
     ForeignForm: (
         403,
         "没有提交",
-        lambda _: "这次提交不是从本系统的页面发出的，或页面已经过期。请回到页面重新操作。",
+        lambda _: "这次提交不是从本系统的页面发出的。请回到页面重新操作。",
+    ),
+    OldForm: (
+        403,
+        "没有提交",
+        lambda _: (
+            "打开这个页面以后您重新登录过，它已失效。"
+            "填写的内容如列在下面，请先复制，再打开页面重新提交。"
+        ),
     ),
     Stale: (
         412,
