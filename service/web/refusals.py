@@ -130,7 +130,7 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
     ),
     StreamsFull: (503, "打开的页面过多", lambda _: "列表不再自动更新，页面照常使用。"),
     BadCursor: (400, "这一页已打不开", lambda _: "请回到列表，从第一页开始翻页。"),
-    BadPeriod: (422, "没有这个月的通报", lambda e: f"{e}。"),
+    BadPeriod: (422, "无法按此统计", lambda e: f"{e}。"),
     Detached: (
         410,
         "办件历史已归档",
