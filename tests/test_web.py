@@ -700,6 +700,12 @@ def test_a_dispute_shows_every_units_reasons_and_is_ruled_where_it_stands(
     for said in ("2 次退单", "摊位在路边", "店内经营归市场监管", "职责清单", "曾由此单位退回"):
         assert said in page, said
     rule = f"/desk/tickets/{no}/acts/rule"
+    ticket = browser.get(f"/desk/tickets/{no}").text
+    asked = re.search(
+        r'<select id="act-rule-unit"[^>]*required[^>]*>\s*<option value="">([^<]*)', ticket
+    )
+    assert asked  # nobody rules for “不确定”
+    assert asked[1] == "请选择单位"
     refused = browser.press("/desk/sorting", rule, unit=MARKET)
     assert refused.status_code == 422
     answer = browser.press("/desk/sorting", rule, unit=MARKET, reason="店内经营", document="清单")
