@@ -797,6 +797,7 @@ def test_the_figures_are_those_of_the_programs_with_all_that_makes_them_up(
     assert _cells(row[0])[:3] == ["50.00%", "1", "2"]
     assert "<svg" in page
     assert "时限内签收的" in page  # what the numerator is
+    assert "区间越宽" in page  # and what the interval says
     side_by_side = browser.get("/desk/figures").text
     assert "暂定" in side_by_side
     assert "首次联系率" in side_by_side
