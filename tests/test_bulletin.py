@@ -646,7 +646,7 @@ def test_every_rate_has_a_row_in_every_unit(in_store: Run) -> None:
 
 @pytest.mark.parametrize("days", [1, 2, 7, 20, 31, 33, 34, 92, 366])
 def test_no_name_under_a_chart_is_cut_off_at_its_edge(days: int) -> None:
-    rows = [[str(date(2026, 1, 1) + timedelta(n)), n / days] for n in range(days)]
+    rows = [(str(date(2026, 1, 1) + timedelta(n)), n / days) for n in range(days)]
     table = Table("", (Column("日"), Column("率", Format.PERCENT)), rows)
     drawn = drawing(Chart("", Look.LINE, 0, 1), table, 0)
     wide = float(re.findall(r'viewBox="0 0 (\d+) ', drawn)[0])
