@@ -204,13 +204,19 @@ def test_a_one_time_link_survives_a_preview_and_opens_the_desk_once(service: Ser
     assert again.status_code == 401
     assert "已经用过" in again.text
     assert "set-cookie" not in again.headers
+    opened_again = service.client.get(address)  # says so at once, and has no button
+    assert opened_again.status_code == 401
+    assert "已经用过" in opened_again.text
+    assert "<form" not in opened_again.text.partition("<main")[2]
 
 
 def test_an_expired_link_opens_nothing(service: Served) -> None:
     link = new_token(service, CALLERS["handler"], Use.LINK)
-    service.clock.time += timedelta(hours=2)
     address = f"/desk/enter/{link}"
-    assert Browser(service).press(address, address).status_code == 401
+    form = form_of(service.client.get(address).text, address)
+    service.clock.time += timedelta(hours=2)
+    assert "已过期" in service.client.get(address).text
+    assert service.client.post(address, data=form, headers=HERE).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -144,8 +144,10 @@ async def from_provider(request: Request, app: Parts) -> Response:
 
 
 @router.get("/desk/enter/{link}")
-async def enter_page(request: Request, link: LinkToken) -> Response:
+async def enter_page(request: Request, app: Parts, link: LinkToken) -> Response:
     """Show a button; the link itself is used up by pressing it, not by a preview that fetches it."""
+    if not await app.doors.opens(link):
+        return _known(request, "enter.html", 401, link="", refused=True)
     return _known(request, "enter.html", link=link)
 
 
