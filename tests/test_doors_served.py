@@ -188,6 +188,7 @@ def test_guessing_at_the_old_password_is_held_off_like_signing_in(service: Serve
     answer = change(service)
     assert answer.status_code == 429
     assert "retry-after" in answer.headers
+    assert "可请系统管理员发一次性登录链接" in answer.text  # the same words as at the door
 
 
 def test_who_was_let_in_by_a_link_need_not_know_the_old_password(service: Served) -> None:

@@ -28,6 +28,7 @@ from service.domain.deadline import LimitError
 from service.domain.deeds import CallBackOwed
 from service.domain.lifecycle import IllegalMove
 from service.domain.ports import FieldProblem
+from service.doors import Busy, HeldOff
 from service.feed import StreamsFull
 from service.findings import field_problem
 from service.labels import ACTS, DELIVERY_STATES, PROPOSAL_STATES, ROLES, STATES
@@ -128,6 +129,15 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
         "没有配置接收方",
         lambda _: "请联系管理员配置接收系统的地址，之后再重新投递。",
     ),
+    HeldOff: (
+        429,
+        "失败次数过多",
+        lambda e: (
+            f"失败次数过多，请 {-(-e.seconds // 60)} 分钟后再试。"
+            "急用的，可请系统管理员发一次性登录链接。"
+        ),
+    ),
+    Busy: (503, "登录的人太多", lambda _: "现在登录的人太多，请稍等片刻再试。"),
     StreamsFull: (503, "打开的页面过多", lambda _: "列表不再自动更新，页面照常使用。"),
     BadCursor: (400, "这一页已打不开", lambda _: "请回到列表，从第一页开始翻页。"),
     BadPeriod: (422, "无法按此统计", lambda e: f"{e}。"),
