@@ -380,6 +380,22 @@ def test_a_ticket_shows_why_it_came_its_clocks_and_its_history(service: Served) 
     assert "13800000001" not in page
 
 
+def test_two_clocks_that_end_at_once_are_told_apart_in_what_time_began(service: Served) -> None:
+    service.clock.time = at("2026-11-18 09:30")
+    no = receive(service, sender_due_at=at("2026-11-25 17:30"))
+    service.clock.time = at("2026-11-25 18:00")
+
+    async def enforce(parts: Any) -> None:
+        await parts.desk.enforce(parts.now())
+
+    service.run(enforce)
+    page = signed_in(service, "supervisor").get(f"/desk/tickets/{no}").text
+    told = re.findall(
+        r"<b>普通督办</b> <time[^>]*>2026-11-25 17:30.*?meta\">([^<]*?) · ", page, re.DOTALL
+    )
+    assert sorted(told) == ["办结到时自动", "办结到时自动，来件时限"]
+
+
 def test_every_step_of_time_is_told_once_on_the_wire_on_the_page_and_to_whom_it_concerns(
     service: Served,
 ) -> None:
@@ -422,6 +438,7 @@ def test_every_step_of_time_is_told_once_on_the_wire_on_the_page_and_to_whom_it_
     for said in ("催办", "普通督办", "黄牌", "红牌", "通报"):
         assert f"办结{said}" in page, said
     assert re.search(r"<b>通报</b> <time[^>]*>2026-12-02 17:30", page)
+    assert '<p class="meta">办结到时自动 · ' in page
     # What is handed on to another unit has its cards behind it, and does not get them twice.
     ticket = service.act(
         told,
