@@ -60,6 +60,8 @@ def sentence(fault: Any) -> str:
     found = _SENTENCES.get(fault["type"])
     if found is None:
         return str(fault["msg"])
+    if fault["type"] == "string_too_short" and (fault.get("ctx") or {}).get("min_length") == 1:
+        return "不能为空"
     context = _Lenient(
         {
             name: value[:QUOTED_CHARS] if name == "tag" else value

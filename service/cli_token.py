@@ -19,12 +19,28 @@ from service.terminal import AsJson, Refused, print_document, settings
 
 T = TypeVar("T")
 
+
+def read_role(text: str) -> Role:
+    """Return a role, or refuse what is none with those that there are."""
+    if text not in set(Role):
+        there_are = "、".join(f"{role}（{ROLES[role]}）" for role in Role)
+        raise Refused(f"没有“{text}”这个角色，可用的有：{there_are}", 2)
+    return Role(text)
+
+
+OneRole = Annotated[
+    Role,
+    typer.Option(
+        parser=read_role, metavar="|".join(Role), help="What the person or program may do."
+    ),
+]
+
 app = typer.Typer(no_args_is_help=True, help="Callers' tokens 令牌.")
 
 
 @app.command("create")
 def create_token(
-    role: Annotated[Role, typer.Option(help="What the caller may do.")],
+    role: OneRole,
     name: Annotated[str, typer.Option(help="Who it is, as events will show it.")],
     unit: Annotated[list[str] | None, typer.Option(help="A handler's unit; repeat.")] = None,
     source: Annotated[str, typer.Option(help="The source that a source's token is for.")] = "",

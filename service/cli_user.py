@@ -7,8 +7,8 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 
-from service.cli_token import checked, in_store
-from service.domain.access import Actor, Role
+from service.cli_token import OneRole, checked, in_store
+from service.domain.access import Actor
 from service.domain.calendar import SHANGHAI
 from service.domain.sign_in import ACCOUNT, PERSONS, Record, Way, account_name, weakness
 from service.labels import RECORDS, ROLES, WAYS
@@ -29,7 +29,7 @@ _MOST = 10_000
 def add(
     name: Name,
     shown: Annotated[str, typer.Option("--name", help="Who it is, as events will show it.")],
-    role: Annotated[Role, typer.Option(help="What the person may do.")],
+    role: OneRole,
     unit: Annotated[list[str] | None, typer.Option(help="A handler's unit; repeat.")] = None,
     region: Annotated[str, typer.Option(help="GB/T 2260 code; empty is everywhere.")] = "",
 ) -> None:

@@ -177,6 +177,11 @@ class Doors:
 
         return self._told(await self._store.run(work), way)
 
+    async def opens(self, link: str) -> bool:
+        """Return whether a one-time link lets its person in; it is not used up by that."""
+        now = self._now()
+        return await self._store.read(lambda c: tokens.find(c, link, now, Use.LINK)) is not None
+
     async def by_password(self, name: str, password: str, comer: Comer) -> str:
         """Return the token of a new session for a local account, or raise Refused, HeldOff or Busy."""
         return await self._by_password(account_name(name)[:64], password, comer)

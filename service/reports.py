@@ -187,17 +187,17 @@ class Reports:
         if asked.region and self._gazetteer.find(asked.region) != asked.region:
             problems.append(FieldProblem("/region", "没有这个地区，应为区划代码"))
         if asked.since < FIRST:
-            problems.append(FieldProblem("/from", f"不能早于 {FIRST}"))
+            problems.append(FieldProblem("/from", f"开始日期不能早于 {FIRST}"))
         if asked.since > today:
             problems.append(FieldProblem("/from", f"期间尚未开始，今天是 {today}"))
         if days < 1:
-            problems.append(FieldProblem("/to", "不能早于 from"))
+            problems.append(FieldProblem("/to", "结束日期不能早于开始日期"))
         elif days > (most := _MOST_BY_DAY if asked.by is By.DAY else _MOST_DAYS):
             problems.append(FieldProblem("/to", f"一次最多 {most} 天，此处为 {days} 天"))
         if asked.as_of and asked.as_of > today:
             problems.append(FieldProblem("/as_of", f"不能晚于今天（{today}）"))
         if asked.as_of and asked.as_of < asked.since:
-            problems.append(FieldProblem("/as_of", "不能早于 from"))
+            problems.append(FieldProblem("/as_of", "不能早于开始日期"))
         if asked.rate and asked.rate not in RATES:
             problems.append(FieldProblem("/rate", f"没有这个指标，可用的有 {'、'.join(RATES)}"))
         if problems:

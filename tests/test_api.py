@@ -544,7 +544,7 @@ def test_what_may_not_be_done_to_a_clock_is_refused_with_the_reason_and_nothing_
     more("1e3 工作日", 422, "看不懂的时限")
     more("-3 工作日", 422, "应在 1 到 1000 之间")
     more("999999999 工作日", 422, "应在 1 到 1000 之间")
-    more("1 工作日", 422, "不能短于 1 个字", reason="")
+    more("1 工作日", 422, "不能为空", reason="")
     more("1000 工作日", 409, "延期合计不能超过")
     forbidden("handler", "pause", 422, "缺少此项")
     forbidden("handler", "pause", 409, "不是允许的挂起事由", reason="busy")

@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ from service.domain.kpi import RATES, Rate, Row, Weights
 from service.domain.ports import Unit
 from service.domain.ticket import Level, MilestoneKind, Stage, Ticket
 from service.matching import Matching
+from service.paper.drawings import drawing
+from service.paper.tables import Chart, Column, Format, Look, Table
 from service.reports import Asked, BadPeriod, By, Reports
 from service.store import Store, open_store, tickets
 from service.store import bulletin as read
@@ -638,3 +642,16 @@ def test_every_rate_has_a_row_in_every_unit(in_store: Run) -> None:
 
     made = in_store(scenario)
     assert all(set(row.rates) == set(RATES) for row in made.units.items)
+
+
+@pytest.mark.parametrize("days", [1, 2, 7, 20, 31, 33, 34, 92, 366])
+def test_no_name_under_a_chart_is_cut_off_at_its_edge(days: int) -> None:
+    rows = [(str(date(2026, 1, 1) + timedelta(n)), n / days) for n in range(days)]
+    table = Table("", (Column("日"), Column("率", Format.PERCENT)), rows)
+    drawn = drawing(Chart("", Look.LINE, 0, 1), table, 0)
+    wide = float(re.findall(r'viewBox="0 0 (\d+) ', drawn)[0])
+    middles = [float(x) for x in re.findall(r'class="mid" x="([\d.]+)" y="\d+">2026-', drawn)]
+    assert middles
+    half = 10 * 7 / 2  # ten characters, of a digit's width or less
+    assert all(half <= x <= wide - half for x in middles)
+    assert all(b - a >= 2 * half for a, b in pairwise(middles))

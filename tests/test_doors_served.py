@@ -188,6 +188,7 @@ def test_guessing_at_the_old_password_is_held_off_like_signing_in(service: Serve
     answer = change(service)
     assert answer.status_code == 429
     assert "retry-after" in answer.headers
+    assert "可请系统管理员发一次性登录链接" in answer.text  # the same words as at the door
 
 
 def test_who_was_let_in_by_a_link_need_not_know_the_old_password(service: Served) -> None:
@@ -295,6 +296,7 @@ def test_accounts_are_made_and_removed_at_the_command_line(
     assert made == (0, "已添加账号 li.si（李某，承办人）\n")
     assert run(*add, typed=f"{PASSWORD}\n") == (1, "已有账号“li.si”")
     assert run("add", "li.si", "--name", "某", "--role", "metrics")[0] == 2
+    assert run("add", "li.si", "--name", "某", "--role", "boss")[0] == 2
     listed = json.loads(run("list", "--json")[1])
     assert [(each["account"], each["name"], each["units"]) for each in listed] == [
         ("li.si", "李某", [MARKET])

@@ -97,7 +97,7 @@ def test_all_that_one_receiver_refused_is_sent_again_with_one_press(tmp_path: Pa
             taken = len(source.taken)
             answer = browser.press("/desk/deliveries", "/desk/deliveries/retry")
             assert answer.status_code == 303
-            assert f"已重新投递 {len(dead)} 件" in browser.get("/desk/deliveries").text
+            assert f"已安排重新投递 {len(dead)} 件" in browser.get("/desk/deliveries").text
             eventually(lambda: len(source.taken) >= taken + len(dead))
             assert service.get("/v1/deliveries?state=dead").json()["items"] == []
             eventually(
@@ -197,7 +197,7 @@ def test_the_desk_shows_what_did_not_arrive_and_sends_it_again(tmp_path: Path) -
             answer = browser.press("/desk/deliveries", f"/desk/deliveries/{dead[0]['id']}/retry")
             assert answer.status_code == 303
             after = browser.get(answer.headers["location"]).text
-            assert f"重新投递成功：工单 {ticket['no']}" in after
+            assert f"已安排重新投递：工单 {ticket['no']}" in after
             eventually(lambda: source.taken)
             assert browser.get("/desk/deliveries?state=nonsense").status_code == 400
             history = browser.get(f"/desk/tickets/{ticket['no']}").text

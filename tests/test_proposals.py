@@ -168,7 +168,7 @@ def test_an_alias_leads_a_review_and_says_who_named_it(service: Served) -> None:
 REFUSED = [
     ({**DUTY, "words": "樟"}, "只有一个字"),
     ({**DUTY, "words": "----"}, "不是一个词"),
-    ({**DUTY, "words": ""}, "至少写一个"),
+    ({**DUTY, "words": ""}, "词和组合至少填一项"),
     ({**DUTY, "words": "", "pairs": "古樟"}, "至少两个词"),
     ({**DUTY, "words": "樟王" * 20}, "太长"),
     ({**DUTY, "words": "樟王认养 村<b>"}, "“村&lt;b&gt;”中能用来匹配的不到两个字"),

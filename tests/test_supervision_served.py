@@ -297,7 +297,8 @@ def test_every_unit_is_in_a_draw_and_nothing_is_drawn_twice(service: Served) -> 
     [
         ({}, "件数和比例填写一项"),
         ({"size": "3", "percent": "5"}, "件数和比例填写一项"),
-        ({"size": "x"}, "应为整数"),
+        ({"size": "x"}, "件数应为整数"),
+        ({"percent": "5.5"}, "比例应为整数"),
         ({"size": "9999"}, "应为 1 至 500 件"),
         ({"percent": "101"}, "应为 1 至 100"),
         ({"size": "3", "since": "2026-01-01"}, "一次最多 92 天"),

@@ -208,13 +208,19 @@ def test_a_one_time_link_survives_a_preview_and_opens_the_desk_once(service: Ser
     assert again.status_code == 401
     assert "已经用过" in again.text
     assert "set-cookie" not in again.headers
+    opened_again = service.client.get(address)  # says so at once, and has no button
+    assert opened_again.status_code == 401
+    assert "已经用过" in opened_again.text
+    assert "<form" not in opened_again.text.partition("<main")[2]
 
 
 def test_an_expired_link_opens_nothing(service: Served) -> None:
     link = new_token(service, CALLERS["handler"], Use.LINK)
-    service.clock.time += timedelta(hours=2)
     address = f"/desk/enter/{link}"
-    assert Browser(service).press(address, address).status_code == 401
+    form = form_of(service.client.get(address).text, address)
+    service.clock.time += timedelta(hours=2)
+    assert "已过期" in service.client.get(address).text
+    assert service.client.post(address, data=form, headers=HERE).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -378,6 +384,22 @@ def test_a_ticket_shows_why_it_came_its_clocks_and_its_history(service: Served) 
     assert "13800000001" not in page
 
 
+def test_two_clocks_that_end_at_once_are_told_apart_in_what_time_began(service: Served) -> None:
+    service.clock.time = at("2026-11-18 09:30")
+    no = receive(service, sender_due_at=at("2026-11-25 17:30"))
+    service.clock.time = at("2026-11-25 18:00")
+
+    async def enforce(parts: Any) -> None:
+        await parts.desk.enforce(parts.now())
+
+    service.run(enforce)
+    page = signed_in(service, "supervisor").get(f"/desk/tickets/{no}").text
+    told = re.findall(
+        r"<b>普通督办</b> <time[^>]*>2026-11-25 17:30.*?meta\">([^<]*?) · ", page, re.DOTALL
+    )
+    assert sorted(told) == ["办结到时自动", "办结到时自动，来件时限"]
+
+
 def test_every_step_of_time_is_told_once_on_the_wire_on_the_page_and_to_whom_it_concerns(
     service: Served,
 ) -> None:
@@ -420,6 +442,7 @@ def test_every_step_of_time_is_told_once_on_the_wire_on_the_page_and_to_whom_it_
     for said in ("催办", "普通督办", "黄牌", "红牌", "通报"):
         assert f"办结{said}" in page, said
     assert re.search(r"<b>通报</b> <time[^>]*>2026-12-02 17:30", page)
+    assert '<p class="meta">办结到时自动 · ' in page
     # What is handed on to another unit has its cards behind it, and does not get them twice.
     ticket = service.act(
         told,
@@ -548,6 +571,23 @@ def test_what_was_typed_survives_the_end_of_the_session(service: Served) -> None
     assert "登录已过期" in answer.text
     assert "写了很久的一段话。" in answer.text
     assert form["form_token"] not in answer.text
+    short = service.client.post(action, data=form | {"text": "已劝离"}, headers=HERE).text
+    assert '<pre class="said">已劝离</pre>' in short
+
+
+def test_what_was_typed_survives_signing_in_anew_elsewhere(service: Served) -> None:
+    no = receive(service)
+    action = f"/desk/tickets/{no}/acts/note"
+    form = form_of(signed_in(service, "handler").get(f"/desk/tickets/{no}").text, action)
+    signed_in(service, "handler")  # in another tab: the cookie is another now
+    answer = service.client.post(action, data=form | {"text": "写了很久的一段话。"}, headers=HERE)
+    assert answer.status_code == 403
+    assert "重新登录过" in answer.text
+    assert "写了很久的一段话。" in answer.text
+    assert form["form_token"] not in answer.text
+    foreign = {"Origin": "http://elsewhere.example"}
+    answer = service.client.post(action, data=form | {"text": "别处写的一段话。"}, headers=foreign)
+    assert "别处写的一段话。" not in answer.text
 
 
 def test_stored_script_is_shown_as_text(service: Served) -> None:
@@ -695,6 +735,12 @@ def test_a_dispute_shows_every_units_reasons_and_is_ruled_where_it_stands(
     for said in ("2 次退单", "摊位在路边", "店内经营归市场监管", "职责清单", "曾由此单位退回"):
         assert said in page, said
     rule = f"/desk/tickets/{no}/acts/rule"
+    ticket = browser.get(f"/desk/tickets/{no}").text
+    asked = re.search(
+        r'<select id="act-rule-unit"[^>]*required[^>]*>\s*<option value="">([^<]*)', ticket
+    )
+    assert asked  # nobody rules for “不确定”
+    assert asked[1] == "请选择单位"
     refused = browser.press("/desk/sorting", rule, unit=MARKET)
     assert refused.status_code == 422
     answer = browser.press("/desk/sorting", rule, unit=MARKET, reason="店内经营", document="清单")
@@ -751,8 +797,18 @@ def test_the_overview_counts_and_says_of_what(service: Served) -> None:
         "1",
         "100.00 %（1/1）",
     ]
-    assert f"unit={MARKET}&amp;stage=overdue" in page
-    assert late in browser.get(f"/desk/queue?unit={MARKET}&stage=overdue").text
+    # The number leads to as many, also when they have a card by now.
+    address = r'href="([^"]+)">1</a></td>'
+    for day in ("2026-11-19 09:01", "2026-12-01 09:00"):
+        service.clock.time = at(day)
+        service.run(enforce)
+        for who in ("supervisor", "dispatcher"):
+            browser = signed_in(service, who)
+            led = re.findall(address, browser.get("/desk/overview").text)
+            assert led, (day, who)
+            listed = browser.get(html.unescape(led[-1])).text
+            assert "共 1 件" in listed, (day, who)
+            assert late in listed, (day, who)
     stranger = signed_in(service, "stranger").get("/desk/overview").text
     assert "本辖区还没有工单" in stranger
     assert signed_in(service, "handler").get("/desk/overview").status_code == 403
@@ -786,6 +842,7 @@ def test_the_figures_are_those_of_the_programs_with_all_that_makes_them_up(
     assert _cells(row[0])[:3] == ["50.00%", "1", "2"]
     assert "<svg" in page
     assert "时限内签收的" in page  # what the numerator is
+    assert "区间越宽" in page  # and what the interval says
     side_by_side = browser.get("/desk/figures").text
     assert "暂定" in side_by_side
     assert "首次联系率" in side_by_side
@@ -811,12 +868,20 @@ def test_the_workbook_of_the_figures_holds_what_the_page_shows(service: Served) 
 
 
 @pytest.mark.parametrize(
-    "wrong", ["from=2026-13-01", "from=2026-11-20&to=2026-11-01", "rate=nothing"]
+    ("wrong", "said"),
+    [
+        ("from=2026-13-01", "应为日期"),
+        ("from=2026-11-20&to=2026-11-01", "结束日期不能早于开始日期。"),
+        ("rate=nothing", "没有这个指标"),
+    ],
 )
-def test_figures_that_cannot_be_told_are_refused_in_chinese(service: Served, wrong: str) -> None:
+def test_figures_that_cannot_be_told_are_refused_in_chinese(
+    service: Served, wrong: str, said: str
+) -> None:
     answer = signed_in(service, "supervisor").get(f"/desk/figures?{wrong}")
-    assert answer.status_code in {400, 422}
-    assert re.search("应为日期|不能早于|没有这个指标", answer.text)
+    assert answer.status_code == 422
+    assert "<h1>无法按此统计</h1>" in answer.text  # and nothing of a bulletin
+    assert said in answer.text
 
 
 def test_the_table_of_units_leads_to_the_document_and_tells_where_a_text_would_go(

@@ -164,7 +164,8 @@ def test_several_are_signed_at_once_and_each_answers_for_itself(service: Served)
     assert answer.status_code == 200
     assert "已签收 2 件" in answer.text
     assert "2 件没有签收" in answer.text
-    assert f"{numbers[0]}</a> <b>工单已被他人更新</b>" in answer.text
+    assert f"{numbers[0]}</a> <b>工单已被他人更新</b> 打开队列之后" in answer.text
+    assert "您填写的内容仍在" not in answer.text  # nothing was, and the ticket is not below
     assert "没有这张工单" in answer.text
     # Sent again it signs nothing twice and says the same of those that were signed.
     again = service.client.post("/desk/queue/sign", data=fields, headers=HERE)

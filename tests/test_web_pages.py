@@ -129,7 +129,7 @@ async def _prepare(settings: Settings) -> tuple[dict[str, str], dict[str, list[s
                     c, a, now, use=Use.LINK, expires_at=ends
                 )
             )
-            for _ in range(2)
+            for _ in range(3)
         ]
         for who in ROLES[:-1]
     }
@@ -211,4 +211,24 @@ def test_a_ticket_is_printed_whole_and_without_menus(
         assert word in printed, word
     for word in ("单位队列", "退出", "跳到正文", "这是打印版"):
         assert word not in printed, word
+    context.close()
+
+
+def test_a_phone_shows_the_whole_menu_and_a_wide_page_no_huge_drawing(
+    site: Site, browser: Any
+) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(f"{site.address}/desk/enter/{site.links['supervisor'].pop()}")
+    page.get_by_role("button", name="进入").click()
+    page.wait_for_url("**/desk/overview")
+    ends = page.eval_on_selector_all(
+        "nav[aria-label=主菜单] a", "all => all.map(e => e.getBoundingClientRect().right)"
+    )
+    assert len(ends) > 5
+    assert max(ends) <= 390  # none has to be looked for sideways
+    page.set_viewport_size({"width": 1366, "height": 768})
+    page.goto(f"{site.address}/desk/tickets/{site.numbers['BACK']}?view=print")
+    drawn = page.locator("svg.timeline").bounding_box()
+    assert drawn["width"] <= 480, drawn
     context.close()

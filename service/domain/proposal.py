@@ -98,7 +98,7 @@ def faults(proposal: Proposal) -> list[FieldProblem]:
     _one(proposal.reason, _REASON_CHARS, "reason", said)
     if proposal.sort is Sort.DUTY:
         if not proposal.words and not proposal.pairs:
-            said("words", "请至少写一个群众会说的词")
+            said("words", "词和组合至少填一项")
         for word in proposal.words:
             if fault := _word(word):
                 said("words", fault)

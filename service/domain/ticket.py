@@ -178,13 +178,15 @@ _LEVEL_IS = {
 @dataclass(frozen=True, slots=True)
 class Supervised:
     """A supervision (督办) of a ticket, whoever or whatever began it. `measure` is no reminder; `unit`
-    is whom it presses, `by` who began it, "" for time."""
+    is whom it presses, `by` who began it, "" for time, which did for the clock of `kind`."""
 
     measure: Measures
     at: datetime
     unit: str = ""
     text: str = ""
     by: str = ""
+    kind: MilestoneKind | None = None
+    clock: Clock = Clock.OWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +270,7 @@ class Ticket:
                     continue
                 # A clock that was handed on has behind it what came to the unit before.
                 which = (m.kind, m.clock, m.redo, m.unit if m.assisting else "")
-                pressed = Supervised(step.measure, step.at, m.unit)
+                pressed = Supervised(step.measure, step.at, m.unit, kind=m.kind, clock=m.clock)
                 time.setdefault((which, step.measure, step.at), pressed)
         return tuple(sorted((*people, *time.values()), key=lambda each: each.at))
 

@@ -76,7 +76,7 @@ def _upright(points: Sequence[Point], look: Look, *, share: bool) -> str:
     path = ""
     for n, (name, value) in enumerate(points):
         x = _LEFT + step * (n + 0.5)
-        if n % every == 0:
+        if n % every == 0 and x + longest / 2 <= _WIDE:  # what sticks out would be cut off
             parts.append(f'<text class="mid" x="{x:.1f}" y="{base + 18}">{escape(name)}</text>')
         if value is None:
             path += " "  # a line has a gap where nothing was counted

@@ -63,6 +63,8 @@ def figures(report: Report, made_at: datetime, version: str) -> Paper:
         notes.append(f"期间合计 {told(report.total.rates[asked.rate])}。")
     if asked.by is By.UNIT:
         notes.append(f"分母不足 {report.floor} 的列出，不排名。")
+    if alone:
+        notes.append("95% 区间：件数越少，比率越不确定，区间越宽。")
     title = f"按{name}的{alone.name if alone else '主要指标'}"
     return Paper(
         f"{report.region_name or '全部地区'}{title}",

@@ -5,8 +5,9 @@ from starlette.responses import Response
 
 from service.doors import Busy, HeldOff, NoPassword, Refused, Weak
 from service.labels import WAYS
+from service.web.refusals import refusal
 from service.web.sessions import PATH, Signed, SignedForm, Visit
-from service.web.sign_in import come_in, comer
+from service.web.sign_in import come_in, comer, later
 from service.web.words import PASSWORD_CHANGED
 
 router = APIRouter()
@@ -38,15 +39,9 @@ async def change(visit: Signed, form: SignedForm) -> Response:
         return await _shown(visit, 422, "原密码不对，密码没有更换。", "password")
     except NoPassword:
         return await _shown(visit, 409, "您不是用密码登录的，没有可以更换的密码。")
-    except HeldOff as error:
-        minutes = -(-error.seconds // 60)
-        answer = await _shown(visit, 429, f"失败次数过多，请 {minutes} 分钟后再试。")
-        answer.headers["Retry-After"] = str(error.seconds)
-        return answer
-    except Busy:
-        answer = await _shown(visit, 503, "现在检查密码的人太多，请稍等片刻再试。")
-        answer.headers["Retry-After"] = "5"
-        return answer
+    except (HeldOff, Busy) as error:
+        why = refusal(error)
+        return later(error, await _shown(visit, why.status, why.detail))
     return come_in(visit.request, visit.app, session, _PAGE, PASSWORD_CHANGED)
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, time, timedelta
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from service.domain.access import Ask, reach
 from service.domain.bulletin import Month
 from service.domain.calendar import SHANGHAI
 from service.web.sessions import Signed
@@ -30,6 +31,8 @@ async def overview(visit: Signed) -> Response:
         days=DAYS,
         region=app.gazetteer.name(visit.by.region) if visit.by.region else "全省",
         now=now,
+        # Where what is late is counted as here; a dispatcher has no such list.
+        may_press=reach(visit.by.role, Ask.SUPERVISION) is not None,
         months=(Month.of(today), Month.of(today).back(1)),
         total={
             name: sum(getattr(load, name) for load in loads)

@@ -3,7 +3,7 @@ role."""
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -24,6 +24,7 @@ from service.domain.lifecycle import FINISHED, Act, State
 from service.domain.ticket import Stage, Ticket
 from service.orders import PRINTABLE, checked_no, perform
 from service.store.lists import Owed, Queue
+from service.store.tickets import Stale
 from service.web.forms import FORMS
 from service.web.refusals import OF_ACTS, Refusal, refusal
 from service.web.sessions import Form, Signed, SignedForm, Visit, go
@@ -32,6 +33,7 @@ from service.web.words import left
 router = APIRouter()
 
 _PAGE = 50
+_CHANGED = "打开队列之后它有了新的变化，请打开核对，或回到队列再签收。"
 
 # What a list's form sends for “all” is an empty text.
 _Blank = BeforeValidator(lambda value: value or None)
@@ -216,6 +218,9 @@ async def _signed(visit: Visit, form: Form, chosen: str) -> Signature:
         after = await perform(
             app.desk, wanted, checked_no(no), visit.by, int(version), app.now(), key=key
         )
+    except Stale as error:
+        # The ticket is not below, and nothing was typed: a signature has no fields.
+        return Signature(no, "", replace(refusal(error), detail=_CHANGED))
     except (*OF_ACTS, UnknownTicket) as error:
         return Signature(no, "", refusal(error))
     return Signature(no, after.complaint.title, None)

@@ -28,6 +28,7 @@ from service.domain.deadline import LimitError
 from service.domain.deeds import CallBackOwed
 from service.domain.lifecycle import IllegalMove
 from service.domain.ports import FieldProblem
+from service.doors import Busy, HeldOff
 from service.feed import StreamsFull
 from service.findings import field_problem
 from service.labels import ACTS, DELIVERY_STATES, PROPOSAL_STATES, ROLES, STATES
@@ -39,7 +40,7 @@ from service.store import OutcomeUnknown, StoreFull, StoreUnavailable
 from service.store.months import Detached
 from service.store.tickets import Stale
 from service.supervision import BadDraw
-from service.web.sessions import ForeignForm
+from service.web.sessions import ForeignForm, OldForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,15 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
     ForeignForm: (
         403,
         "没有提交",
-        lambda _: "这次提交不是从本系统的页面发出的，或页面已经过期。请回到页面重新操作。",
+        lambda _: "这次提交不是从本系统的页面发出的。请回到页面重新操作。",
+    ),
+    OldForm: (
+        403,
+        "没有提交",
+        lambda _: (
+            "打开这个页面以后您重新登录过，它已失效。"
+            "填写的内容如列在下面，请先复制，再打开页面重新提交。"
+        ),
     ),
     Stale: (
         412,
@@ -120,9 +129,18 @@ _REFUSALS: dict[type[Exception], tuple[int, str, _Said]] = {
         "没有配置接收方",
         lambda _: "请联系管理员配置接收系统的地址，之后再重新投递。",
     ),
+    HeldOff: (
+        429,
+        "失败次数过多",
+        lambda e: (
+            f"失败次数过多，请 {-(-e.seconds // 60)} 分钟后再试。"
+            "急用的，可请系统管理员发一次性登录链接。"
+        ),
+    ),
+    Busy: (503, "登录的人太多", lambda _: "现在登录的人太多，请稍等片刻再试。"),
     StreamsFull: (503, "打开的页面过多", lambda _: "列表不再自动更新，页面照常使用。"),
     BadCursor: (400, "这一页已打不开", lambda _: "请回到列表，从第一页开始翻页。"),
-    BadPeriod: (422, "没有这个月的通报", lambda e: f"{e}。"),
+    BadPeriod: (422, "无法按此统计", lambda e: f"{e}。"),
     Detached: (
         410,
         "办件历史已归档",

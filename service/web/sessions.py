@@ -28,6 +28,10 @@ class ForeignForm(Exception):
     """A form that was not sent from one of our own pages in this session (CSRF)."""
 
 
+class OldForm(ForeignForm):
+    """A form of one of our own pages, but of another session: who sent it has signed in anew since."""
+
+
 @dataclass(frozen=True, slots=True)
 class Visit:
     """One request of somebody who is signed in."""
@@ -114,13 +118,14 @@ class Form:
         return [value for value in self._fields.get(name, []) if value]
 
     def typed(self) -> list[str]:
-        """Return what a person wrote, longer than any button or choice."""
+        """Return what a person wrote. Buttons and choices send short ASCII; Chinese says much in few
+        characters."""
         return [
             value
             for name, values in self._fields.items()
             if name not in _NOT_TYPED
             for value in values
-            if len(value) > 8
+            if value.strip() and (len(value) > 8 or not value.isascii())
         ]
 
 
@@ -175,11 +180,12 @@ def form_token(cookie: str) -> str:
 
 
 def own_form(form: Form, cookie: str) -> None:
-    """Raise ForeignForm for a form that was not shown to who holds the cookie."""
+    """Raise OldForm for a form that was not shown to who holds the cookie. `own_page` has seen to it
+    that a page of ours sent it."""
     if not cookie or not hmac.compare_digest(
         form.one("form_token").encode(), form_token(cookie).encode()
     ):
-        raise ForeignForm
+        raise OldForm
 
 
 async def signed_form(found: Signed, form: Sent) -> Form:

@@ -13,6 +13,7 @@ from service.domain.ports import Unreachable
 from service.domain.sign_in import NotMapped, Unvouched
 from service.doors import Busy, Comer, HeldOff, Refused
 from service.store.tokens import Use
+from service.web.refusals import refusal
 from service.web.render import page
 from service.web.sessions import (
     COOKIE,
@@ -42,7 +43,7 @@ LinkToken = Annotated[str, Path(max_length=100)]
 
 _BAD_TOKEN = "令牌无效、已过期，或不是个人使用的令牌。请核对后重新粘贴。"  # noqa: S105 told, no secret
 _WRONG = "账号或密码不对，请核对后重新填写。"
-_BUSY = "正在登录的人太多，请稍等片刻再试。"
+_BUSY_S = 5
 _UNREACHABLE = "暂时连不上统一身份平台，请稍后再试；仍不行请联系系统管理员。"
 _UNVOUCHED = {
     "denied": "您在统一身份平台取消了登录。",
@@ -79,16 +80,9 @@ async def sign_in_by_password(request: Request, app: Parts, form: Sent) -> Respo
         return await _enter(request, app, opening, onward)
     except Refused:
         return await _page(request, app, onward, 401, _WRONG)
-    except HeldOff as error:
-        minutes = -(-error.seconds // 60)
-        why = f"失败次数过多，请 {minutes} 分钟后再试。急用的，可请系统管理员发一次性登录链接。"
-        answer = await _page(request, app, onward, 429, why)
-        answer.headers["Retry-After"] = str(error.seconds)
-        return answer
-    except Busy:
-        answer = await _page(request, app, onward, 503, _BUSY)
-        answer.headers["Retry-After"] = "5"
-        return answer
+    except (HeldOff, Busy) as error:
+        why = refusal(error)
+        return later(error, await _page(request, app, onward, why.status, why.detail))
 
 
 @router.get("/desk/sign-in/oidc")
@@ -144,8 +138,10 @@ async def from_provider(request: Request, app: Parts) -> Response:
 
 
 @router.get("/desk/enter/{link}")
-async def enter_page(request: Request, link: LinkToken) -> Response:
+async def enter_page(request: Request, app: Parts, link: LinkToken) -> Response:
     """Show a button; the link itself is used up by pressing it, not by a preview that fetches it."""
+    if not await app.doors.opens(link):
+        return _known(request, "enter.html", 401, link="", refused=True)
     return _known(request, "enter.html", link=link)
 
 
@@ -165,6 +161,12 @@ async def sign_out(found: Signed, _form: SignedForm) -> Response:
     await found.app.doors.out(found.token, found.session, comer(found.request))
     answer = RedirectResponse(f"{PATH}/sign-in", 303)
     answer.delete_cookie(COOKIE, path=PATH)
+    return answer
+
+
+def later(error: HeldOff | Busy, answer: Response) -> Response:
+    """Return an answer that says when to try again."""
+    answer.headers["Retry-After"] = str(error.seconds if isinstance(error, HeldOff) else _BUSY_S)
     return answer
 
 

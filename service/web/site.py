@@ -40,7 +40,7 @@ from service.web import (
 )
 from service.web.refusals import Refusal, refusal
 from service.web.render import page
-from service.web.sessions import ForeignForm, Form, own_page, sent, sign_in_first
+from service.web.sessions import ForeignForm, Form, OldForm, own_page, sent, sign_in_first
 from service.wiring import Unauthenticated
 
 _HEADERS = {
@@ -163,7 +163,8 @@ async def _unauthenticated(request: Request, _error: Exception) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     # What a foreign page sent is not shown: it is nothing that the person typed.
-    form = None if isinstance(error, ForeignForm) else getattr(request.state, "form", None)
+    foreign = isinstance(error, ForeignForm) and not isinstance(error, OldForm)
+    form = None if foreign else getattr(request.state, "form", None)
     answer = _error_page(request, refusal(error), form)
     if isinstance(error, HTTPException):
         answer.headers.update(error.headers or {})

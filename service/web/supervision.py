@@ -215,10 +215,10 @@ def _wanted(visit: Visit, form: Form) -> Draw:
     """Return what a form asks to draw. Raises BadPeriod, and BadDraw for what is no number, or no unit
     or region that there is."""
     numbers = {}
-    for name in ("size", "percent"):
+    for name, label in (("size", "件数"), ("percent", "比例")):
         text = form.one(name).strip()
         if text and not (text.isascii() and text.isdigit() and len(text) <= 6):
-            raise BadDraw(FieldProblem(f"/{name}", "应为整数"))
+            raise BadDraw(FieldProblem(f"/{name}", f"{label}应为整数"))
         numbers[name] = int(text or 0)
     region, unit = form.one("region").strip(), form.one("unit").strip()
     if region and visit.app.gazetteer.find(region) != region:

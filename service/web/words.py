@@ -279,7 +279,9 @@ def notice(left_behind: str) -> str:
     if act in _DECIDED and no.isascii() and no.isdigit():
         return _DECIDED[act].format(no)
     if act == Ask.REDELIVER and no.isascii() and no.isdigit():
-        return f"已重新投递 {no} 件" if int(no) else "没有可以重新投递的，可能已有人重新投递"
+        return f"已安排重新投递 {no} 件" if int(no) else "没有可以重新投递的，可能已有人重新投递"
+    if act == Ask.REDELIVER and _NO.fullmatch(no):
+        return f"已安排重新投递：工单 {no}"  # whether it arrives is seen later
     return f"{ACTS[act]}成功：工单 {no}" if act in ACTS and _NO.fullmatch(no) else ""
 
 

@@ -66,6 +66,8 @@
     const on = document.activeElement;
     if (event.key === "Escape" && typing(on) && !document.querySelector("dialog[open]")) {
       on.blur();
+      // Who came to the field from a ticket of a list stands on that ticket again.
+      on.closest("[data-item]")?.querySelector("[data-open]")?.focus({ preventScroll: true });
       return;
     }
     if (keysOff || typing(on) || document.querySelector("dialog[open]")) return;
