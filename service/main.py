@@ -39,7 +39,7 @@ from service.polling import Poller
 from service.proposals import Proposals
 from service.purge import Purge
 from service.refresh import Freshness
-from service.reports import Reports
+from service.reports import Reports, begin
 from service.source_check import require, signing_keys
 from service.store import Terms, intakes, open_store
 from service.store.engine import COMMAND, SERVES, prepare
@@ -231,7 +231,7 @@ def build(parts: Wiring, settings: Settings) -> "FastAPI":
         await prepare(parts.store)
         if parts.store.sealing.keeps_in_database:
             log.warning("keys.in_database", hint=parts.custody.says)
-        await parts.reports.begin(parts.now())
+        await begin(parts.store, parts.now())
         await parts.refresh()
         # Names are looked up in these; a name server that hangs must not hold up the others.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "waiting"))
