@@ -148,6 +148,8 @@ class Matching:
 
         def work(connection: sa.Connection) -> list[Ticket]:
             by_id = {ticket.id: ticket for ticket in found}
+            if not matching.is_linked(connection, by_id, [ticket.no for ticket in found]):
+                return [replace(t, into=_into(connection, by, t)) for t in found]
             pairs = matching.pairs(connection, by_id)
             merged = matching.merged_into(connection, [ticket.no for ticket in found])
             numbers = {ticket.no: ticket.id for ticket in found}

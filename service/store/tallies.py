@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -172,12 +173,18 @@ _CLASS = ("region", "channel", "kind")
 
 
 def _history(connection: sa.Connection, ticket_id: int) -> list[Told]:
-    rows = connection.execute(
+    rows = connection.execute(_counted_of(), {"of": ticket_id})
+    return [_Past(row.act, row.at, row.unit, row.content) for row in rows]
+
+
+@cache
+def _counted_of() -> sa.Select[Any]:
+    ticket_id: sa.BindParameter[int] = sa.bindparam("of", type_=_e.ticket_id.type)
+    return (
         sa.select(_e.act, _e.at, _e.unit, _e.content)
         .where(_e.ticket_id == ticket_id, _e.act.in_(sorted(COUNTED)), months.since(ticket_id))
         .order_by(_e.id)
     )
-    return [_Past(row.act, row.at, row.unit, row.content) for row in rows]
 
 
 class _Past(NamedTuple):

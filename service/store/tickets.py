@@ -124,11 +124,25 @@ def _counting(dialect: str) -> Any:
 def get(connection: sa.Connection, no: str, *, lock: bool = False) -> Ticket | None:
     """Return the ticket with this number, or None; `lock` keeps it from others until the commit, and
     opens it: who changes a ticket has all of it, who looks at it has what everybody may see."""
-    return _one(connection, _tickets.c.no == no, lock=lock)
+    given = {"no": no}
+    found = (
+        _locked(connection, _by_no(lock=True), given)
+        if lock
+        else whole(connection, connection.execute(_by_no(lock=False), given).all())
+    )
+    return found[0] if found else None
+
+
+@cache
+def _by_no(*, lock: bool) -> sa.Select[Any]:
+    query = sa.select(_tickets).where(_tickets.c.no == sa.bindparam("no"))
+    return _locking(query) if lock else query
 
 
 def by_ids(connection: sa.Connection, ids: Sequence[int], *, opened: bool = False) -> list[Ticket]:
     """Return tickets by their ids, in the order of the ids; `opened` with what is sealed of them."""
+    if not ids:
+        return []
     rows = connection.execute(
         sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
     ).all()
@@ -146,7 +160,7 @@ def find_all(
     if not ids:  # as nearly always
         return {}
     these = sa.select(_tickets).where(among(connection, _tickets.c.id, ids))
-    found = _locked(connection, these.order_by(_tickets.c.id))
+    found = _locked(connection, _locking(these.order_by(_tickets.c.id)))
     return {(each.complaint.source, each.complaint.source_no): each for each in found}
 
 
@@ -332,12 +346,13 @@ def _parts(ids: Mapping[str, int], rows: Sequence[_New]) -> list[tuple[sa.Table,
 
 
 def _as_stored(ticket: Ticket, ticket_id: int, clocks: Sequence[int]) -> Ticket:
-    milestones = tuple(
-        replace(milestone, id=milestone_id)
-        for milestone, milestone_id in zip(ticket.milestones, clocks, strict=True)
-    )
+    milestones = _numbered(ticket.milestones, clocks)
     kind = ticket.complaint.kind
     return replace(ticket, id=ticket_id, milestones=milestones, received_kind=kind)
+
+
+def _numbered(milestones: Sequence[Milestone], ids: Sequence[int]) -> tuple[Milestone, ...]:
+    return tuple(replace(each, id=n) for each, n in zip(milestones, ids, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,14 +420,9 @@ def save(connection: sa.Connection, before: Ticket, after: Ticket, at: datetime)
 
     Raises Stale if somebody else wrote the ticket since `before` was read.
     """
-    updated = connection.execute(
-        _tickets.update()
-        .where(_tickets.c.id == before.id, _tickets.c.version == before.version)
-        # Whoever locked it has brought it back.
-        .where(_tickets.c.kept_in.is_(None))
-        .values(**_ticket_values(after, hidden(after.complaint)))
-    )
-    if updated.rowcount != 1:
+    values = _ticket_values(after, hidden(after.complaint))
+    this = {"of_id": before.id, "of_version": before.version}
+    if connection.execute(_saving(), this | values).rowcount != 1:
         raise Stale(before.version)
     if _sealed_of(before.complaint) != _sealed_of(after.complaint):
         sealing.put(connection, [_part(before.id, after.complaint)])
@@ -425,7 +435,31 @@ def save(connection: sa.Connection, before: Ticket, after: Ticket, at: datetime)
     save_milestones(connection, changed)
     _insert_milestones(connection, before.id, after.region, new)
     tallies.note_change(connection, before, after, at)
-    return replace(_one_by_id(connection, before.id), complaint=after.complaint)
+    if new:
+        rows = connection.execute(_clock_ids(connection.dialect.name), {"ids": [before.id]})
+        numbered = _numbered(new, [row.id for row in rows if row.id not in known])
+        kept = [m for m in after.milestones if m.id]
+        after = replace(after, milestones=(*kept, *numbered))
+    return _as_written(after)
+
+
+@cache
+def _saving() -> sa.Update:
+    """Return what writes the columns that it is given of a ticket."""
+    t = _tickets.c
+    # Whoever locked it has brought it back.
+    return _tickets.update().where(
+        t.id == sa.bindparam("of_id"), t.version == sa.bindparam("of_version"), t.kept_in.is_(None)
+    )
+
+
+def _as_written(ticket: Ticket) -> Ticket:
+    """Return a ticket as reading it again would: what was written about it as everybody may see it."""
+    return replace(
+        ticket,
+        extensions=tuple(replace(each, reason=said(each.reason)) for each in ticket.extensions),
+        supervision=tuple(replace(each, text=said(each.text)) for each in ticket.supervision),
+    )
 
 
 def save_milestones(connection: sa.Connection, changed: Sequence[Milestone]) -> None:
@@ -795,7 +829,7 @@ def claim(connection: sa.Connection, ids: Collection[int], *, lock: bool = True)
     """Return tickets by their ids, opened, and locked unless they are only looked at."""
     query = sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
     if lock:
-        return _locked(connection, query)
+        return _locked(connection, _locking(query))
     return _opened(connection, connection.execute(query).all())
 
 
@@ -976,29 +1010,20 @@ def _milestone_values(ticket_id: int, region: str, m: Milestone) -> dict[str, An
     }
 
 
-def _one_by_id(connection: sa.Connection, ticket_id: int) -> Ticket:
-    ticket = _one(connection, _tickets.c.id == ticket_id, lock=False)
-    if ticket is None:
-        msg = f"ticket {ticket_id} was written and is not there"
-        raise LookupError(msg)
-    return ticket
-
-
-def _one(connection: sa.Connection, where: sa.ColumnElement[bool], *, lock: bool) -> Ticket | None:
-    query = sa.select(_tickets).where(where)
-    found = (
-        _locked(connection, query) if lock else whole(connection, connection.execute(query).all())
-    )
-    return found[0] if found else None
-
-
-def _locked(connection: sa.Connection, query: sa.Select[Any]) -> list[Ticket]:
-    """Return tickets that nobody else may change before the commit, and that may be changed: what
-    was kept apart of them is back."""
+def _locking(query: sa.Select[Any]) -> sa.Select[Any]:
+    """Return a query of tickets that keeps what it finds from others until the commit."""
     # NO KEY UPDATE: an event of somebody else's may refer to the ticket meanwhile.
-    rows = connection.execute(query.with_for_update(key_share=True)).all()
+    return query.with_for_update(key_share=True)
+
+
+def _locked(
+    connection: sa.Connection, query: sa.Select[Any], given: Mapping[str, Any] | None = None
+) -> list[Ticket]:
+    """Return the tickets of a query that locks them, which may be changed: what was kept apart of them
+    is back."""
+    rows = connection.execute(query, given).all()
     if closed.bring_back(connection, {row.id: row.kept_in for row in rows}):
-        rows = connection.execute(query).all()
+        rows = connection.execute(query, given).all()
     return _opened(connection, rows, lock=True)
 
 
@@ -1006,12 +1031,16 @@ def milestones_of(connection: sa.Connection, ids: Collection[int]) -> dict[int, 
     """Return the milestones of these tickets in the order of their making, by ticket id."""
     by_ticket: dict[int, list[Milestone]] = {each: [] for each in ids}
     if by_ticket:
-        m = _milestones.c
-        for row in connection.execute(
-            sa.select(_milestones).where(among(connection, m.ticket_id, by_ticket)).order_by(m.id)
-        ):
+        query = _clocks_of(connection.dialect.name)
+        for row in connection.execute(query, {"ids": list(by_ticket)}):
             by_ticket[row.ticket_id].append(_milestone(row))
     return by_ticket
+
+
+@cache
+def _clocks_of(dialect: str) -> sa.Select[Any]:
+    m = _milestones.c
+    return sa.select(_milestones).where(given_among(dialect, m.ticket_id, "ids")).order_by(m.id)
 
 
 def whole(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Ticket]:
