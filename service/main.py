@@ -91,7 +91,8 @@ def wire(
     metrics = Metrics()
     outbox = Outbox(store, receivers, post, clock)
     laid = Proposed(rulebook, settings.rules)
-    desk = Desk(store, rulebook, times, receivers, outbox.wake)
+    matching = Matching(store, likeness, sources)
+    desk = Desk(store, rulebook, times, receivers, outbox.wake, matching.told)
     adapters = {name: adapter(rulebook.gazetteer) for name, adapter in ADAPTERS.items()}
     reports = Reports(
         store,
@@ -109,7 +110,7 @@ def wire(
         sources=sources,
         keys={name: signing_keys(source, environ) for name, source in sources.items()},
         adapters=adapters,
-        matching=Matching(store, likeness, sources),
+        matching=matching,
         custody=Custody(store, clock, settings.anonymise_after_days),
         metrics=metrics,
         callers=Callers(store),

@@ -95,18 +95,32 @@ def note_new(
 
 def note_change(connection: sa.Connection, before: Ticket, after: Ticket, at: datetime) -> None:
     """Count what a change of a ticket changes."""
-    changed = difference(stands(Case.of(after)), stands(Case.of(before)))
-    _note(connection, at, [(after, changed)])
+    _note(connection, at, [(after, _changed(before, after))])
 
 
 def note_events(
     connection: sa.Connection, ticket: Ticket, events: Sequence[Told], at: datetime
 ) -> None:
     """Count events of a ticket, which are not written yet."""
-    if counted := [event for event in events if event.act in COUNTED]:
-        looks_back = any(event.act not in ALONE for event in counted)
-        before = _history(connection, ticket.id) if looks_back else []
-        _note(connection, at, [(ticket, _counted(counted, before))])
+    _note(connection, at, [(ticket, _added(connection, ticket, events))])
+
+
+def note_act(
+    connection: sa.Connection, before: Ticket, after: Ticket, event: Told, at: datetime
+) -> None:
+    """Count what an act changes of a ticket and its event, which is not written yet."""
+    counts = _sum(_changed(before, after), _added(connection, after, [event]))
+    _note(connection, at, [(after, counts)])
+
+
+def _changed(before: Ticket, after: Ticket) -> Counts:
+    return difference(stands(Case.of(after)), stands(Case.of(before)))
+
+
+def _added(connection: sa.Connection, ticket: Ticket, events: Sequence[Told]) -> Counts:
+    counted = [event for event in events if event.act in COUNTED]
+    looks_back = any(event.act not in ALONE for event in counted)
+    return _counted(counted, _history(connection, ticket.id) if looks_back else [])
 
 
 def _counted(events: Iterable[Told], before: Sequence[Told]) -> Counts:

@@ -1,7 +1,7 @@
 """Tickets, their clocks and their history: rows in, values out."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -420,6 +420,28 @@ def save(connection: sa.Connection, before: Ticket, after: Ticket, at: datetime)
 
     Raises Stale if somebody else wrote the ticket since `before` was read.
     """
+    stored = _save_uncounted(connection, before, after)
+    tallies.note_change(connection, before, stored, at)
+    return stored
+
+
+def save_act(
+    connection: sa.Connection,
+    before: Ticket,
+    after: Ticket,
+    at: datetime,
+    told: Callable[[Ticket], Event],
+) -> tuple[Ticket, Event]:
+    """Write what an act changed, as `save` does, and what is `told` of the ticket as stored, as `append`
+    does: both are counted together."""
+    stored = _save_uncounted(connection, before, after)
+    event = told(stored)
+    tallies.note_act(connection, before, stored, event, at)
+    _append_hidden(connection, [(stored, event)])
+    return stored, event
+
+
+def _save_uncounted(connection: sa.Connection, before: Ticket, after: Ticket) -> Ticket:
     values = _ticket_values(after, hidden(after.complaint))
     this = {"of_id": before.id, "of_version": before.version}
     if connection.execute(_saving(), this | values).rowcount != 1:
@@ -434,7 +456,6 @@ def save(connection: sa.Connection, before: Ticket, after: Ticket, at: datetime)
     changed = [m for m in after.milestones if m.id and known[m.id] != m]
     save_milestones(connection, changed)
     _insert_milestones(connection, before.id, after.region, new)
-    tallies.note_change(connection, before, after, at)
     if new:
         rows = connection.execute(_clock_ids(connection.dialect.name), {"ids": [before.id]})
         numbered = _numbered(new, [row.id for row in rows if row.id not in known])
