@@ -226,6 +226,13 @@ def keep(connection: sa.Connection, parts: Sequence[Part], sealing: Sealing | No
         insert_rows(connection, _sealed, _rows(connection, parts, sealing or _ready(connection)))
 
 
+def new_rows(
+    connection: sa.Connection, parts: Sequence[Part]
+) -> tuple[sa.Table, list[dict[str, Any]]]:
+    """Return the rows that `keep` would write. Raises NotPrepared."""
+    return _sealed, _rows(connection, parts, _ready(connection)) if parts else []
+
+
 def put(connection: sa.Connection, parts: Sequence[Part]) -> None:
     """Seal parts, of which some may be there. Raises NotPrepared."""
     if parts:

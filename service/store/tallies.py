@@ -45,7 +45,7 @@ from service.domain.lifecycle import FINISHED, State
 from service.domain.region import prefix
 from service.domain.ticket import DeliveryState, MilestoneKind, Outcome, Ticket
 from service.store import closed, months
-from service.store.bulk import find_rows, insert_rows, put_rows
+from service.store.bulk import Row, find_rows, insert_rows, put_rows
 from service.store.tables import (
     DeliveryRow,
     EventRow,
@@ -105,12 +105,12 @@ def note_events(
     _note(connection, at, [(ticket, _added(connection, ticket, events))])
 
 
-def note_act(
+def counted_act(
     connection: sa.Connection, before: Ticket, after: Ticket, event: Told, at: datetime
-) -> None:
-    """Count what an act changes of a ticket and its event, which is not written yet."""
+) -> tuple[sa.Table, Sequence[Row]]:
+    """Return the rows that count what an act changes of a ticket and its event, neither written yet."""
     counts = _sum(_changed(before, after), _added(connection, after, [event]))
-    _note(connection, at, [(after, counts)])
+    return _entries, _noted(at, [(after, counts)])
 
 
 def _changed(before: Ticket, after: Ticket) -> Counts:
@@ -215,7 +215,11 @@ def _sum(one: Counts, other: Counts) -> Counts:
 
 
 def _note(connection: sa.Connection, at: datetime, noted: Iterable[tuple[Ticket, Counts]]) -> None:
-    """Write one entry for all tickets of a class: a flood has few classes and many tickets."""
+    insert_rows(connection, _entries, _noted(at, noted))
+
+
+def _noted(at: datetime, noted: Iterable[tuple[Ticket, Counts]]) -> list[Row]:
+    """Return one entry for all tickets of a class: a flood has few classes and many tickets."""
     together: dict[tuple[str, str, str], tuple[Counts, dict[str, str]]] = {}
     more: list[tuple[tuple[str, str, str], tuple[Counts, dict[str, str]]]] = []
     for ticket, found in noted:
@@ -231,7 +235,7 @@ def _note(connection: sa.Connection, at: datetime, noted: Iterable[tuple[Ticket,
         if lead:
             names[lead.unit] = lead.name
     known_on = day_of(at).isoformat()
-    rows = [
+    return [
         {
             "known_on": known_on,
             "region": region,
@@ -244,7 +248,6 @@ def _note(connection: sa.Connection, at: datetime, noted: Iterable[tuple[Ticket,
         }
         for (region, channel, kind), (counts, names) in (*more, *together.items())
     ]
-    insert_rows(connection, _entries, rows)
 
 
 # Folding

@@ -38,6 +38,7 @@ from service.store.bulk import (
     document,
     given_among,
     insert_rows,
+    insert_together,
     rows_given,
     update_rows,
     upsert,
@@ -436,8 +437,8 @@ def save_act(
     does: both are counted together."""
     stored = _save_uncounted(connection, before, after)
     event = told(stored)
-    tallies.note_act(connection, before, stored, event, at)
-    _append_hidden(connection, [(stored, event)])
+    counted = tallies.counted_act(connection, before, stored, event, at)
+    _append_hidden(connection, [(stored, event)], counted)
     return stored, event
 
 
@@ -543,8 +544,13 @@ def append_first(
     _append_hidden(connection, [(ticket, event) for ticket, _, es in came for event in es])
 
 
-def _append_hidden(connection: sa.Connection, rows: Sequence[tuple[Ticket, Event]]) -> None:
-    """Add events, and seal what is hidden of them: an event is never changed, and what seals it is."""
+def _append_hidden(
+    connection: sa.Connection,
+    rows: Sequence[tuple[Ticket, Event]],
+    *besides: tuple[sa.Table, Sequence[Row]],
+) -> None:
+    """Add events, and seal what is hidden of them: an event is never changed, and what seals it is.
+    `besides` are rows that are written with them."""
     plain, parts = [], []
     for ticket, event in rows:
         contact = ticket.complaint.contact
@@ -557,9 +563,7 @@ def _append_hidden(connection: sa.Connection, rows: Sequence[tuple[Ticket, Event
             parts.append(Part(ticket.id, part, own))
             shown = replace(event, content={**event.content, **told, _SEALED_AS: part})
         plain.append((ticket.id, ticket.no, ticket.region, shown))
-    append_all(connection, plain)
-    if parts:
-        sealing.keep(connection, parts)
+    insert_together(connection, event_rows(plain), sealing.new_rows(connection, parts), *besides)
 
 
 def append_all(connection: sa.Connection, rows: Sequence[tuple[int, str, str, Event]]) -> None:
