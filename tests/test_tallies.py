@@ -340,20 +340,23 @@ def test_a_first_count_may_take_longer_than_any_transaction(
         connection.execute(sa.text("LOCK TABLE tally_sums IN ACCESS EXCLUSIVE MODE"))
         locked.set()
         waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        while not connection.execute(waits).scalar():
+        while not (over.is_set() or connection.execute(waits).scalar()):
             sleep(0.02)
         sleep(bound_s + 1.5)
 
     in_store(left_by_an_older_version)
     env = environment(migrated_url, BANJIE_DATABASE_TIMEOUT_SECONDS=str(bound_s))
-    locked = Event()
+    locked, over = Event(), Event()
     with ThreadPoolExecutor(1) as beside:
         held = None
         if migrated_url.startswith("postgresql"):
             held = beside.submit(in_database, migrated_url, hold_up)
             assert locked.wait(30)
-        with serving(env, tmp_path):
-            found = in_database(migrated_url, recount)
+        try:
+            with serving(env, tmp_path):
+                found = in_database(migrated_url, recount)
+        finally:
+            over.set()
         if held:
             held.result()
     assert found.tickets
