@@ -45,7 +45,7 @@ def serve(
         # A source that cannot prove who it is would be refused for ever, and nobody told.
         raise Refused("；".join(missing), 2)
     # Before anything listens to callers: keys that do not fit the database stop the start.
-    asyncio.run(_prepared(chosen))
+    asyncio.run(prepared(chosen))
     token = ""
     if demo:
         from service.demo import living, prepare
@@ -63,7 +63,8 @@ def serve(
         server.run(sockets=[listening])
 
 
-async def _prepared(chosen: Settings) -> None:
+async def prepared(chosen: Settings) -> None:
+    """Bring schema, keys and tallies to where whoever serves may begin."""
     # Nobody waits for an answer yet, and the first count of a large database takes what it takes.
     patient = replace(serving(chosen), transaction_s=None)
     store = open_store(chosen.database_url, patient, chosen.keys)
