@@ -103,7 +103,6 @@ async def filled(url: str, tickets: int) -> str:
         count = min(_FILLED_AT_ONCE, tickets + 1 - first)
         await store.run(lambda c, f=first, n=count: fill(c, f, n, closed=True, per_ticket=2))  # type: ignore[misc]
     await store.run(lambda c: c.execute(sa.text("ANALYZE")))
-    # As the tallies of these would be: nothing is counted again at the start.
     at = datetime.now(UTC)
     admin = Actor("管理员", Role.ADMIN)
     token = await store.run(lambda c: tokens.create(c, admin, at))

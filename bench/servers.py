@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.load import SECRET, SOURCES
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_START_S = 300.0
+_START_S = 1_200.0  # the first one counts what is there: two minutes for a million tickets
 
 
 class Process:

@@ -11,7 +11,7 @@ from service.api.schemas import KpisOut
 from service.domain.access import SYSTEM
 from service.domain.kpi import RATES, Percentile, Row
 from service.main import now, wire
-from service.reports import Asked, BadPeriod, By, Report, read_day
+from service.reports import Asked, BadPeriod, By, Report, begin, read_day
 from service.store.tallies import Recounted
 from service.terminal import AsJson, Refused, asked, print_document, require_tables
 from service.wiring import Wiring
@@ -68,7 +68,7 @@ def asked_wrongly(error: BadPeriod) -> Refused:
 async def counted(parts: Wiring) -> None:
     """Bring the schema and the tallies up to date."""
     await parts.store.migrate()
-    await parts.reports.begin(now())
+    await begin(parts.store, now())
     while await parts.reports.fold():
         pass
 

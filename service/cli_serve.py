@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Annotated, Any
 
 import structlog
@@ -15,7 +16,8 @@ import yaml
 
 from service.config import Settings
 from service.connection import Server, configured
-from service.main import build, serving, wire
+from service.main import build, now, serving, wire
+from service.reports import begin
 from service.source_check import missing_secrets
 from service.store import StoreUnavailable, open_store
 from service.store.engine import prepare
@@ -43,7 +45,7 @@ def serve(
         # A source that cannot prove who it is would be refused for ever, and nobody told.
         raise Refused("；".join(missing), 2)
     # Before anything listens to callers: keys that do not fit the database stop the start.
-    asyncio.run(_prepared(chosen))
+    asyncio.run(prepared(chosen))
     token = ""
     if demo:
         from service.demo import living, prepare
@@ -61,11 +63,15 @@ def serve(
         server.run(sockets=[listening])
 
 
-async def _prepared(chosen: Settings) -> None:
-    store = open_store(chosen.database_url, serving(chosen), chosen.keys)
+async def prepared(chosen: Settings) -> None:
+    """Bring schema, keys and tallies to where whoever serves may begin."""
+    # Nobody waits for an answer yet, and the first count of a large database takes what it takes.
+    patient = replace(serving(chosen), transaction_s=None)
+    store = open_store(chosen.database_url, patient, chosen.keys)
     try:
         await store.migrate()
         await prepare(store)
+        await begin(store, now())
     except StoreUnavailable:
         pass  # the service itself says so
     finally:

@@ -236,6 +236,8 @@ _NOT_ROUTED = "历史导入，由原系统派单"
 
 # The unit that a name means, written in a region on a day.
 Named = Callable[[str, str, date], Unit | None]
+# Tickets with what a caller may know of others.
+Linked = Callable[[sa.Connection, Actor, Sequence[Ticket]], list[Ticket]]
 # What an act writes besides, from the ticket before and after it; returns more for its event.
 Also = Callable[[sa.Connection, Ticket, Ticket], dict[str, Any]]
 
@@ -250,14 +252,17 @@ class Desk:
         times: Timetable,
         receivers: Receivers | None = None,
         committed: Callable[[], None] = lambda: None,
+        linked: Linked = lambda _connection, _by, found: list(found),
     ) -> None:
         """`receivers` are the outside systems that are told, by destination; `committed` is called
-        after each transaction, for whoever sends what it wrote."""
+        after each transaction, for whoever sends what it wrote; `linked` adds to a ticket that is
+        answered what the caller may know of others of the same matter."""
         self._store = store
         self._router = router
         self._times = times
         self._receivers = receivers or {}
         self._committed = committed
+        self._linked = linked
         self._aside: dict[int, datetime] = {}
         self._readings: dict[str, Bucket] = {}
 
@@ -797,15 +802,18 @@ class Desk:
             if ticket is None or not (as_answered or sees_ticket(order.by, ticket)):
                 raise UnknownTicket(order.no)
             if replay:
-                return ticket
+                return self._linked(connection, order.by, [ticket])[0]
             check_may(order.by, deed.act, ticket)
             if ticket.version != order.version:
                 raise Stale(ticket.version)
             current = self._caught_up(connection, ticket, order.at)
             done = deeds.do(deed, current, order.by)
-            stored = tickets.save(connection, ticket, done.after, order.at)
-            event = done.event(order.at, stored, also(connection, current, stored) if also else {})
-            tickets.append(connection, stored, event)
+
+            def told(stored: Ticket) -> Event:
+                more = also(connection, current, stored) if also else {}
+                return done.event(order.at, stored, more)
+
+            stored, event = tickets.save_act(connection, ticket, done.after, order.at, told)
             self._deliver(connection, stored, order.at, *deed.words(stored))
             if word := leaving.source_word(deed.act, stored, event.content):
                 self._tell_sources(word[0], connection, stored, word[1], order.at)
@@ -814,7 +822,7 @@ class Desk:
                 tickets.keep_key(
                     connection, order.by.id, order.key, order.request, stored, order.at
                 )
-            return stored
+            return self._linked(connection, order.by, [stored])[0]
 
         try:
             after = await self._store.run(work)
@@ -1028,7 +1036,8 @@ class Desk:
         check_act(by, Ask.TICKETS)
 
         def work(connection: sa.Connection) -> Ticket:
-            return shown(by, _visible(connection, no, by))
+            [found] = self._linked(connection, by, [_visible(connection, no, by)])
+            return shown(by, found)
 
         return await self._store.read(work)
 

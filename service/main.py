@@ -39,7 +39,7 @@ from service.polling import Poller
 from service.proposals import Proposals
 from service.purge import Purge
 from service.refresh import Freshness
-from service.reports import Reports
+from service.reports import Reports, begin
 from service.source_check import require, signing_keys
 from service.store import Terms, intakes, open_store
 from service.store.engine import COMMAND, SERVES, prepare
@@ -91,7 +91,8 @@ def wire(
     metrics = Metrics()
     outbox = Outbox(store, receivers, post, clock)
     laid = Proposed(rulebook, settings.rules)
-    desk = Desk(store, rulebook, times, receivers, outbox.wake)
+    matching = Matching(store, likeness, sources)
+    desk = Desk(store, rulebook, times, receivers, outbox.wake, matching.told)
     adapters = {name: adapter(rulebook.gazetteer) for name, adapter in ADAPTERS.items()}
     reports = Reports(
         store,
@@ -109,7 +110,7 @@ def wire(
         sources=sources,
         keys={name: signing_keys(source, environ) for name, source in sources.items()},
         adapters=adapters,
-        matching=Matching(store, likeness, sources),
+        matching=matching,
         custody=Custody(store, clock, settings.anonymise_after_days),
         metrics=metrics,
         callers=Callers(store),
@@ -231,7 +232,7 @@ def build(parts: Wiring, settings: Settings) -> "FastAPI":
         await prepare(parts.store)
         if parts.store.sealing.keeps_in_database:
             log.warning("keys.in_database", hint=parts.custody.says)
-        await parts.reports.begin(parts.now())
+        await begin(parts.store, parts.now())
         await parts.refresh()
         # Names are looked up in these; a name server that hangs must not hold up the others.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "waiting"))

@@ -143,44 +143,44 @@ class Matching:
         Nobody is told of a ticket that he may not see. A source is told of none, and a unit of none
         where either side is to be kept unnamed: that the same person made both says who it is.
         """
+        return await self._store.read(lambda connection: self.told(connection, by, found))
+
+    def told(self, connection: sa.Connection, by: Actor, found: Sequence[Ticket]) -> list[Ticket]:
+        """Return tickets as `linked` does, in somebody's transaction."""
         if by.role is Role.SOURCE or not found:
             return list(found)
-
-        def work(connection: sa.Connection) -> list[Ticket]:
-            by_id = {ticket.id: ticket for ticket in found}
-            pairs = matching.pairs(connection, by_id)
-            merged = matching.merged_into(connection, [ticket.no for ticket in found])
-            numbers = {ticket.no: ticket.id for ticket in found}
-            wanted = {pair.other for pair in pairs} | {other for _, other in merged}
-            others = {t.id: t for t in tickets.by_ids(connection, sorted(wanted))}
-            links: dict[int, list[Link]] = {}
-            for pair in pairs:
-                this, other = by_id[pair.asked], others[pair.other]
-                later, earlier = (this, other) if pair.asked_is_later else (other, this)
-                is_now = relation(later.state, earlier.state, pair.common)
-                if is_now and _may_know(by, this, other, same_person=pair.common.person):
-                    why = reason(
-                        pair.common, this.received_at, other.received_at, self._label(other)
-                    )
-                    links.setdefault(this.id, []).append(
-                        _link(is_now, other, pair.asked_is_later, pair.common.score, why)
-                    )
-            for into, other_id in merged:
-                this, other = by_id[numbers[into]], others[other_id]
-                if _may_know(by, this, other, same_person=True):
-                    links.setdefault(this.id, []).append(_link(Relation.MERGED, other, False))
-            groups = matching.groups_of(connection, by_id)
-            return [
-                replace(
-                    ticket,
-                    links=tuple(links.get(ticket.id, ())),
-                    group=_in(groups.get(ticket.id)),
-                    into=_into(connection, by, ticket),
+        by_id = {ticket.id: ticket for ticket in found}
+        if not matching.is_linked(connection, by_id, [ticket.no for ticket in found]):
+            return [replace(t, into=_into(connection, by, t)) for t in found]
+        pairs = matching.pairs(connection, by_id)
+        merged = matching.merged_into(connection, [ticket.no for ticket in found])
+        numbers = {ticket.no: ticket.id for ticket in found}
+        wanted = {pair.other for pair in pairs} | {other for _, other in merged}
+        others = {t.id: t for t in tickets.by_ids(connection, sorted(wanted))}
+        links: dict[int, list[Link]] = {}
+        for pair in pairs:
+            this, other = by_id[pair.asked], others[pair.other]
+            later, earlier = (this, other) if pair.asked_is_later else (other, this)
+            is_now = relation(later.state, earlier.state, pair.common)
+            if is_now and _may_know(by, this, other, same_person=pair.common.person):
+                why = reason(pair.common, this.received_at, other.received_at, self._label(other))
+                links.setdefault(this.id, []).append(
+                    _link(is_now, other, pair.asked_is_later, pair.common.score, why)
                 )
-                for ticket in found
-            ]
-
-        return await self._store.read(work)
+        for into, other_id in merged:
+            this, other = by_id[numbers[into]], others[other_id]
+            if _may_know(by, this, other, same_person=True):
+                links.setdefault(this.id, []).append(_link(Relation.MERGED, other, False))
+        groups = matching.groups_of(connection, by_id)
+        return [
+            replace(
+                ticket,
+                links=tuple(links.get(ticket.id, ())),
+                group=_in(groups.get(ticket.id)),
+                into=_into(connection, by, ticket),
+            )
+            for ticket in found
+        ]
 
     def _label(self, ticket: Ticket) -> str:
         source = self._sources.get(ticket.complaint.source)
@@ -208,7 +208,7 @@ class Matching:
                     content = {"with": two.no, "reason": reason}
                     event = Event("not_same", at, by.name, by.role, content, one.version, unit)
                     tickets.append(connection, one, event)
-            return this
+            return self.told(connection, by, [this])[0]
 
         return await self._store.run(work)
 

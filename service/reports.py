@@ -33,6 +33,7 @@ from service.domain.ports import FieldProblem, Gazetteer, Router
 from service.domain.region import covers
 from service.labels import KINDS
 from service.store import Store, tallies
+from service.store.engine import logger
 from service.store.tallies import Found, Recount, Recounted, Wanted
 
 
@@ -315,15 +316,23 @@ class Reports:
             await self._store.run(lambda connection: tallies.correct(connection, found, at))
         return found
 
-    async def begin(self, at: datetime) -> bool:
-        """Count what was there before anything was counted; return whether there was any."""
-        if not await self._store.read(tallies.is_blank):
-            return False
-        try:
-            await self.recount(at, apply=True)
-        except Recounted:
-            return False  # another replica did
-        return True
+
+async def begin(store: Store, at: datetime) -> bool:
+    """Count what was there before anything was counted; return whether there was any.
+
+    All of it is one snapshot, and what is found is written at once: of two who count one writes, and
+    a count that is cut off leaves nothing. The store's terms must give it minutes for a million tickets.
+    """
+    if not await store.read(tallies.is_blank):
+        return False
+    logger().info("tallies.first_count")
+    found = await store.read(tallies.recount)
+    try:
+        await store.run(lambda connection: tallies.correct(connection, found, at))
+    except Recounted:
+        return False  # another replica did
+    logger().info("tallies.first_counted", tickets=found.tickets)
+    return True
 
 
 def _provisional(asked: Asked, elapsed: date) -> str:

@@ -6,8 +6,11 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
+from threading import Event
+from time import sleep
 from typing import Any
 
 import pytest
@@ -16,6 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from routing_rules.clocks import load_timetable
+from service.cli_serve import prepared
+from service.config import Settings
 from service.desk import Desk
 from service.domain.access import Actor, Role
 from service.domain.calendar import SHANGHAI
@@ -23,13 +28,14 @@ from service.domain.complaint import Contact
 from service.domain.kpi import RATES, Row, Weights
 from service.domain.ports import Unit
 from service.domain.ticket import Ticket
-from service.reports import Asked, BadPeriod, By, Reports, read_day
+from service.reports import Asked, BadPeriod, By, Reports, begin, read_day
 from service.store import Store, open_store, tallies
 from service.store.tables import metadata
 from service.store.tallies import Recounted, fold, recount
 from tests.by_hand import BY_HAND, by_hand, told
 from tests.calendars import with_year
 from tests.histories import Histories
+from tests.process import in_database
 from tests.revisions import down_to
 from tests.served import rules
 from tests.test_desk import order
@@ -389,13 +395,12 @@ def test_a_recount_finds_what_was_tampered_with_and_mends_it_from_today(in_store
 def test_what_was_there_before_anything_was_counted_is_counted_at_the_start(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         lives = await _live(store, 5, 80)
-        for name in ("tally_entries", "tallies", "tally_sums", "unit_names"):
-            emptied = metadata.tables[name].delete()
-            await store.run(lambda c, emptied=emptied: c.execute(emptied))  # type: ignore[misc]
+        await _forget(store)
         reports = _reports(store)
-        assert await reports.begin(lives.now)
+        both = await asyncio.gather(begin(store, lives.now), begin(store, lives.now))
+        assert sorted(both) == [False, True], "two starts at once count once"
         await _agrees(store)
-        assert not await reports.begin(lives.now), "once"
+        assert not await begin(store, lives.now), "once"
         asked = Asked(START.date(), lives.now.date())
         report = await reports.kpis(asked, ADMIN, lives.now)
         assert report.total.rates["completion"].denominator > 0
@@ -405,6 +410,47 @@ def test_what_was_there_before_anything_was_counted_is_counted_at_the_start(in_s
             await reports.kpis(early, ADMIN, lives.now)
 
     in_store(scenario)
+
+
+async def _forget(store: Store) -> None:
+    """Leave what a version without tallies leaves."""
+    for name in ("tally_entries", "tallies", "tally_sums", "unit_names"):
+        emptied = metadata.tables[name].delete()
+        await store.run(lambda c, emptied=emptied: c.execute(emptied))  # type: ignore[misc]
+
+
+def test_a_first_count_may_take_longer_than_any_transaction(
+    in_store: Run, migrated_url: str
+) -> None:
+    bound_s = 1
+
+    async def left_by_an_older_version(store: Store) -> None:
+        await _live(store, 6, 60)
+        await _forget(store)
+
+    def hold_up(connection: sa.Connection) -> None:
+        """Make whoever counts wait, for longer than the bound and its grace."""
+        connection.execute(sa.text("LOCK TABLE tally_sums IN ACCESS EXCLUSIVE MODE"))
+        locked.set()
+        waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        while not (over.is_set() or connection.execute(waits).scalar()):
+            sleep(0.02)
+        sleep(bound_s + 1.5)
+
+    in_store(left_by_an_older_version)
+    chosen = Settings(database_url=migrated_url, database_timeout_seconds=bound_s)
+    locked, over = Event(), Event()
+    with ThreadPoolExecutor(1) as beside:
+        if migrated_url.startswith("postgresql"):
+            beside.submit(in_database, migrated_url, hold_up)
+            assert locked.wait(60)
+        try:
+            asyncio.run(prepared(chosen))
+        finally:
+            over.set()
+    found = in_database(migrated_url, recount)
+    assert found.tickets
+    assert found.agrees
 
 
 def test_an_upgrade_keeps_what_was_tallied_and_when_it_was_known(in_store: Run) -> None:

@@ -21,6 +21,7 @@ from service.api.schemas import (
     TicketOut,
     UnitList,
     UnitOut,
+    ticket_answer,
 )
 from service.cursors import List, cursor_due, cursor_of, read_cursor, read_due
 from service.desk import shown
@@ -75,10 +76,10 @@ async def tickets(
     return await _page(app, by, await app.desk.page(by, wanted), List.TICKETS)
 
 
-@router.get("/tickets/{no}", summary="One ticket")
-async def ticket(no: No, response: Response, app: Parts, by: Caller) -> TicketAnswer:
+@router.get("/tickets/{no}", response_model=TicketAnswer, summary="One ticket")
+async def ticket(no: No, app: Parts, by: Caller) -> Response:
     """Return one ticket; its version is the ETag."""
-    return await _answer(app, by, response, await app.desk.ticket(checked_no(no), by))
+    return _answer(await app.desk.ticket(checked_no(no), by))
 
 
 @router.get("/tickets/{no}/events", summary="A ticket's history")
@@ -95,21 +96,20 @@ async def events(
     )
 
 
-@router.post("/tickets/{no}/acts", summary="Do something to a ticket")
+@router.post("/tickets/{no}/acts", response_model=TicketAnswer, summary="Do something to a ticket")
 async def act(
     no: No,
     wanted: ActIn,
-    response: Response,
     app: Parts,
     by: Caller,
     if_match: Annotated[str | None, Header(description="The version that was read")] = None,
     idempotency_key: Annotated[Asked, Header(description="Makes a retry safe")] = "",
-) -> TicketAnswer:
+) -> Response:
     """Do one act on the version of the ticket that the caller has read."""
     after = await perform(
         app.desk, wanted, checked_no(no), by, _version(if_match), app.now(), key=idempotency_key
     )
-    return await _answer(app, by, response, after)
+    return _answer(after)
 
 
 @router.post("/tickets/search", summary="List somebody's tickets by telephone number")
@@ -134,15 +134,17 @@ async def read_contact(no: No, wanted: ContactReading, app: Parts, by: Caller) -
     )
 
 
-@router.post("/tickets/{no}/not-same", summary="Say that another ticket is not the same matter")
-async def not_same(
-    no: No, wanted: NotSame, response: Response, app: Parts, by: Caller
-) -> TicketAnswer:
+@router.post(
+    "/tickets/{no}/not-same",
+    response_model=TicketAnswer,
+    summary="Say that another ticket is not the same matter",
+)
+async def not_same(no: No, wanted: NotSame, app: Parts, by: Caller) -> Response:
     """Reject what was proposed for merging (不并单): it is not proposed again."""
     after = await app.matching.reject(
         checked_no(no), checked_no(wanted.no), by, app.now(), reason=wanted.reason
     )
-    return await _answer(app, by, response, shown(by, after))
+    return _answer(shown(by, after))
 
 
 @router.get("/groups", summary="Group matters (群体性诉求), those that grew last first")
@@ -210,10 +212,9 @@ async def _page(app: Wiring, by: Actor, found: Page[Ticket], of: List) -> Ticket
     )
 
 
-async def _answer(app: Wiring, by: Actor, response: Response, ticket: Ticket) -> TicketAnswer:
-    response.headers["ETag"] = f'"{ticket.version}"'
-    [ticket] = await app.matching.linked(by, [ticket])
-    return TicketAnswer(ticket=TicketOut.of(ticket))
+def _answer(ticket: Ticket) -> Response:
+    headers = {"ETag": f'"{ticket.version}"'}
+    return Response(ticket_answer(ticket), headers=headers, media_type="application/json")
 
 
 def _version(if_match: str | None) -> int:

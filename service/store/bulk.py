@@ -53,6 +53,27 @@ def insert_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Row])
     insert_ready(connection, ready(connection.dialect.name, table, rows))
 
 
+def insert_together(connection: sa.Connection, *parts: tuple[sa.Table, Sequence[Row]]) -> None:
+    """Insert rows into several tables as `insert_rows` does into one; none may refer to another. On
+    PostgreSQL it is one statement: what an act leaves is a row or two in each of some tables."""
+    some = [part for part in parts if part[1]]
+    if connection.dialect.name != "postgresql" or len(some) < 2:
+        for table, rows in some:
+            insert_rows(connection, table, rows)
+        return
+    text = _postgres_inserts(tuple((table, tuple(rows[0])) for table, rows in some))
+    connection.exec_driver_sql(text, tuple(_document(rows) for _, rows in some))
+
+
+@cache
+def _postgres_inserts(parts: tuple[tuple[sa.Table, tuple[str, ...]], ...]) -> str:
+    inserts = (
+        f"part{n} AS ({_postgres_insert(*part).replace('$1', f'${n}')})"
+        for n, part in enumerate(parts, 1)
+    )
+    return f"WITH {', '.join(inserts)} SELECT 1"
+
+
 class Ready(NamedTuple):
     """Rows as a database takes them. Making them is most of the work, and needs no transaction."""
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cache
 from operator import itemgetter
 from typing import Any
 from uuid import uuid4
@@ -148,14 +149,22 @@ def addressees(connection: sa.Connection, no: str) -> list[Addressee]:
     found: list[Addressee] = []
     wanted = [no]
     while wanted:
-        rows = connection.execute(
-            sa.select(_t.id, _t.no, _t.region, _t.source, _t.source_no)
-            .where(_t.merged_into.in_(wanted), _t.merged_into != sa.literal_column("''"))
-            .order_by(_t.id)
-        ).all()
+        rows = connection.execute(_merged_into(), {"nos": wanted}).all()
         found += [Addressee(*row) for row in rows]
         wanted = [row.no for row in rows]
     return found
+
+
+@cache
+def _merged_into() -> sa.Select[Any]:
+    these = _t.merged_into.in_(sa.bindparam("nos", expanding=True))
+    # So it is found by an index of those that were merged.
+    merged = _t.merged_into != sa.literal_column("''")
+    return (
+        sa.select(_t.id, _t.no, _t.region, _t.source, _t.source_no)
+        .where(these, merged)
+        .order_by(_t.id)
+    )
 
 
 # Sending

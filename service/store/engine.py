@@ -455,6 +455,7 @@ class PostgresStore:
             pool_timeout=86_400,  # who waits has a bound of its own
             hide_parameters=True,
             json_deserializer=orjson.loads,
+            json_serializer=_document,
             execution_options={OPTION: self._keys},
         )
 
@@ -493,15 +494,21 @@ class PostgresStore:
     async def _once(self, work: Work[T], within_s: float | None, *, reads: bool = False) -> T:
         """Return the result of work in one transaction; raises _Passing where it may be done again."""
         ends = _End()
+
+        def transaction(connection: sa.Connection) -> T:
+            """Do all of it in one go: each step by itself would be a switch between stacks."""
+            if reads:
+                connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            with connection.begin():
+                result = work(connection)
+                ends.committing = not reads
+            return result
+
         try:
             async with self._connected(within_s, ends) as connection:
-                if reads:
-                    await connection.execution_options(
-                        isolation_level="REPEATABLE READ", postgresql_readonly=True
-                    )
-                async with connection.begin():
-                    result = await connection.run_sync(work)
-                    ends.committing = not reads
+                result = await connection.run_sync(transaction)
         except (sa.exc.DBAPIError, OSError) as error:
             told = ends.tells(error)
             if isinstance(told, OutcomeUnknown) or ends.out_of_time:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from service.domain.personal import said
 from service.domain.region import prefix
 from service.domain.similar import Common, Print, Traits
 from service.store import sealing
-from service.store.bulk import insert_rows, update_rows
+from service.store.bulk import given_among, insert_rows, update_rows
 from service.store.lists import Due
 from service.store.tables import (
     BodyRow,
@@ -257,6 +258,31 @@ def reject(connection: sa.Connection, one: int, other: int, at: datetime) -> boo
         _alike.update().where(pair, a.rejected_at.is_(None)).values(rejected_at=at)
     )
     return bool(done.rowcount)
+
+
+def is_linked(connection: sa.Connection, ids: Collection[int], numbers: Collection[str]) -> bool:
+    """Whether any of these tickets has to do with another: one look, for most have not."""
+    given = {"ids": list(ids), "nos": list(numbers)}
+    found = connection.execute(_linked(connection.dialect.name), given)
+    return bool(found.scalar())
+
+
+@cache
+def _linked(dialect: str) -> sa.Select[Any]:
+    a, t, x = _alike.c, _tickets.c, _traits.c
+    return sa.select(
+        sa.or_(
+            *(
+                sa.exists().where(given_among(dialect, column, name), condition)
+                for column, name, condition in (
+                    (a.later_id, "ids", a.rejected_at.is_(None)),
+                    (a.earlier_id, "ids", a.rejected_at.is_(None)),
+                    (t.merged_into, "nos", t.merged_into != sa.literal_column("''")),
+                    (x.ticket_id, "ids", x.group_id.is_not(None)),
+                )
+            )
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from service.seal import (
     read_keys,
     write_keys,
 )
-from service.store.bulk import among, insert_rows, put_rows
+from service.store.bulk import among, given_among, insert_rows, put_rows
 from service.store.engine import OPTION, Keys, NotPrepared, logger
 from service.store.tables import SealedRow, SealKeyRow, SecretRow, TicketRow, metadata
 
@@ -225,6 +226,13 @@ def keep(connection: sa.Connection, parts: Sequence[Part], sealing: Sealing | No
         insert_rows(connection, _sealed, _rows(connection, parts, sealing or _ready(connection)))
 
 
+def new_rows(
+    connection: sa.Connection, parts: Sequence[Part]
+) -> tuple[sa.Table, list[dict[str, Any]]]:
+    """Return the rows that `keep` would write. Raises NotPrepared."""
+    return _sealed, _rows(connection, parts, _ready(connection)) if parts else []
+
+
 def put(connection: sa.Connection, parts: Sequence[Part]) -> None:
     """Seal parts, of which some may be there. Raises NotPrepared."""
     if parts:
@@ -289,12 +297,15 @@ def opened(
 
     Raises KeyMissing, or Tampered.
     """
-    rows = connection.execute(
-        sa.select(_s.ticket_id, _s.document).where(
-            among(connection, _s.ticket_id, ids), _s.part == part
-        )
-    ).all()
+    query = _of_tickets(connection.dialect.name)
+    rows = connection.execute(query, {"ids": list(ids), "of": part}).all()
     return {row.ticket_id: _opened(connection, row.document, row.ticket_id, part) for row in rows}
+
+
+@cache
+def _of_tickets(dialect: str) -> sa.Select[Any]:
+    these = given_among(dialect, _s.ticket_id, "ids")
+    return sa.select(_s.ticket_id, _s.document).where(these, _s.part == sa.bindparam("of"))
 
 
 def opened_parts(

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -44,7 +45,7 @@ from service.domain.lifecycle import FINISHED, State
 from service.domain.region import prefix
 from service.domain.ticket import DeliveryState, MilestoneKind, Outcome, Ticket
 from service.store import closed, months
-from service.store.bulk import find_rows, insert_rows, put_rows
+from service.store.bulk import Row, find_rows, insert_rows, put_rows
 from service.store.tables import (
     DeliveryRow,
     EventRow,
@@ -94,18 +95,32 @@ def note_new(
 
 def note_change(connection: sa.Connection, before: Ticket, after: Ticket, at: datetime) -> None:
     """Count what a change of a ticket changes."""
-    changed = difference(stands(Case.of(after)), stands(Case.of(before)))
-    _note(connection, at, [(after, changed)])
+    _note(connection, at, [(after, _changed(before, after))])
 
 
 def note_events(
     connection: sa.Connection, ticket: Ticket, events: Sequence[Told], at: datetime
 ) -> None:
     """Count events of a ticket, which are not written yet."""
-    if counted := [event for event in events if event.act in COUNTED]:
-        looks_back = any(event.act not in ALONE for event in counted)
-        before = _history(connection, ticket.id) if looks_back else []
-        _note(connection, at, [(ticket, _counted(counted, before))])
+    _note(connection, at, [(ticket, _added(connection, ticket, events))])
+
+
+def counted_act(
+    connection: sa.Connection, before: Ticket, after: Ticket, event: Told, at: datetime
+) -> tuple[sa.Table, Sequence[Row]]:
+    """Return the rows that count what an act changes of a ticket and its event, neither written yet."""
+    counts = _sum(_changed(before, after), _added(connection, after, [event]))
+    return _entries, _noted(at, [(after, counts)])
+
+
+def _changed(before: Ticket, after: Ticket) -> Counts:
+    return difference(stands(Case.of(after)), stands(Case.of(before)))
+
+
+def _added(connection: sa.Connection, ticket: Ticket, events: Sequence[Told]) -> Counts:
+    counted = [event for event in events if event.act in COUNTED]
+    looks_back = any(event.act not in ALONE for event in counted)
+    return _counted(counted, _history(connection, ticket.id) if looks_back else [])
 
 
 def _counted(events: Iterable[Told], before: Sequence[Told]) -> Counts:
@@ -172,12 +187,18 @@ _CLASS = ("region", "channel", "kind")
 
 
 def _history(connection: sa.Connection, ticket_id: int) -> list[Told]:
-    rows = connection.execute(
+    rows = connection.execute(_counted_of(), {"of": ticket_id})
+    return [_Past(row.act, row.at, row.unit, row.content) for row in rows]
+
+
+@cache
+def _counted_of() -> sa.Select[Any]:
+    ticket_id: sa.BindParameter[int] = sa.bindparam("of", type_=_e.ticket_id.type)
+    return (
         sa.select(_e.act, _e.at, _e.unit, _e.content)
         .where(_e.ticket_id == ticket_id, _e.act.in_(sorted(COUNTED)), months.since(ticket_id))
         .order_by(_e.id)
     )
-    return [_Past(row.act, row.at, row.unit, row.content) for row in rows]
 
 
 class _Past(NamedTuple):
@@ -194,7 +215,11 @@ def _sum(one: Counts, other: Counts) -> Counts:
 
 
 def _note(connection: sa.Connection, at: datetime, noted: Iterable[tuple[Ticket, Counts]]) -> None:
-    """Write one entry for all tickets of a class: a flood has few classes and many tickets."""
+    insert_rows(connection, _entries, _noted(at, noted))
+
+
+def _noted(at: datetime, noted: Iterable[tuple[Ticket, Counts]]) -> list[Row]:
+    """Return one entry for all tickets of a class: a flood has few classes and many tickets."""
     together: dict[tuple[str, str, str], tuple[Counts, dict[str, str]]] = {}
     more: list[tuple[tuple[str, str, str], tuple[Counts, dict[str, str]]]] = []
     for ticket, found in noted:
@@ -210,7 +235,7 @@ def _note(connection: sa.Connection, at: datetime, noted: Iterable[tuple[Ticket,
         if lead:
             names[lead.unit] = lead.name
     known_on = day_of(at).isoformat()
-    rows = [
+    return [
         {
             "known_on": known_on,
             "region": region,
@@ -223,7 +248,6 @@ def _note(connection: sa.Connection, at: datetime, noted: Iterable[tuple[Ticket,
         }
         for (region, channel, kind), (counts, names) in (*more, *together.items())
     ]
-    insert_rows(connection, _entries, rows)
 
 
 # Folding

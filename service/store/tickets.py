@@ -1,7 +1,7 @@
 """Tickets, their clocks and their history: rows in, values out."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -38,6 +38,7 @@ from service.store.bulk import (
     document,
     given_among,
     insert_rows,
+    insert_together,
     rows_given,
     update_rows,
     upsert,
@@ -124,11 +125,25 @@ def _counting(dialect: str) -> Any:
 def get(connection: sa.Connection, no: str, *, lock: bool = False) -> Ticket | None:
     """Return the ticket with this number, or None; `lock` keeps it from others until the commit, and
     opens it: who changes a ticket has all of it, who looks at it has what everybody may see."""
-    return _one(connection, _tickets.c.no == no, lock=lock)
+    given = {"no": no}
+    found = (
+        _locked(connection, _by_no(lock=True), given)
+        if lock
+        else whole(connection, connection.execute(_by_no(lock=False), given).all())
+    )
+    return found[0] if found else None
+
+
+@cache
+def _by_no(*, lock: bool) -> sa.Select[Any]:
+    query = sa.select(_tickets).where(_tickets.c.no == sa.bindparam("no"))
+    return _locking(query) if lock else query
 
 
 def by_ids(connection: sa.Connection, ids: Sequence[int], *, opened: bool = False) -> list[Ticket]:
     """Return tickets by their ids, in the order of the ids; `opened` with what is sealed of them."""
+    if not ids:
+        return []
     rows = connection.execute(
         sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
     ).all()
@@ -146,7 +161,7 @@ def find_all(
     if not ids:  # as nearly always
         return {}
     these = sa.select(_tickets).where(among(connection, _tickets.c.id, ids))
-    found = _locked(connection, these.order_by(_tickets.c.id))
+    found = _locked(connection, _locking(these.order_by(_tickets.c.id)))
     return {(each.complaint.source, each.complaint.source_no): each for each in found}
 
 
@@ -332,12 +347,13 @@ def _parts(ids: Mapping[str, int], rows: Sequence[_New]) -> list[tuple[sa.Table,
 
 
 def _as_stored(ticket: Ticket, ticket_id: int, clocks: Sequence[int]) -> Ticket:
-    milestones = tuple(
-        replace(milestone, id=milestone_id)
-        for milestone, milestone_id in zip(ticket.milestones, clocks, strict=True)
-    )
+    milestones = _numbered(ticket.milestones, clocks)
     kind = ticket.complaint.kind
     return replace(ticket, id=ticket_id, milestones=milestones, received_kind=kind)
+
+
+def _numbered(milestones: Sequence[Milestone], ids: Sequence[int]) -> tuple[Milestone, ...]:
+    return tuple(replace(each, id=n) for each, n in zip(milestones, ids, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,14 +421,31 @@ def save(connection: sa.Connection, before: Ticket, after: Ticket, at: datetime)
 
     Raises Stale if somebody else wrote the ticket since `before` was read.
     """
-    updated = connection.execute(
-        _tickets.update()
-        .where(_tickets.c.id == before.id, _tickets.c.version == before.version)
-        # Whoever locked it has brought it back.
-        .where(_tickets.c.kept_in.is_(None))
-        .values(**_ticket_values(after, hidden(after.complaint)))
-    )
-    if updated.rowcount != 1:
+    stored = _save_uncounted(connection, before, after)
+    tallies.note_change(connection, before, stored, at)
+    return stored
+
+
+def save_act(
+    connection: sa.Connection,
+    before: Ticket,
+    after: Ticket,
+    at: datetime,
+    told: Callable[[Ticket], Event],
+) -> tuple[Ticket, Event]:
+    """Write what an act changed, as `save` does, and what is `told` of the ticket as stored, as `append`
+    does: both are counted together."""
+    stored = _save_uncounted(connection, before, after)
+    event = told(stored)
+    counted = tallies.counted_act(connection, before, stored, event, at)
+    _append_hidden(connection, [(stored, event)], counted)
+    return stored, event
+
+
+def _save_uncounted(connection: sa.Connection, before: Ticket, after: Ticket) -> Ticket:
+    values = _ticket_values(after, hidden(after.complaint))
+    this = {"of_id": before.id, "of_version": before.version}
+    if connection.execute(_saving(), this | values).rowcount != 1:
         raise Stale(before.version)
     if _sealed_of(before.complaint) != _sealed_of(after.complaint):
         sealing.put(connection, [_part(before.id, after.complaint)])
@@ -424,8 +457,31 @@ def save(connection: sa.Connection, before: Ticket, after: Ticket, at: datetime)
     changed = [m for m in after.milestones if m.id and known[m.id] != m]
     save_milestones(connection, changed)
     _insert_milestones(connection, before.id, after.region, new)
-    tallies.note_change(connection, before, after, at)
-    return replace(_one_by_id(connection, before.id), complaint=after.complaint)
+    if new:
+        rows = connection.execute(_clock_ids(connection.dialect.name), {"ids": [before.id]})
+        numbered = _numbered(new, [row.id for row in rows if row.id not in known])
+        kept = [m for m in after.milestones if m.id]
+        after = replace(after, milestones=(*kept, *numbered))
+    return _as_written(after)
+
+
+@cache
+def _saving() -> sa.Update:
+    """Return what writes the columns that it is given of a ticket."""
+    t = _tickets.c
+    # Whoever locked it has brought it back.
+    return _tickets.update().where(
+        t.id == sa.bindparam("of_id"), t.version == sa.bindparam("of_version"), t.kept_in.is_(None)
+    )
+
+
+def _as_written(ticket: Ticket) -> Ticket:
+    """Return a ticket as reading it again would: what was written about it as everybody may see it."""
+    return replace(
+        ticket,
+        extensions=tuple(replace(each, reason=said(each.reason)) for each in ticket.extensions),
+        supervision=tuple(replace(each, text=said(each.text)) for each in ticket.supervision),
+    )
 
 
 def save_milestones(connection: sa.Connection, changed: Sequence[Milestone]) -> None:
@@ -488,8 +544,13 @@ def append_first(
     _append_hidden(connection, [(ticket, event) for ticket, _, es in came for event in es])
 
 
-def _append_hidden(connection: sa.Connection, rows: Sequence[tuple[Ticket, Event]]) -> None:
-    """Add events, and seal what is hidden of them: an event is never changed, and what seals it is."""
+def _append_hidden(
+    connection: sa.Connection,
+    rows: Sequence[tuple[Ticket, Event]],
+    *besides: tuple[sa.Table, Sequence[Row]],
+) -> None:
+    """Add events, and seal what is hidden of them: an event is never changed, and what seals it is.
+    `besides` are rows that are written with them."""
     plain, parts = [], []
     for ticket, event in rows:
         contact = ticket.complaint.contact
@@ -502,9 +563,7 @@ def _append_hidden(connection: sa.Connection, rows: Sequence[tuple[Ticket, Event
             parts.append(Part(ticket.id, part, own))
             shown = replace(event, content={**event.content, **told, _SEALED_AS: part})
         plain.append((ticket.id, ticket.no, ticket.region, shown))
-    append_all(connection, plain)
-    if parts:
-        sealing.keep(connection, parts)
+    insert_together(connection, event_rows(plain), sealing.new_rows(connection, parts), *besides)
 
 
 def append_all(connection: sa.Connection, rows: Sequence[tuple[int, str, str, Event]]) -> None:
@@ -795,7 +854,7 @@ def claim(connection: sa.Connection, ids: Collection[int], *, lock: bool = True)
     """Return tickets by their ids, opened, and locked unless they are only looked at."""
     query = sa.select(_tickets).where(_tickets.c.id.in_(ids)).order_by(_tickets.c.id)
     if lock:
-        return _locked(connection, query)
+        return _locked(connection, _locking(query))
     return _opened(connection, connection.execute(query).all())
 
 
@@ -976,29 +1035,20 @@ def _milestone_values(ticket_id: int, region: str, m: Milestone) -> dict[str, An
     }
 
 
-def _one_by_id(connection: sa.Connection, ticket_id: int) -> Ticket:
-    ticket = _one(connection, _tickets.c.id == ticket_id, lock=False)
-    if ticket is None:
-        msg = f"ticket {ticket_id} was written and is not there"
-        raise LookupError(msg)
-    return ticket
-
-
-def _one(connection: sa.Connection, where: sa.ColumnElement[bool], *, lock: bool) -> Ticket | None:
-    query = sa.select(_tickets).where(where)
-    found = (
-        _locked(connection, query) if lock else whole(connection, connection.execute(query).all())
-    )
-    return found[0] if found else None
-
-
-def _locked(connection: sa.Connection, query: sa.Select[Any]) -> list[Ticket]:
-    """Return tickets that nobody else may change before the commit, and that may be changed: what
-    was kept apart of them is back."""
+def _locking(query: sa.Select[Any]) -> sa.Select[Any]:
+    """Return a query of tickets that keeps what it finds from others until the commit."""
     # NO KEY UPDATE: an event of somebody else's may refer to the ticket meanwhile.
-    rows = connection.execute(query.with_for_update(key_share=True)).all()
+    return query.with_for_update(key_share=True)
+
+
+def _locked(
+    connection: sa.Connection, query: sa.Select[Any], given: Mapping[str, Any] | None = None
+) -> list[Ticket]:
+    """Return the tickets of a query that locks them, which may be changed: what was kept apart of them
+    is back."""
+    rows = connection.execute(query, given).all()
     if closed.bring_back(connection, {row.id: row.kept_in for row in rows}):
-        rows = connection.execute(query).all()
+        rows = connection.execute(query, given).all()
     return _opened(connection, rows, lock=True)
 
 
@@ -1006,12 +1056,16 @@ def milestones_of(connection: sa.Connection, ids: Collection[int]) -> dict[int, 
     """Return the milestones of these tickets in the order of their making, by ticket id."""
     by_ticket: dict[int, list[Milestone]] = {each: [] for each in ids}
     if by_ticket:
-        m = _milestones.c
-        for row in connection.execute(
-            sa.select(_milestones).where(among(connection, m.ticket_id, by_ticket)).order_by(m.id)
-        ):
+        query = _clocks_of(connection.dialect.name)
+        for row in connection.execute(query, {"ids": list(by_ticket)}):
             by_ticket[row.ticket_id].append(_milestone(row))
     return by_ticket
+
+
+@cache
+def _clocks_of(dialect: str) -> sa.Select[Any]:
+    m = _milestones.c
+    return sa.select(_milestones).where(given_among(dialect, m.ticket_id, "ids")).order_by(m.id)
 
 
 def whole(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Ticket]:

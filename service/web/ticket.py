@@ -142,7 +142,7 @@ async def _shown(
     printing: bool = False,
 ) -> Response:
     app, by = visit.app, visit.by
-    [found] = await app.matching.linked(by, [await app.desk.ticket(checked_no(no), by)])
+    found = await app.desk.ticket(checked_no(no), by)
     most = _EVENTS_PRINTED if printing else _EVENTS_SHOWN
     events = await app.desk.history(no, by, after, most + 1)
     history = events[:most]
