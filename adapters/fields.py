@@ -126,7 +126,7 @@ def sender_pointer(source: Source, canon: str, payload: Collection[str] = ()) ->
     """Return the JSON pointer of a canonical field as its sender spells it; `payload` has the names
     that came, for one of them may have a full stop in it that leads nowhere."""
     written = next((name for name, known in source.field_map.items() if known == canon), canon)
-    return pointer(written) if written in payload else _path_pointer(written)
+    return "".join(map(pointer, (written,) if written in payload else written.split(".")))
 
 
 def value_at(payload: Mapping[str, Any], written: str) -> Any:
@@ -135,10 +135,6 @@ def value_at(payload: Mapping[str, Any], written: str) -> Any:
     if written in payload:
         return payload[written]
     return _taken(dict(payload), written.split("."))[1]
-
-
-def _path_pointer(path: str) -> str:
-    return "".join(pointer(step) for step in path.split("."))
 
 
 class Fields:
@@ -175,7 +171,7 @@ class Fields:
 
     def _lift(self) -> None:
         payload, names = self._payload, self._source.field_map
-        if len(payload) > _FIELDS or any(len(name) > _FIELD_NAME_CHARS for name in payload):
+        if len(payload) > _FIELDS or max(map(len, payload), default=0) > _FIELD_NAME_CHARS:
             limit = f"最多 {_FIELDS} 个字段，字段名不超过 {_FIELD_NAME_CHARS} 字"
             raise PayloadRejected([FieldProblem("", limit)])
         rest = dict(payload)
@@ -184,22 +180,28 @@ class Fields:
         # The longest first: what lies inside is taken before what lies around it.
         for path in sorted(paths, key=len, reverse=True):
             if path not in payload:
-                found, value = _taken(rest, path.split("."))
+                steps = path.split(".")
+                found, value = _taken(rest, steps)
                 if found:
-                    self._keep(names.get(path, path), value, _path_pointer(path))
+                    self._keep(names.get(path, path), value, steps)
+        # All names at once: each by itself took as long as the values.
+        broken = _fault("".join(rest), 0)
         for written, value in rest.items():
             name = names.get(written, written)
             if name == written and written in self._mapped:
                 name = f"sender_{written}"
-            self._keep(name, value, pointer(written), _fault(written, 0))
+            self._keep(name, value, (written,), _fault(written, 0) if broken else None)
 
-    def _keep(self, name: str, value: object, at: str, fault: FieldProblem | None = None) -> None:
+    def _keep(
+        self, name: str, value: object, steps: Sequence[str], fault: FieldProblem | None = None
+    ) -> None:
         while name in self._values:
             name = f"sender_{name}"
         self._values[name] = value
         fault = fault or _fault(value, 0)
         if fault is not None:
             self._faulty.add(name)
+            at = "".join(map(pointer, steps))
             self._problems.append(FieldProblem(at + fault.pointer, fault.detail))
 
     # -- what is wrong ---------------------------------------------------------------------------

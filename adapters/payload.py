@@ -44,8 +44,13 @@ __all__ = [
 _INTEGER_DIGITS = 32
 _JSON_SPACE = " \t\r\n\ufeff"
 _SPACE = re.compile(r"[ \t\r\n]*")
+# Made once: `json.dumps` makes one for each call. No payload that was decoded holds itself.
+_CANONICAL = json.JSONEncoder(check_circular=False, sort_keys=True, separators=(",", ":"))
 # Left out of a fingerprint: the moment of the push, not of the matter.
 _OF_THE_PUSH = frozenset({"syncTime"})
+
+_HOLDERS = (dict, list)
+_NOTHING: tuple[object, ...] = (None, "", [], {})
 
 _Item = TypeVar("_Item")
 
@@ -137,8 +142,7 @@ def fingerprint(payload: Mapping[str, Any]) -> str:
     and neither does `syncTime`, the moment of the push. Everything else does.
     """
     said = {name: value for name, value in payload.items() if name not in _OF_THE_PUSH}
-    canonical = json.dumps(_trimmed(said), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(_trimmed(said)).encode()).hexdigest()
 
 
 def _trimmed(value: Any) -> Any:
@@ -147,8 +151,12 @@ def _trimmed(value: Any) -> Any:
     if isinstance(value, list):
         return [_trimmed(item) for item in value]
     if isinstance(value, Mapping):
-        inner = {name: _trimmed(item) for name, item in value.items()}
-        return {name: item for name, item in inner.items() if item not in (None, "", [], {})}
+        # Most values are texts: to call this function for each took as long as all else.
+        inner = {
+            name: item.strip() if isinstance(item, str) else _trimmed(item)
+            for name, item in value.items()
+        }
+        return {name: item for name, item in inner.items() if item or item not in _NOTHING}
     return value
 
 
@@ -259,7 +267,7 @@ def _sound(value: Any) -> dict[str, Any]:
         for item in level:
             if isinstance(item, Undecodable):
                 raise item
-        level = [inner for item in level for inner in _inside(item)]
+        level = [inner for item in level if isinstance(item, _HOLDERS) for inner in _inside(item)]
         if not level:
             break
     else:
@@ -269,10 +277,8 @@ def _sound(value: Any) -> dict[str, Any]:
     return value
 
 
-def _inside(item: Any) -> Iterable[Any]:
-    if isinstance(item, dict):
-        return item.values()
-    return item if isinstance(item, list) else ()
+def _inside(item: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return item.values() if isinstance(item, dict) else item
 
 
 def _counted(items: list[_Item]) -> list[_Item]:

@@ -64,8 +64,8 @@ def rough(text: str) -> str:
 
 def _trimmed(text: str) -> str:
     text = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    shown = (_SPACES.sub(" ", line).strip() for line in text.split("\n"))
-    return "\n".join(line for line in shown if line)
+    shown = [_SPACES.sub(" ", line).strip() for line in text.split("\n")]
+    return "\n".join(filter(None, shown))
 
 
 def line(text: str) -> str:

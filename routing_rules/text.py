@@ -4,7 +4,7 @@ import html
 import re
 import unicodedata
 from functools import cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from opencc import OpenCC
 
@@ -13,6 +13,10 @@ _UNSEEN_END = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in ("s
 _TAG = re.compile(r"</?[a-zA-Z!][^<>]*>")
 _BLANK = re.compile(r"[\s\u200b-\u200f\ufeff]+")
 _BREAK = re.compile(r"</p>|<br\s*/?>|</div>|\n", re.IGNORECASE)
+
+
+# So long a stretch without a letter of ordinary writing may be combining marks alone.
+_FOREIGN = re.compile(r"[^\x00-\x7f\u4e00-\u9fff]{64,}")
 
 
 # The full-width marks of ordinary writing, and what NFKC makes of them.
@@ -55,11 +59,22 @@ def _brought_to_form(text: str) -> str:
         text = _seen(text)
         text = _BREAK.sub("。", text)
         text = html.unescape(_TAG.sub("", text))
-    text = unicodedata.normalize("NFKC", text).lower()
+    text = unicodedata.normalize("NFKC", _FOREIGN.sub(_ordered, text)).lower()
     converter, traditional = _traditional()
     if not traditional.isdisjoint(text):
         text = converter.convert(text)
     return _BLANK.sub("", text)
+
+
+def _ordered(stretch: re.Match[str]) -> str:
+    """Return the stretch taken apart, with its combining marks in the order that NFKC gives them.
+
+    `normalize` sorts them by moving each past the one before: a text of nothing else took it the
+    square of its length. What is in order already it passes over, and the outcome is the same.
+    """
+    apart = "".join([unicodedata.normalize("NFKD", char) for char in stretch[0]])
+    runs = groupby(apart, lambda char: unicodedata.combining(char) > 0)
+    return "".join([char for _, run in runs for char in sorted(run, key=unicodedata.combining)])
 
 
 def _seen(text: str) -> str:

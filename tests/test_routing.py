@@ -1,5 +1,6 @@
 import json
 import re
+import unicodedata
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -559,6 +560,17 @@ def test_asides_are_found_as_if_sought_at_every_character(parts: list[str]) -> N
 def test_what_is_taken_to_be_in_form_is_what_the_long_way_would_leave_alone() -> None:
     every = (chr(code) for code in range(0x10FFFF + 1) if not 0xD800 <= code < 0xE000)
     assert [one for one in every if plain(one) != text_form._brought_to_form(one)] == []
+
+
+# Marks of several classes, letters that take them up, and some that come apart into marks alone.
+COMBINING = [*map(chr, range(0x300, 0x330)), "e", "ê", "\u0344", "\u0f73", "\u0b47", "\u0b3e", "가"]
+
+
+@given(st.text(st.sampled_from(COMBINING), min_size=60, max_size=300))
+def test_a_long_stretch_of_combining_marks_is_brought_to_the_form_of_the_standard(
+    text: str,
+) -> None:
+    assert plain(f"路{text}灯") == unicodedata.normalize("NFKC", f"路{text}灯").lower()
 
 
 TAGS = ["<script", "<style", "<STYLE", "</script", "</style ", "</style", ">", " ", "灯", "x", "<"]

@@ -13,6 +13,7 @@ from service.domain.bulletin import Ground, Why
 from service.domain.calendar import SHANGHAI
 from service.domain.complaint import (
     Attachment,
+    Complaint,
     Contact,
     Kind,
     Review,
@@ -167,9 +168,8 @@ class PersonalOut(BaseModel):
     end: int
 
     @classmethod
-    def of(cls, ticket: Ticket) -> "list[PersonalOut]":
-        """Return what is masked in the texts of a ticket."""
-        told = hidden(ticket.complaint)
+    def of(cls, told: Complaint) -> "list[PersonalOut]":
+        """Return what is masked in the texts of a complaint that is hidden."""
         return [
             cls(pointer=pointer, sort=each.sort, start=each.start, end=each.end)
             for pointer, text in (
@@ -310,7 +310,7 @@ def _shown(ticket: Ticket) -> dict[str, Any]:
             *(_like(link) for link in ticket.links),
             *([_group(ticket.group)] if ticket.group else []),
         ],
-        "personal": PersonalOut.of(ticket),
+        "personal": PersonalOut.of(complaint),
         "contact": complaint.contact.masked(),
         "anonymous": complaint.anonymous,
         "confidential": complaint.confidential,

@@ -37,15 +37,20 @@ class Found:
     end: int
 
 
+# Each expression that a whole text is searched by begins with a set of characters, and looks behind
+# only after that: `re` then runs over all others without trying, five to ten times as fast.
+
 # Full-width digits, letters and signs are read as the others; each stays one character long.
 _HALF = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+# Those among them that some sort asks for: nearly every text has others, commas above all.
+_IS_FULL = re.compile(r"[\u3000\uff05\uff08-\uff0b\uff0d-\uff19\uff20-\uff5e]")
 _DIGITS = re.compile(r"[0-9]")
 # The shortest that any sort takes, full-width or not: most texts have none, and are asked no more.
-_MAY_HOLD = re.compile(r"[A-Za-z0-9@._%+()· \u3000\uff01-\uff5e-]{5}")
+_HELD = r"[A-Za-z0-9@._%+()· \u3000\uff01-\uff5e-]"
+_MAY_HOLD = re.compile(rf"{_HELD}{_HELD}{{4}}")
 # Nor without seven digits near each other, or an @, for any sort that tells who a person is.
-_MAY_TELL = re.compile(
-    r"[@\uff20]|(?:[0-9\uff10-\uff19][ ()+\u3000\uff08\uff09\uff0b\uff0d-]{0,2}){7}"
-)
+_DIGIT = r"[0-9\uff10-\uff19]"
+_NUMBER = re.compile(rf"{_DIGIT}(?:[ ()+\u3000\uff08\uff09\uff0b\uff0d-]{{0,2}}{_DIGIT}){{6}}")
 # The first two digits of a region's code.
 _PROVINCE = re.compile(r"1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[1-3]")
 _ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -115,13 +120,13 @@ _SORTS: tuple[_Looked, ...] = (
     (
         Sort.ID_CARD,
         (),
-        re.compile(r"(?<![0-9])[0-9]{6}[ -]?[0-9]{8}[ -]?[0-9]{3}[0-9Xx](?![0-9])"),
+        re.compile(r"[0-9](?<![0-9]{2})[0-9]{5}[ -]?[0-9]{8}[ -]?[0-9]{3}[0-9Xx](?![0-9])"),
         lambda found: is_id_card(_bare(found)),
     ),
     (  # those of before 1999 have no checksum, and some are mistyped: where it is called one
         Sort.ID_CARD,
         ("身份证",),
-        re.compile(r"(?<=身份证)[^0-9]{0,6}(?P<it>[0-9]{15}|[0-9]{17}[0-9Xx])(?![0-9])"),
+        re.compile(r"身份证[^0-9]{0,6}(?P<it>[0-9]{15}|[0-9]{17}[0-9Xx])(?![0-9])"),
         lambda found: (
             len(found) == 18 or bool(_PROVINCE.match(found) and _is_day("19" + found[6:12]))
         ),
@@ -130,8 +135,8 @@ _SORTS: tuple[_Looked, ...] = (
         Sort.BANK_CARD,
         (),
         re.compile(
-            r"(?<![0-9])(?:[0-9]{16,19}|[0-9]{4}(?:[ -][0-9]{4}){3}(?:[ -][0-9]{1,3})?"
-            r"|[0-9]{6}[ -][0-9]{10,13})(?![0-9])"
+            r"[0-9](?<![0-9]{2})(?:[0-9]{15,18}|[0-9]{3}(?:[ -][0-9]{4}){3}(?:[ -][0-9]{1,3})?"
+            r"|[0-9]{5}[ -][0-9]{10,13})(?![0-9])"
         ),
         lambda found: is_bank_card(_bare(found)),
     ),
@@ -139,8 +144,9 @@ _SORTS: tuple[_Looked, ...] = (
         Sort.PHONE,
         (),
         re.compile(
-            r"(?<![0-9])(?:(?:\+|00)?86[ -]?)?1[3-9][0-9](?:[0-9]{8}|[ -][0-9]{4}[ -]?[0-9]{4}"
-            r"|[0-9]{4}[ -][0-9]{4}|[0-9][ -][0-9]{3}[ -][0-9]{4})(?![0-9])"
+            r"[1+08](?<![0-9][1+08])(?:(?<=1)|(?:(?<=\+)8|(?<=0)08|(?<=8))6[ -]?1)[3-9][0-9]"
+            r"(?:[0-9]{8}|[ -][0-9]{4}[ -]?[0-9]{4}|[0-9]{4}[ -][0-9]{4}"
+            r"|[0-9][ -][0-9]{3}[ -][0-9]{4})(?![0-9])"
         ),
         lambda _: True,
     ),
@@ -148,7 +154,8 @@ _SORTS: tuple[_Looked, ...] = (
         Sort.PHONE,
         (),
         re.compile(
-            r"(?<![0-9])\(?0(?:10|2[0-9]|[3-9][0-9]{2})\)?[ -]?[2-9][0-9]{2,3}[ -]?[0-9]{4}(?![0-9])"
+            r"[0(](?<![0-9][0(])(?:(?<=0)|(?<=\()0)(?:10|2[0-9]|[3-9][0-9]{2})\)?[ -]?"
+            r"[2-9][0-9]{2,3}[ -]?[0-9]{4}(?![0-9])"
         ),
         lambda _: True,
     ),
@@ -169,7 +176,7 @@ _SORTS: tuple[_Looked, ...] = (
     ),
 )
 _PERSONS = tuple(each for each in _SORTS if each[0] in OF_THE_PERSON)
-_CREDIT_CODE = re.compile(r"(?<![0-9A-Za-z])[0-9A-Z]{18}(?![0-9A-Za-z])")
+_CREDIT_CODE = re.compile(r"[0-9A-Z](?<![0-9A-Za-z]{2})[0-9A-Z]{17}(?![0-9A-Za-z])")
 
 
 def find(text: str) -> tuple[Found, ...]:
@@ -179,11 +186,13 @@ def find(text: str) -> tuple[Found, ...]:
 
 def find_of_person(text: str) -> tuple[Found, ...]:
     """Return what `find` does but for plates."""
-    return _find(text, _PERSONS) if _MAY_TELL.search(text) else ()
+    if "@" in text or "＠" in text or _NUMBER.search(text):
+        return _find(text, _PERSONS)
+    return ()
 
 
 def _find(text: str, sorts: Sequence[_Looked]) -> tuple[Found, ...]:
-    plain = text.translate(_HALF)
+    plain = text.translate(_HALF) if _IS_FULL.search(text) else text
     taken = bytearray(len(plain))
     for code in _CREDIT_CODE.finditer(plain):
         # Digits alone may be both: then it is taken for the one that harms a person.

@@ -7,9 +7,10 @@ identity card, bank card and e-mail are none of the words.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import add
 
 import rjieba
 
@@ -17,13 +18,13 @@ from routing_rules.text import plain
 from service.domain.personal import OF_THE_PERSON, parts
 
 _HAN = "\u3400-\u9fff\U00020000-\U0003ffff"
-_RUN = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+")
-_IS_HAN = re.compile(rf"[{_HAN}]")
+_RUN = re.compile(rf"([{_HAN}]+)|([^\W_{_HAN}]+)")
 # Blanks that stand in the middle of Chinese part nothing, those between other words do.
 _BLANK_WITHIN = re.compile(rf"(?<=[{_HAN}])\s+(?=[{_HAN}])")
 # Personal data has an @ or seven digits near each other, masked it has asterisks: to see that a text
 # has none of these is cheap.
-_MAY_BE_PERSONAL = re.compile(r"[@＠]|\*{4}|(?:[0-9０-９][^0-9０-９\n]{0,3}){7}")
+_SIGNS = ("@", "＠", "****")
+_DIGITS = re.compile(r"[0-9０-９](?:[^0-9０-９\n]{0,3}[0-9０-９]){6}")
 _LONGEST = 64
 # A tsvector ends at a megabyte. What is longer than this is no complaint, and found by its beginning.
 _TEXT_MOST = 50_000
@@ -31,20 +32,24 @@ _TEXT_MOST = 50_000
 
 def words(*texts: str) -> tuple[str, ...]:
     """Return the words of texts, each once: Chinese as it is written, the rest in lower case."""
-    found: dict[str, None] = {}
+    found: list[str] = []
     for text in texts:
-        for piece in _BLANK_WITHIN.sub("", _unnamed(text[:_TEXT_MOST])).split():
-            for run in _RUN.findall(plain(piece)):
-                if _IS_HAN.match(run):
-                    found |= dict.fromkeys(_cut(run))
+        told = _unnamed(text[:_TEXT_MOST])
+        pieces = told.split()
+        if len(pieces) > 1:
+            pieces = _BLANK_WITHIN.sub("", told).split()
+        for piece in pieces:
+            for han, other in _RUN.findall(plain(piece)):
+                if han:
+                    _cut(han, found)
                 else:
-                    found[run[:_LONGEST]] = None
-    return tuple(found)
+                    found.append(other[:_LONGEST])
+    return tuple(dict.fromkeys(found))
 
 
 def _unnamed(text: str) -> str:
     """Return the text without what says who a person is."""
-    if not _MAY_BE_PERSONAL.search(text):
+    if not any(sign in text for sign in _SIGNS) and not _DIGITS.search(text):
         return text
     return " ".join(piece for piece, sort in parts(text) if sort not in OF_THE_PERSON)
 
@@ -56,28 +61,36 @@ def _cutter() -> rjieba.Jieba:
     return rjieba.Jieba()
 
 
-def _cut(run: str) -> list[str]:
-    """Return every word of the dictionary that stands in a run of Chinese, and the pairs of characters
+def _cut(run: str, found: list[str]) -> None:
+    """Add every word of the dictionary that stands in a run of Chinese, and the pairs of characters
     within long ones and around each character that no word covers. A character alone is no word."""
-    found: list[str] = []
-    bare: list[int] = []
-    at, covered = -1, 0
-    # Each character in turn, and after it the words that begin with it.
-    for word in _cutter().cut_all(run):
-        if len(word) == 1:
-            at += 1
-            if at >= covered:
-                bare.append(at)
-        else:
-            found.append(word)
-            if len(word) > 2:
-                found += (word[n : n + 2] for n in range(len(word) - 1))
-            covered = max(covered, at + len(word))
-            if bare and bare[-1] == at:
-                bare.pop()
-    for place in bare:
-        found += (run[n : n + 2] for n in (place - 1, place) if 0 <= n < len(run) - 1)
-    return found
+    bare: list[str] = []
+    words_before = covered = 0
+    cuts = _cutter().cut_all(run)
+    # Each character in turn, and after it the words that begin with it. Two thirds are characters: no
+    # more than the test is done for them, since what stands before a word tells where it begins.
+    for place, word in enumerate(cuts):
+        size = len(word)
+        if size == 1:
+            continue
+        words_before += 1
+        at = place - words_before
+        found.append(word)
+        if size > 2:
+            found += map(add, word, word[1:])
+        if at > covered:
+            bare += _pairs_around(run, covered, at)
+        covered = max(covered, at + size)
+    chars = len(cuts) - words_before
+    if chars > covered:
+        bare += _pairs_around(run, covered, chars)
+    found += bare
+
+
+def _pairs_around(run: str, start: int, end: int) -> Iterator[str]:
+    """Return the pairs of neighbours of which one at least stands from `start` to `end`."""
+    around = run[max(start - 1, 0) : end + 1]
+    return map(add, around, around[1:])
 
 
 class Unsearchable(Exception):
