@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
@@ -131,7 +132,7 @@ class Past(NamedTuple):
 def past(told: Iterable[tuple[Ticket, Mapping[date, Counts]]]) -> Past:
     """Return all that was learnt of tickets, each with what was learnt of it on which day."""
     # Of days and plain tuples until all are added up: there are a hundred counts a ticket.
-    exact: dict[tuple[date, str, str, str, str, str], Counter[str]] = {}
+    exact: dict[tuple[date, str, str, str, str, str], dict[str, int]] = {}
     named: dict[tuple[str, str], str] = {}
     for ticket, learnt in told:
         where = (ticket.complaint.channel, ticket.received_kind or ticket.complaint.kind)
@@ -140,8 +141,8 @@ def past(told: Iterable[tuple[Ticket, Mapping[date, Counts]]]) -> Past:
             for (of, unit, measure), n in counts.items():
                 there = exact.get(known := (of, ticket.region, unit, *where, on))
                 if there is None:
-                    exact[known] = there = Counter()
-                there[measure] += n
+                    exact[known] = there = {}
+                there[measure] = there.get(measure, 0) + n
         if ticket.lead and learnt:
             name, since = (ticket.lead.unit, ticket.lead.name), min(learnt).isoformat()
             named[name] = min(since, named.get(name, since))
@@ -263,7 +264,7 @@ class _Known(NamedTuple):
 
 
 _Where = TypeVar("_Where", _Cell, _Sum, _Known)
-_Held = dict[_Where, Counter[str]]
+_Held = dict[_Where, dict[str, int]]
 _BY_UNIT, _BY_CLASS = ("region", "unit"), ("region", "channel", "kind")
 # The views by which a period is asked for; each is kept by every grain and theme.
 _VIEWS = {"unit": _BY_UNIT, "class": _BY_CLASS}
@@ -324,7 +325,7 @@ def _sums_of(tallied: _Held[_Cell]) -> _Held[_Sum]:
     rated = {
         cell: counts
         for cell, all_of_it in tallied.items()
-        if (counts := Counter({m: n for m, n in all_of_it.items() if m in MEASURES}))
+        if (counts := {m: n for m, n in all_of_it.items() if m in MEASURES})
     }
     for view, kept in _VIEWS.items():
         seen = _seen(rated, kept)
@@ -340,16 +341,17 @@ def _sums_of(tallied: _Held[_Cell]) -> _Held[_Sum]:
     return sums
 
 
+@cache
 def _theme(measure: str) -> str:
     """Return what a measure is about: one rate asks for a few measures of a theme or two, and reads
     no document that holds all of them."""
     return measure.partition("_")[0]
 
 
-def _by_theme(counts: Counter[str]) -> dict[str, Counter[str]]:
-    found: dict[str, Counter[str]] = {}
+def _by_theme(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
     for measure, n in counts.items():
-        found.setdefault(_theme(measure), Counter())[measure] = n
+        found.setdefault(_theme(measure), {})[measure] = n
     return found
 
 
@@ -357,12 +359,12 @@ def _ever_of(tallied: _Held[_Cell]) -> _Held[_Sum]:
     sums: _Held[_Sum] = {}
     for view, (kept, measures) in EVER.items():
         picked = {
-            cell: Counter({_in_full(m, cell): n for m, n in counts.items() if m in measures})
+            cell: told
             for cell, counts in tallied.items()
+            if (told := {_in_full(m, cell): n for m, n in counts.items() if m in measures})
         }
         for cell, counts in _seen(picked, kept, by_day=False).items():
-            if counts:
-                _add(sums, _Sum(view, "", *cell[1:]), counts)
+            sums[_Sum(view, "", *cell[1:])] = counts
     return sums
 
 
@@ -375,16 +377,22 @@ def _in_full(measure: str, cell: _Cell) -> str:
 def _seen(tallied: _Held[_Cell], kept: tuple[str, ...], *, by_day: bool = True) -> _Held[_Cell]:
     """Return tallies added up over the columns that are not kept."""
     found: _Held[_Cell] = {}
+    keeps = [by_day, *(name in kept for name in _Cell._fields[1:])]
     for cell, counts in tallied.items():
-        columns = (getattr(cell, name) if name in kept else "" for name in _Cell._fields[1:])
-        _add(found, _Cell(cell.day if by_day else "", *columns), counts)
+        columns = [value if keep else "" for value, keep in zip(cell, keeps, strict=True)]
+        _add(found, _Cell(*columns), counts)
     return found
 
 
 def _add(held: _Held[_Where], where: _Where, counts: Mapping[str, int]) -> None:
-    there = held.setdefault(where, Counter())
+    # Plain dictionaries, here and wherever a flood is added up: to make a Counter takes ten times as
+    # long, and most hold a measure or two.
+    there = held.get(where)
+    if there is None:
+        held[where] = dict(counts)
+        return
     for measure, n in counts.items():
-        there[measure] += n
+        there[measure] = there.get(measure, 0) + n
 
 
 def waiting(connection: sa.Connection) -> bool:
@@ -414,15 +422,20 @@ def fold(connection: sa.Connection, most: int = FOLDED_AT_ONCE) -> int:
         (unit, name): row.known_on for row in reversed(rows) for unit, name in row.names.items()
     }
     _name(connection, named)
-    connection.execute(_entries.delete().where(_entries.c.id.in_([row.id for row in rows])))
+    taken = among(connection, _entries.c.id, [row.id for row in rows])
+    connection.execute(_entries.delete().where(taken))
     return len(rows)
 
 
 def _cells(entry: sa.Row[Any]) -> _Held[_Cell]:
-    found: _Held[_Cell] = {}
+    by_place: dict[tuple[str, str], dict[str, int]] = {}
     for day, unit, measure, n in entry.counts:
-        _add(found, _Cell(day, entry.region, unit, entry.channel, entry.kind), {measure: n})
-    return found
+        there = by_place.setdefault((day, unit), {})
+        there[measure] = there.get(measure, 0) + n
+    region, channel, kind = entry.region, entry.channel, entry.kind
+    return {
+        _Cell(day, region, unit, channel, kind): counts for (day, unit), counts in by_place.items()
+    }
 
 
 def _write(connection: sa.Connection, exact: _Held[_Known]) -> None:
@@ -585,7 +598,7 @@ def totals(connection: sa.Connection) -> list[Total]:
         for cell, counts in _cells(entry).items():
             _add(fresh, cell._replace(day=""), counts)
     more = {(s.view, s.region, s.unit, s.channel, s.kind): n for s, n in _ever_of(fresh).items()}
-    nothing: Counter[str] = Counter()
+    nothing: dict[str, int] = {}
     there = [
         Total._make((*where, document, more.pop(tuple(where), nothing)))
         for *where, document in connection.execute(_EVER_SUMS)
@@ -707,7 +720,7 @@ def recount(connection: sa.Connection) -> Recount:
     for *columns, _, told in connection.execute(sa.select(_tallies)):
         _add(tallied, _Cell(*columns), told)
     summed = _sums_of(tallied)
-    kept = {_Sum(*columns): Counter(n) for *columns, n in connection.execute(sa.select(_sums))}
+    kept: _Held[_Sum] = {_Sum(*columns): n for *columns, n in connection.execute(sa.select(_sums))}
     blank = not tallied
     for entry in connection.execute(sa.select(_entries)):
         for cell, more in _cells(entry).items():
@@ -727,12 +740,11 @@ def recount(connection: sa.Connection) -> Recount:
 
 def _differing(is_: _Held[_Where], should: _Held[_Where]) -> Iterator[tuple[_Where, str, int, int]]:
     """Give where, which measure, how many there are and how many there should be."""
-    nothing: Counter[str] = Counter()
     for where in sorted(is_.keys() | should.keys()):
-        there, counted = is_.get(where, nothing), should.get(where, nothing)
+        there, counted = is_.get(where, {}), should.get(where, {})
         for measure in sorted(there.keys() | counted.keys()):
-            if there[measure] != counted[measure]:
-                yield where, measure, there[measure], counted[measure]
+            if (n := there.get(measure, 0)) != (true := counted.get(measure, 0)):
+                yield where, measure, n, true
 
 
 _Counted = tuple[Any, Case, list[Told]]
