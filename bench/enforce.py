@@ -63,14 +63,15 @@ def fill(
     at: datetime = AT,
     per_ticket: int = PER_TICKET,
     due_every: int = 10,
+    steps: bool = True,
 ) -> None:
     """Write `count` tickets from number `first` on with their milestones. Of the open ones every
-    `due_every`-th falls due at `at`, the others much later."""
+    `due_every`-th falls due at `at`, the others much later. `steps` are those of each milestone."""
     connection.execute(
         sa.text(
             """
-            INSERT INTO tickets (no, source, source_no, channel, region, kind, received_kind, urgency, state,
-                version, decision, title, content, complaint, route, lead_unit, lead_name, assist,
+            WITH t AS (INSERT INTO tickets (no, source, source_no, channel, region, kind, received_kind,
+                urgency, state, version, decision, title, content, complaint, route, lead_unit, lead_name, assist,
                 redo, limits, received_at, stored_at, extensions, pauses, supervision, sent_back,
                 ruled, merged_into)
             SELECT '360732-20261101-' || lpad(n::text, 9, '0'), 'bench', n::text, 'hotline-12345',
@@ -78,21 +79,9 @@ def fill(
                 jsonb_build_object('source', 'bench', 'source_no', n::text, 'channel',
                     'hotline-12345', 'region', '360732', 'kind', 'help', 'urgency', 'normal',
                     'accepted_at', '2026-11-01T09:00:00+08:00'),
-                '{}', '360732-market_regulation', '兴国县市场监督管理局', '[]', 0, '', :at, :at,
+                '{}', '360732-market_regulation', '兴国县市场监督管理局', '[]', 0, '', :start, :start,
                 '[]', '[]', '[]', 0, '', ''
-            FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) n
-            """
-        ),
-        {
-            "state": "closed" if closed else "signed",
-            "at": at - timedelta(days=7),
-            "first": first,
-            "last": first + count - 1,
-        },
-    )
-    connection.execute(
-        sa.text(
-            """
+            FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) n RETURNING id)
             INSERT INTO milestones (ticket_id, region, unit, kind, clock, governing, "limit", basis,
                 started_at, due_at, original_due_at, provisional, warn_at, stage, next_at, met_at,
                 outcome, redo, assisting, count_from, extended, paused_s, steps, done, answers,
@@ -102,12 +91,12 @@ def fill(
                 CASE WHEN :closed THEN NULL ELSE d.due END,
                 CASE WHEN :closed THEN d.due END,
                 CASE WHEN :closed THEN 'on_time' END, 0, false, 'next_day', '', 0,
-                jsonb_build_array(
+                CASE WHEN :steps THEN jsonb_build_array(
                     jsonb_build_array('supervise', d.said),
                     jsonb_build_array('yellow', '2036-12-01T09:30:00+00:00'),
-                    jsonb_build_array('red', '2036-12-03T09:30:00+00:00')),
+                    jsonb_build_array('red', '2036-12-03T09:30:00+00:00')) ELSE '[]' END,
                 1, '', ''
-            FROM tickets t
+            FROM t
             CROSS JOIN generate_series(1, :per) k
             CROSS JOIN LATERAL (
                 SELECT CASE WHEN (t.id * :per + k) % :every = 0 THEN CAST(:at AS timestamptz)
@@ -117,18 +106,19 @@ def fill(
                 SELECT raw.due, to_char(raw.due AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
                        || '+00:00'
             ) d(due, said)
-            WHERE t.no BETWEEN :from_no AND :to_no
             """
         ),
         {
+            "state": "closed" if closed else "signed",
+            "first": first,
+            "last": first + count - 1,
             "start": at - timedelta(days=7),
             "closed": closed,
+            "steps": steps,
             "per": per_ticket,
             "every": due_every,
             "at": at,
             "later": at + timedelta(days=5),
-            "from_no": f"360732-20261101-{first:09}",
-            "to_no": f"360732-20261101-{first + count - 1:09}",
         },
     )
 

@@ -15,9 +15,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import sqlalchemy as sa
-
-from bench.enforce import fill, postgres
+from bench.enforce import postgres
+from bench.filling import fill_all, quickly
 from bench.load import SOURCE, body, signed
 from bench.servers import banjie
 from service.domain.access import Actor, Role
@@ -26,7 +25,6 @@ from service.store import open_store, tokens
 TICKETS = 1_000_000
 SECONDS = 20.0
 LINES = 32
-_FILLED_AT_ONCE = 50_000
 _MATTER = {
     "title": "超市短斤少两",
     "content": "在平川大道的超市买排骨，两斤只有一斤七两，超市不认账，请市场监管部门处理。",
@@ -99,10 +97,8 @@ async def filled(url: str, tickets: int) -> str:
     """Fill a database with closed tickets, and return a token of somebody who may do every act."""
     store = open_store(url)
     await store.migrate()
-    for first in range(1, tickets + 1, _FILLED_AT_ONCE):
-        count = min(_FILLED_AT_ONCE, tickets + 1 - first)
-        await store.run(lambda c, f=first, n=count: fill(c, f, n, closed=True, per_ticket=2))  # type: ignore[misc]
-    await store.run(lambda c: c.execute(sa.text("ANALYZE")))
+    async with quickly(url, "tickets", "milestones"):
+        await fill_all(store, 1, tickets, per_ticket=2)
     at = datetime.now(UTC)
     admin = Actor("管理员", Role.ADMIN)
     token = await store.run(lambda c: tokens.create(c, admin, at))

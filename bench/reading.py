@@ -30,6 +30,7 @@ import httpx
 import sqlalchemy as sa
 
 from bench.enforce import postgres
+from bench.filling import in_steps, quickly
 from routing_rules.clocks import load_timetable
 from routing_rules.rulebook import load
 from service.desk import Desk
@@ -50,7 +51,6 @@ _REGIONS = 25
 _COUNTY = "360732"
 _LINES = ("market_regulation", "housing_construction", "education", "government")
 _AT = datetime(2026, 11, 18, 2, 0, tzinfo=UTC)
-_FILLED_AT_ONCE = 100_000
 
 # Invented matters, and of how many tickets each is one: the n-th ticket has all that divide n.
 _MATTERS = {
@@ -90,7 +90,7 @@ _TICKETS = """
         SELECT (CAST(:regions AS text[]))[1 + n % cardinality(CAST(:regions AS text[]))],
             (CAST(:lines AS text[]))[1 + n / 40 % cardinality(CAST(:lines AS text[]))]
     ) spread (region, line)
-    ORDER BY n
+    ORDER BY n.n
 """.replace(":at -", "CAST(:at AS timestamptz) -").replace(
     "n >= :open_from", "n >= CAST(:open_from AS bigint)"
 )
@@ -133,7 +133,7 @@ _BELONGING = (
 )
 
 
-async def _fill(store: Store, last: int) -> None:
+async def _fill(store: Store, url: str, last: int) -> None:
     """Write tickets, of which the newest are open, with clocks, events and words. What each holds
     besides is copied from one that came in."""
     book = load()
@@ -169,29 +169,21 @@ async def _fill(store: Store, last: int) -> None:
         "later": _AT + timedelta(days=30),
         "common": _vector(_COMMON),
     }
-    # One that is made at the end is the same, and made in a fraction of the time.
-    gin = "ix_ticket_words_words ON ticket_words USING gin (words)"
-    await store.run(lambda c: c.execute(sa.text("DROP INDEX ix_ticket_words_words")))
     blocks = ", ".join(f"'{letter}' || to_hex(t.id >> {n})" for letter, n in BLOCKS.items())
     texts = [
         _TICKETS,
         *(text.format(matters=matters, blocks=blocks) for text in _BELONGING),
     ]
-    for begin in range(2, last + 1, _FILLED_AT_ONCE):
-        end = min(begin + _FILLED_AT_ONCE - 1, last)
 
-        def work(connection: sa.Connection, begin: int = begin, end: int = end) -> None:
-            # Every ticket that a row refers to is there: it was made by the statement before.
-            connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
-            for text in texts:
-                named = {**given, "first": begin, "until": end}
-                asked = {name: value for name, value in named.items() if f":{name}" in text}
-                connection.execute(sa.text(text), asked)
+    def work(connection: sa.Connection, begin: int, end: int) -> None:
+        for text in texts:
+            named = {**given, "first": begin, "until": end}
+            asked = {name: value for name, value in named.items() if f":{name}" in text}
+            connection.execute(sa.text(text), asked)
 
-        await store.run(work)
-        sys.stderr.write(f"  {end:,}\n")
-    await store.run(lambda c: c.execute(sa.text(f"CREATE INDEX {gin}")))
-    await store.run(lambda c: c.execute(sa.text("ANALYZE")))
+    async with quickly(url, "tickets", "milestones", "sealed", "ticket_words"):
+        # One after the other: a ticket's number is its id.
+        await in_steps(store, 2, last, work, lines=1)
 
 
 def _vector(text: str) -> str:
@@ -309,7 +301,7 @@ async def _prepared(url: str, tickets: int) -> dict[str, str]:
     try:
         await store.migrate()
         await prepare(store)  # else the first ticket is tried twice, and is not the first
-        await _fill(store, tickets)
+        await _fill(store, url, tickets)
         callers = {
             "dispatcher": Actor("分拨员", Role.DISPATCHER, region=_COUNTY),
             "province": Actor("督办员", Role.SUPERVISOR, region="360000"),

@@ -1,14 +1,16 @@
 """Every Prometheus series by name. Figures about tickets come from the store, so that a restart or
 a second replica never skews them; only requests are counted in the process."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from service.domain.ticket import DeliveryState
-from service.store.figures import WORKED_S, Figures, Labels, Worked
+from service.store.figures import WORKED_S, Counted, Figures, Labels, Part, Worked
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -34,6 +36,8 @@ class Metrics:
         )
         self._set_back = 0
         self._lines: dict[str, dict[Labels, tuple[float, str]]] = {}
+        # What was written of a part, by the names of its totals, for as long as the part is there.
+        self._parts: WeakKeyDictionary[Part, dict[str, bytes]] = WeakKeyDictionary()
 
     def clock_set_back(self) -> None:
         """Count that the wall clock of this machine jumped back."""
@@ -70,18 +74,38 @@ class Metrics:
         )
         families = (*_families(figures, at, calendar_days_left), named, set_back)
         text = "".join(line for family in families for line in self._written(family))
-        return text.encode() + generate_latest(self._registry)
+        written = (*self._totals(figures), text.encode(), generate_latest(self._registry))
+        return b"".join(written)
+
+    def _totals(self, figures: Figures) -> Iterator[bytes]:
+        """Give the totals. Most parts are what they were ten seconds ago, and the lines of each are
+        kept as they are sent: there are tens of thousands."""
+        lines: dict[str, list[bytes]] = {}
+        for part in figures.parts:
+            kept = self._parts.get(part)
+            if kept is None:
+                self._parts[part] = kept = {
+                    name: _lines(name, counted) for name, counted in part.totals.items()
+                }
+            for name, written in kept.items():
+                lines.setdefault(name, []).append(written)
+        for name, counted in figures.added.items():
+            if name in _SERIES:
+                lines.setdefault(name, []).append(_lines(name, counted))
+        for name, (series, kind, text, _) in _SERIES.items():
+            yield _head(series, kind, text).encode()
+            yield from lines.get(name, ())
 
     def _written(self, family: "_Family") -> Iterator[str]:
         """Give the lines of a series. Most are what they were ten seconds ago, and are kept."""
-        yield f"# HELP {family.name} {family.text}\n# TYPE {family.name} {family.kind}\n"
+        yield _head(family.name, family.kind, family.text)
         for suffix, labels, rows in family.parts:
             kept = self._lines.setdefault(family.name + suffix, {})
             for values, figure in rows:
                 known = kept.get(values)
                 if known is None or known[0] != figure:
-                    series = f"{family.name}{suffix}{_labelled(labels, values)}"
-                    kept[values] = known = (figure, f"{series} {float(figure)!r}\n")
+                    line = _line(family.name + suffix, labels, values, figure)
+                    kept[values] = known = (figure, line)
                 yield known[1]
 
 
@@ -97,11 +121,20 @@ class _Family:
     parts: Sequence[tuple[str, Sequence[str], Iterable[tuple[Labels, float]]]]
 
 
+def _head(series: str, kind: str, text: str) -> str:
+    return f"# HELP {series} {text}\n# TYPE {series} {kind}\n"
+
+
+def _line(series: str, labels: Sequence[str], values: Labels, figure: float) -> str:
+    return f"{series}{_labelled(labels, values)} {float(figure)!r}\n"
+
+
 def _labelled(labels: Sequence[str], values: Labels) -> str:
     pairs = sorted(_pair(label, value) for label, value in zip(labels, values, strict=True))
     return f"{{{','.join(pairs)}}}" if pairs else ""
 
 
+@lru_cache(maxsize=16_384)
 def _pair(label: str, value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
     return f'{label}="{escaped}"'
@@ -167,17 +200,24 @@ _TOTALS = (
         ["region", "channel", "outcome"],
     ),
 )
+# Each by its name in the figures: series, type, text and labels.
+_SERIES: Mapping[str, tuple[str, str, str, Sequence[str]]] = {
+    **{name: (f"banjie_{name}_total", "counter", text, labels) for name, text, labels in _TOTALS},
+    "tickets_open": (
+        "banjie_tickets_open",
+        "gauge",
+        "Tickets not finished, by lead unit (主办)",
+        ["region", "unit", "state"],
+    ),
+}
+
+
+def _lines(name: str, counted: Counted) -> bytes:
+    series, _, _, labels = _SERIES[name]
+    return "".join(_line(series, labels, values, n) for values, n in counted.items()).encode()
 
 
 def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterable[_Family]:
-    for name, text, labels in _TOTALS:
-        yield _counter(f"banjie_{name}", text, labels, figures.total(name).items())
-    yield _gauge(
-        "banjie_tickets_open",
-        "Tickets not finished, by lead unit (主办)",
-        ["region", "unit", "state"],
-        figures.total("tickets_open").items(),
-    )
     yield _gauge(
         "banjie_milestones_open",
         "Milestones still owed, by stage (时限)",
@@ -188,7 +228,7 @@ def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterab
         "banjie_resolve_working_seconds",
         "Working time from the start of the clock to the resolution (办结), without pauses",
         ["region", "channel"],
-        figures.worked,
+        figures.worked(),
     )
     yield _gauge(
         "banjie_oldest_overdue_seconds",
@@ -236,7 +276,7 @@ def _families(figures: Figures, at: datetime, calendar_days_left: int) -> Iterab
         [],
         [((), max(0.0, behind))],
     )
-    sent = figures.total("deliveries")
+    sent = figures.added.get("deliveries", {})
     yield _gauge(
         "banjie_deliveries",
         "Deliveries to outside systems (投递), by how far they came",

@@ -258,8 +258,9 @@ class Reports:
     ) -> Row:
         rates = {each.id: rate(each, found) for each in definitions}
         if asked.rate:
-            return replace(row, rates=rates)
-        return replace(row, rates=rates, worked=worked(found), score=score(found, self._weights))
+            return Row(row.key, row.name, row.names, rates, codes=row.codes)
+        more = (worked(found), score(found, self._weights))
+        return Row(row.key, row.name, row.names, rates, *more, codes=row.codes)
 
     def _ranked(self, items: Sequence[Row], definitions: Sequence[Definition]) -> list[Row]:
         """Return the rows with their ranks; too few cases are shown and not ranked."""
@@ -291,9 +292,7 @@ class Reports:
         return [
             replace(
                 row,
-                rates={
-                    name: replace(found, rank=places[name][n]) for name, found in row.rates.items()
-                },
+                rates={name: found.ranked(places[name][n]) for name, found in row.rates.items()},
                 score_rank=scored[n],
             )
             for n, row in enumerate(items)

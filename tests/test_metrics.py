@@ -12,7 +12,7 @@ from service.domain.complaint import Contact, Kind
 from service.domain.lifecycle import State
 from service.domain.ticket import Level, Ticket
 from service.metrics import Metrics
-from service.store import Store
+from service.store import Store, tallies
 from service.store.figures import figures
 from service.store.lists import Filter
 from tests.conftest import tool
@@ -78,6 +78,37 @@ def test_the_series_say_what_happened(in_store: Run) -> None:
             f'banjie_unit_info{{name="{MARKET.code}",{region},{unit}}}': 1,
         }
         assert {name: shown.get(name) for name in expected} == expected
+
+    in_store(scenario)
+
+
+# What is told of a process and not of the tickets.
+_PROCESS = ("banjie_http_", "banjie_intake_batch_")
+
+
+def _of_tickets(shown: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in shown.items() if not name.startswith(_PROCESS)}
+
+
+def test_what_is_kept_from_scrape_to_scrape_is_what_is_counted(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        d, metrics = desk(store), Metrics()
+        received = (
+            'banjie_tickets_received_total{channel="hotline-12345",decision="auto",'
+            'kind="complaint",region="360732"}'
+        )
+        open_ = f'banjie_tickets_open{{region="360732",state="dispatched",unit="{MARKET.code}"}}'
+        waiting = 'banjie_deliveries{state="pending"}'
+        for n in range(1, 4):
+            await d.receive(complaint(source_no=f"{n}"), f"{n}", NOW)
+            # Not folded yet, folded, and once more the same.
+            for _ in range(3):
+                found = await _counted(store)
+                shown = _shown(metrics, found)
+                assert _of_tickets(shown) == _of_tickets(_shown(Metrics(), found))
+                assert (shown[received], shown[open_]) == (n, n)
+                assert shown[waiting] == found.total("deliveries").get(("pending",), 0)
+                await store.run(tallies.fold)
 
     in_store(scenario)
 

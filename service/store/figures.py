@@ -1,9 +1,10 @@
 """Counts for the metrics and the rates, all from what is stored."""
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import cache
 
 import sqlalchemy as sa
 
@@ -52,15 +53,26 @@ class Worked:
 Counted = Mapping[Labels, int]
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What one document of counts says: counters and what is open, by the names of the series without
+    prefix, `totals` under labels that no other part has, `added` under labels that others add to.
+    While a document stays as it is so does its part: whoever writes it may keep what was written."""
+
+    totals: Mapping[str, Counted]
+    added: Mapping[str, Counted]
+    worked: tuple[Labels, Worked] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """Counts by label values, in the order of the labels in service.metrics, from one snapshot.
 
-    `totals` are the counters and what is open, by the names of the series without prefix.
+    `added` are the totals that the parts have together, by name.
     """
 
-    totals: Mapping[str, Counted] = field(default_factory=dict)
-    worked: Sequence[tuple[Labels, Worked]] = ()
+    parts: Sequence[Part] = ()
+    added: Mapping[str, Counted] = field(default_factory=dict)
     milestones_open: Counted = field(default_factory=dict)
     oldest_overdue: Mapping[Labels, datetime] = field(default_factory=dict)
     next_step: datetime | None = None
@@ -72,22 +84,32 @@ class Figures:
 
     def total(self, name: str) -> Counted:
         """Return a total by its labels."""
-        return self.totals.get(name, {})
+        held = (part.totals.get(name, {}) for part in self.parts)
+        both = (self.added.get(name, {}), *held)
+        return dict(itertools.chain.from_iterable(each.items() for each in both))
+
+    def worked(self) -> list[tuple[Labels, Worked]]:
+        """Return by region and channel how long resolutions took."""
+        return [part.worked for part in self.parts if part.worked]
 
     def units(self) -> set[tuple[str, str]]:
         """Return region and unit of all that have or had something to do."""
-        labels = (*self.total("dispatches"), *self.total("tickets_open"), *self.milestones_open)
+        labels = itertools.chain(
+            self.milestones_open,
+            *(part.totals.get("dispatches", ()) for part in self.parts),
+            *(part.totals.get("tickets_open", ()) for part in self.parts),
+        )
         return {(each[0], each[1]) for each in labels if each[1]}
 
 
 def figures(connection: sa.Connection, at: datetime) -> Figures:
     """Return what /metrics shows of the tickets as of `at`."""
-    counted, worked = _counted(connection)
     milestones, oldest = _owed(connection, at)
     read = polls.states(connection)
+    parts = [_part(total) for total in totals(connection)]
     return Figures(
-        totals=counted,
-        worked=worked,
+        parts=parts,
+        added=_added(parts),
         milestones_open=milestones,
         oldest_overdue=oldest,
         next_step=connection.execute(
@@ -176,38 +198,45 @@ def _told(view: str, measure: str) -> Sequence[_Told]:
     return (_BY_CHANNEL if view == "ever-channel" else _BY_UNIT).get(measure, ())
 
 
-def _counted(
-    connection: sa.Connection,
-) -> tuple[dict[str, dict[Labels, int]], list[tuple[Labels, Worked]]]:
-    """Return the totals by name and labels, and by region and channel how long resolutions took."""
+# The same documents are read at every scrape, and few have changed since the one before. One is kept
+# of each, which is what it was made of and the part.
+_parts: dict[tuple[str, ...], tuple[str, Part]] = {}
+# Of these a region has one, whichever of its units it was.
+_ADDED = frozenset(("tickets_merged", "redispatches", "deliveries"))
+
+
+def _part(total: Total) -> Part:
+    if total.fresh:
+        return _parted(total)
+    where = total[:5]
+    known = _parts.get(where)
+    if known is None or known[0] != total.document:
+        _parts[where] = known = (total.document, _parted(total))
+    return known[1]
+
+
+def _added(parts: Iterable[Part]) -> dict[str, dict[Labels, int]]:
     found: dict[str, dict[Labels, int]] = {}
-    steps: list[tuple[Labels, Worked]] = []
-    for total in totals(connection):
-        if total.view == "ever-channel":
-            steps.append(((total.region, total.channel), _worked(total.counts)))
-        named = _named(total[:-1])
-        for measure, n in total.counts.items():
-            for name, labels in named[measure]:
-                held = found.setdefault(name, {})
+    for part in parts:
+        for name, counted in part.added.items():
+            held = found.setdefault(name, {})
+            for labels, n in counted.items():
                 held[labels] = held.get(labels, 0) + n
-    return found, steps
+    return found
 
 
-class _Named(dict[str, Sequence[tuple[str, Labels]]]):
-    """The totals and labels of a document's measures, made when one is first asked for: there are
-    tens of thousands, the same at every scrape."""
-
-    def __init__(self, where: tuple[str, ...]) -> None:
-        super().__init__()
-        self._total = Total(*where, {})  # type: ignore[call-arg,arg-type]
-
-    def __missing__(self, measure: str) -> Sequence[tuple[str, Labels]]:
-        told = _told(self._total.view, measure)
-        self[measure] = named = [(name, labelled(self._total)) for name, labelled in told]
-        return named
-
-
-_named = lru_cache(maxsize=20_000)(_Named)
+def _parted(total: Total) -> Part:
+    counts = total.counts
+    found: dict[str, dict[Labels, int]] = {}
+    added: dict[str, dict[Labels, int]] = {}
+    for measure, n in counts.items():
+        for name, labelled in _told(total.view, measure):
+            held = (added if name in _ADDED else found).setdefault(name, {})
+            labels = labelled(total)
+            held[labels] = held.get(labels, 0) + n
+    by_channel = total.view == "ever-channel"
+    worked = ((total.region, total.channel), _worked(counts)) if by_channel else None
+    return Part(found, added, worked)
 
 
 def _worked(counts: Mapping[str, int]) -> Worked:
