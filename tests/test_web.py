@@ -748,6 +748,11 @@ def test_a_dispute_shows_every_units_reasons_and_is_ruled_where_it_stands(
     ruled = service.get(f"/v1/tickets/{no}").json()["ticket"]
     assert ruled["lead"]["unit"] == MARKET
     assert history(service, no)[-1] == "rule"
+    # It stays with the unit, which reads why in place of a form that would be refused.
+    there = signed_in(service, "handler").get(f"/desk/tickets/{no}").text
+    assert "/acts/sign" in there
+    assert "/acts/send_back" not in there
+    assert "不能退单：工单已经裁定由本单位办理" in there
 
 
 def test_a_dispatch_to_nobody_is_refused_and_shown_again(service: Served) -> None:

@@ -309,22 +309,9 @@ def send_back(
     """
     if ticket.lead is None:
         raise IllegalMove(ticket.state, Act.SEND_BACK)
+    if refused := why_kept(ticket, by, at, times):
+        raise refused
     policy = policy_of(ticket, times)
-    given = max(
-        m.started_at
-        for m in ticket.milestones
-        if m.kind is MilestoneKind.SIGN and m.unit == ticket.lead.unit and not m.assisting
-    )
-    window = due(times.calendar_of(ticket.region), given, policy.send_backs.window).due_at
-    if by.role not in policy.send_backs.waived_by:
-        if ticket.ruled == ticket.lead.unit:
-            raise RuleForbids("send-back-ruled", "工单已经裁定由本单位办理，不能再退单")
-        if at > window:
-            raise RuleForbids(
-                "send-back-window",
-                f"退单应在派单后 {policy.send_backs.window} 内（{_said(window)} 前）提出，现已超过",
-                policy.send_backs.origin,
-            )
     bearer = _bearer(policy.hand_over.send_back, ticket.lead.unit, coordinator)
     over = tuple(m for m in ticket.open() if m.assisting or m.kind in _UNIT_OWES)
     kept = _each(ticket.milestones, lambda m: ended(m, Outcome.WITHDRAWN), over)
@@ -337,6 +324,31 @@ def send_back(
         assist=(),
         milestones=milestones,
         sent_back=ticket.sent_back + 1,
+    )
+
+
+def why_kept(ticket: Ticket, by: Actor, at: datetime, times: Timetable) -> RuleForbids | None:
+    """Return why the caller may not send a ticket back that has a lead, None if nothing is against it."""
+    policy = policy_of(ticket, times)
+    if ticket.lead is None or by.role in policy.send_backs.waived_by:
+        return None
+    if ticket.ruled == ticket.lead.unit:
+        return RuleForbids("send-back-ruled", "工单已经裁定由本单位办理，不能再退单")
+    given = max(
+        (
+            m.started_at
+            for m in ticket.milestones
+            if m.kind is MilestoneKind.SIGN and m.unit == ticket.lead.unit and not m.assisting
+        ),
+        default=at,
+    )
+    window = due(times.calendar_of(ticket.region), given, policy.send_backs.window).due_at
+    if at <= window:
+        return None
+    return RuleForbids(
+        "send-back-window",
+        f"退单应在派单后 {policy.send_backs.window} 内（{_said(window)} 前）提出，现已超过",
+        policy.send_backs.origin,
     )
 
 

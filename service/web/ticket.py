@@ -21,7 +21,7 @@ from service.desk import (
     offered,
 )
 from service.domain.access import Forbidden, reach, sees
-from service.domain.acts import policy_of
+from service.domain.acts import policy_of, why_kept
 from service.domain.lifecycle import Act, State
 from service.domain.personal import find_masked
 from service.domain.ports import Unit
@@ -154,9 +154,11 @@ async def _shown(
     if reach(by.role, Act.CHECK) is not None and found.state is State.CLOSED:
         check = await app.supervision.check(by, found)
     likely = _likely(found, check)
-    acts = [FORMS[act] for act in offered(by, found) if act in FORMS]
-    acts.sort(key=lambda form: form.act is not likely)
     now = app.now()
+    may = offered(by, found)
+    kept = why_kept(found, by, now, app.times) if Act.SEND_BACK in may else None
+    acts = [FORMS[act] for act in may if act in FORMS and not (kept and act is Act.SEND_BACK)]
+    acts.sort(key=lambda form: form.act is not likely)
 
     return visit.page(
         "ticket.html",
@@ -167,6 +169,7 @@ async def _shown(
         onward=cursor_of(List.HISTORY, onward),
         acts=acts,
         likely=likely,
+        kept=kept,
         check=check,
         printing=printing,
         printed_at=now,
