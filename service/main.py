@@ -41,7 +41,7 @@ from service.purge import Purge
 from service.refresh import Freshness
 from service.reports import Reports, begin
 from service.source_check import require, signing_keys
-from service.store import Terms, intakes, open_store
+from service.store import Terms, intakes, messages, open_store
 from service.store.engine import COMMAND, SERVES, prepare
 from service.store.search import catch_up
 from service.store.words import words
@@ -213,7 +213,9 @@ async def _purged(parts: Wiring) -> int:
     """Delete some of what has ended; return how many rows it was."""
     done = await parts.doors.purge()
     now = parts.now()
-    return done + await parts.store.run(lambda connection: intakes.purge(connection, now))
+    for purge in (intakes.purge, messages.purge):
+        done += await parts.store.run(partial(purge, at=now))
+    return done
 
 
 def build(parts: Wiring, settings: Settings) -> "FastAPI":

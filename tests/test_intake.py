@@ -172,16 +172,16 @@ def test_whose_number_another_replica_stores_again_and_again_harms_no_other(
     in_store: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sender that tells two replicas everything is first now here, now there."""
-    insert = tickets.insert_uncounted
+    insert = tickets.insert_all
     others = [1, 2, 3]
 
-    def overtaken(connection: sa.Connection, rows: Any) -> Any:
+    def overtaken(connection: sa.Connection, rows: Any, at: Any) -> Any:
         if others and any(t.complaint.source_no == "twice" for t, *_ in rows):
             others.pop()
             raise tickets.Raced
-        return insert(connection, rows)
+        return insert(connection, rows, at)
 
-    monkeypatch.setattr(tickets, "insert_uncounted", overtaken)
+    monkeypatch.setattr(tickets, "insert_all", overtaken)
 
     async def scenario(store: Store) -> None:
         intake = Intake(desk(store), lambda _: None)

@@ -8,6 +8,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlencode
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from adapters.signature import keys, sign
 from service.api.problems import MEDIA_TYPE
 from service.domain.ports import FieldProblem, PayloadRejected
+from service.store import messages
 from service.store.tables import metadata
 from service.wiring import Wiring
 from tests.served import Served, served
@@ -218,6 +220,11 @@ def test_ids_of_long_ago_are_forgotten(both: Served) -> None:
     both.clock.time = at("2026-11-29 09:00")
     for _ in range(2):
         assert signed(both, payload()).status_code == 201
+
+    async def purge(parts: Wiring) -> int:
+        return await parts.store.run(partial(messages.purge, at=parts.now()))
+
+    assert [both.run(purge) for _ in range(2)] == [3, 0]
     assert count(both, "messages") == 2
 
 

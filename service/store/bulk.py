@@ -65,13 +65,54 @@ def insert_together(connection: sa.Connection, *parts: tuple[sa.Table, Sequence[
     connection.exec_driver_sql(text, tuple(_document(rows) for _, rows in some))
 
 
+def insert_returning(
+    connection: sa.Connection,
+    part: tuple[sa.Table, Sequence[Row]],
+    wanted: tuple[str, ...],
+    by: str,
+    *besides: tuple[sa.Table, Sequence[Row]],
+) -> Sequence[sa.Row[Any]]:
+    """Insert rows as `insert_together` does, and return these columns of those of `part` as they are
+    stored; `by` is a column by whose values those, and no others, are found: SQLite returns none of
+    many."""
+    table, rows = part
+    if not rows:
+        insert_together(connection, *besides)
+        return []
+    if connection.dialect.name != "postgresql":
+        insert_together(connection, part, *besides)
+        values = {"values": list({row[by] for row in rows})}
+        return connection.execute(_stored(table, wanted, by), values).all()
+    some = [(table, rows), *(each for each in besides if each[1])]
+    text = _postgres_returning(tuple((of, tuple(new[0])) for of, new in some), wanted)
+    return connection.exec_driver_sql(text, tuple(_document(new) for _, new in some)).all()
+
+
+@cache
+def _stored(table: sa.Table, wanted: tuple[str, ...], by: str) -> sa.Select[Any]:
+    columns = (table.c[name] for name in wanted)
+    return sa.select(*columns).where(given_among("sqlite", table.c[by], "values"))
+
+
+@cache
+def _postgres_returning(
+    parts: tuple[tuple[sa.Table, tuple[str, ...]], ...], wanted: tuple[str, ...]
+) -> str:
+    inserts = ", ".join(_postgres_parts(parts)[1:])
+    before = f"WITH {inserts} " if inserts else ""
+    return f"{before}{_postgres_insert(*parts[0])} RETURNING {', '.join(wanted)}"
+
+
 @cache
 def _postgres_inserts(parts: tuple[tuple[sa.Table, tuple[str, ...]], ...]) -> str:
-    inserts = (
+    return f"WITH {', '.join(_postgres_parts(parts))} SELECT 1"
+
+
+def _postgres_parts(parts: Sequence[tuple[sa.Table, tuple[str, ...]]]) -> list[str]:
+    return [
         f"part{n} AS ({_postgres_insert(*part).replace('$1', f'${n}')})"
         for n, part in enumerate(parts, 1)
-    )
-    return f"WITH {', '.join(inserts)} SELECT 1"
+    ]
 
 
 class Ready(NamedTuple):
@@ -229,18 +270,17 @@ def _moment(value: Any) -> str:
 
 def put_rows(
     connection: sa.Connection, table: sa.Table, rows: Sequence[Row], *, replace: bool
-) -> None:
+) -> int:
     """Insert rows that all name the same columns, no key twice; where a row of the key is there
-    already, replace it or leave it as it is."""
+    already, replace it or leave it as it is. Return how many were written."""
     if not rows:
-        return
+        return 0
     names = tuple(rows[0])
     if connection.dialect.name == "postgresql":
         text = _postgres_insert(table, names, replace)
-        connection.exec_driver_sql(text, (_document(rows),))
-    else:
-        _, given, values = ready("sqlite", table, rows)
-        connection.exec_driver_sql(_sqlite_insert(table, given, replace), values)
+        return connection.exec_driver_sql(text, (_document(rows),)).rowcount
+    _, given, values = ready("sqlite", table, rows)
+    return connection.exec_driver_sql(_sqlite_insert(table, given, replace), values).rowcount
 
 
 def find_rows(connection: sa.Connection, table: sa.Table, keys: Sequence[Row]) -> list[Any]:

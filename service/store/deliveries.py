@@ -17,10 +17,10 @@ from service.domain.ports import Receiver
 from service.domain.region import prefix
 from service.domain.ticket import Delivery, DeliveryState, Recipient, Ticket, Word
 from service.store import closed, sealing
-from service.store.bulk import Row, insert_rows, update_rows
+from service.store.bulk import Row, insert_together, update_rows
 from service.store.pages import Page, among, walk
 from service.store.tables import DeliveryRow, TicketRow, metadata
-from service.store.tallies import note_deliveries
+from service.store.tallies import counted_deliveries, note_deliveries
 
 _deliveries = metadata.tables[DeliveryRow.__tablename__]
 _tickets = metadata.tables[TicketRow.__tablename__]
@@ -64,9 +64,13 @@ def deliver_all(
     """Write what is to leave, each with its ticket's id, number and region. What no receiver takes
     is settled at once: people see to it."""
     new = [_new(row, at, receivers) for row in rows]
-    sealing.keep(connection, [part for row in new if (part := sealing.hide(row))])
-    insert_rows(connection, _deliveries, new)
-    note_deliveries(connection, Counter(row["state"] for row in new), at)
+    parts = [part for row in new if (part := sealing.hide(row))]
+    insert_together(
+        connection,
+        (_deliveries, new),
+        sealing.new_rows(connection, parts),
+        counted_deliveries(Counter(row["state"] for row in new), at),
+    )
 
 
 def seal(connection: sa.Connection, ids: Collection[int]) -> None:

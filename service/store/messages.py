@@ -12,8 +12,7 @@ from service.store.tables import MessageRow, metadata
 _messages = metadata.tables[MessageRow.__tablename__]
 # A sender repeats a push for a day or so; after a week nobody does.
 _KEPT = timedelta(days=7)
-# More than one is added at a time, so that the table does not grow for ever.
-_FORGOTTEN_AT_ONCE = 2
+_FORGOTTEN_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +28,8 @@ class MessageReused(Exception):
     """The same id came before with another body."""
 
 
-_m = _messages.c
-# What another transaction is forgetting at this moment is left to it. Made once: that takes longer
-# than running it.
-_FORGET = _messages.delete().where(
-    sa.tuple_(_m.source, _m.id).in_(
-        sa.select(_m.source, _m.id)
-        .where(_m.at < sa.bindparam("before", type_=_m.at.type))
-        .order_by(_m.at)
-        .limit(sa.bindparam("most", type_=sa.Integer()))
-        .with_for_update(skip_locked=True)
-    )
-)
-
-
 def keep(connection: sa.Connection, pushed: Mapping[int, Message], at: datetime) -> set[int]:
-    """Remember pushes in the transaction that stores what they bring, and forget the oldest.
+    """Remember pushes in the transaction that stores what they bring.
 
     Return which of them carry an id that its source gave another body, before or among these: they
     are not to be taken. The same body again is no matter.
@@ -58,13 +43,19 @@ def keep(connection: sa.Connection, pushed: Mapping[int, Message], at: datetime)
         {"source": source, "id": message_id, "digest": digest, "at": at}
         for (source, message_id), digest in sorted(first.items())
     ]
-    put_rows(connection, _messages, rows, replace=False)
-    # After the writing: what another transaction wrote meanwhile was waited for, and counts.
-    kept = {
-        (row.source, row.id): row.digest
-        for row in find_rows(
-            connection, _messages, [{"source": source, "id": id_} for source, id_ in first]
-        )
-    }
-    connection.execute(_FORGET, {"before": at - _KEPT, "most": _FORGOTTEN_AT_ONCE * len(rows)})
+    kept = first
+    if put_rows(connection, _messages, rows, replace=False) < len(rows):
+        # After the writing: what another transaction wrote meanwhile was waited for, and counts.
+        keys = [{"source": source, "id": id_} for source, id_ in first]
+        there = find_rows(connection, _messages, keys)
+        kept = {(row.source, row.id): row.digest for row in there}
     return {n for n, each in pushed.items() if kept[each.source, each.id] != each.digest}
+
+
+def purge(connection: sa.Connection, at: datetime) -> int:
+    """Forget some of the pushes that nobody repeats any more; return how many."""
+    m = _messages.c
+    old = sa.select(m.source, m.id).where(m.at < at - _KEPT).order_by(m.at)
+    these = old.limit(_FORGOTTEN_AT_ONCE).with_for_update(skip_locked=True)
+    gone = connection.execute(_messages.delete().where(sa.tuple_(m.source, m.id).in_(these)))
+    return gone.rowcount

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from service.domain.region import prefix
 from service.store import closed, months
-from service.store.bulk import insert_rows, upsert
+from service.store.bulk import Row, insert_rows, upsert
 from service.store.pages import END
 from service.store.tables import EventRow, SearchBacklogRow, TicketRow, TicketWordsRow, metadata
 from service.store.words import Term, words
@@ -54,17 +54,24 @@ def _regions(dialect: str, region: str) -> list[str]:
 # What is written
 
 
-def keep(connection: sa.Connection, rows: Sequence[tuple[int, str, Words]]) -> None:
-    """Write the words of new tickets, each with its ticket's id and region."""
+def new_rows(
+    connection: sa.Connection, rows: Sequence[tuple[int, str, Words]]
+) -> tuple[sa.Table, list[Row]]:
+    """Return the rows of the words of new tickets, each with its ticket's id and region. SQLite's index of
+    texts is no table like others: there they are written, and there is none left to write."""
     if connection.dialect.name == "postgresql":
-        insert_rows(
-            connection, _words, [{"ticket_id": n, "words": _vector(n, r, w)} for n, r, w in rows]
-        )
-    elif rows:
+        return _words, [{"ticket_id": n, "words": _vector(n, r, w)} for n, r, w in rows]
+    if rows:
         connection.exec_driver_sql(
             "INSERT INTO ticket_words (rowid, words) VALUES (?, ?)",
             [(ticket_id, " ".join([*w, *_regions("sqlite", r)])) for ticket_id, r, w in rows],
         )
+    return _words, []
+
+
+def keep(connection: sa.Connection, rows: Sequence[tuple[int, str, Words]]) -> None:
+    """Write the words of new tickets, each with its ticket's id and region."""
+    insert_rows(connection, *new_rows(connection, rows))
 
 
 def add(connection: sa.Connection, ticket_id: int, region: str, more: Words) -> None:

@@ -79,12 +79,12 @@ _COUNTED_AT_ONCE = 2_000
 # Writing, in the transaction of what is counted
 
 
-def note_new(
-    connection: sa.Connection, came: Iterable[tuple[Ticket, str, Sequence[Told]]], at: datetime
-) -> None:
-    """Count new tickets, each with the decision that it is stored under, and their events."""
-    _note(
-        connection,
+def counted_new(
+    came: Iterable[tuple[Ticket, str, Sequence[Told]]], at: datetime
+) -> tuple[sa.Table, list[Row]]:
+    """Return the rows that count new tickets, each with the decision that it is stored under, and their
+    events, which are not written yet."""
+    return _entries, _noted(
         at,
         (
             (ticket, _sum(stands(case) + arrived(case, decision), _counted(events, [])))
@@ -178,10 +178,14 @@ _DELIVERY = "delivery_"
 
 def note_deliveries(connection: sa.Connection, changed: Mapping[str, int], at: datetime) -> None:
     """Count by how many the deliveries in each state have changed."""
+    insert_rows(connection, *counted_deliveries(changed, at))
+
+
+def counted_deliveries(changed: Mapping[str, int], at: datetime) -> tuple[sa.Table, list[Row]]:
+    """Return the row that `note_deliveries` writes, none where nothing has changed."""
     counts = [[_NO_DAY, "", f"{_DELIVERY}{state}", n] for state, n in sorted(changed.items()) if n]
-    if counts:
-        entry = {"known_on": day_of(at).isoformat(), "counts": counts, "names": {}}
-        insert_rows(connection, _entries, [entry | dict.fromkeys(_CLASS, "")])
+    entry = {"known_on": day_of(at).isoformat(), "counts": counts, "names": {}}
+    return _entries, [entry | dict.fromkeys(_CLASS, "")] if counts else []
 
 
 _CLASS = ("region", "channel", "kind")

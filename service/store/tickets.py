@@ -37,6 +37,7 @@ from service.store.bulk import (
     among,
     document,
     given_among,
+    insert_returning,
     insert_rows,
     insert_together,
     rows_given,
@@ -224,54 +225,30 @@ def insert_all(
 
     Raises Raced if a source number is there by now.
     """
-    ids = insert_uncounted(connection, [(*row, at) for row in rows])
-    clocks: dict[int, list[int]] = {ticket_id: [] for ticket_id in ids.values()}
-    query = _clock_ids(connection.dialect.name)
-    for row in connection.execute(query, {"ids": list(clocks)}):
-        clocks[row.ticket_id].append(row.id)
-    return [_as_stored(ticket, ids[ticket.no], clocks[ids[ticket.no]]) for ticket, *_ in rows]
-
-
-@cache
-def _clock_ids(dialect: str) -> sa.Select[Any]:
-    m = _milestones.c
-    return (
-        sa.select(m.ticket_id, m.id).where(given_among(dialect, m.ticket_id, "ids")).order_by(m.id)
-    )
-
-
-@cache
-def _ids_of_nos(dialect: str) -> sa.Select[Any]:
-    t = _tickets.c
-    return sa.select(t.no, t.id).where(given_among(dialect, t.no, "nos"))
-
-
-def insert_uncounted(
-    connection: sa.Connection, rows: Sequence[tuple[Ticket, str, str, Words, datetime]]
-) -> dict[str, int]:
-    """Write many new tickets as `insert_all` does, each with when it came besides; return their ids
-    by number. Nothing counts them.
-
-    Raises Raced if a source number is there by now.
-    """
-    values = [_new_values(ticket, decision, at) for ticket, _, decision, _, at in rows]
+    values = [_new_values(ticket, decision, at) for ticket, _, decision, _ in rows]
     try:
-        insert_rows(connection, _tickets, values)
+        found = insert_returning(connection, (_tickets, values), ("no", "id"), "no")
     except sa.exc.IntegrityError:
         raise Raced from None
-    made = [ticket for ticket, *_ in rows]
-    query = _ids_of_nos(connection.dialect.name)
-    found = connection.execute(query, {"nos": [t.no for t in made]})
     ids: dict[str, int] = {row.no: row.id for row in found}
-    seal_new(connection, [(ids[ticket.no], ticket.complaint) for ticket in made])
+    clocks: dict[int, list[int]] = {ticket_id: [] for ticket_id in ids.values()}
     new = [
         (ticket, sealing.keyed(connection, fingerprint), decision, at)
-        for ticket, fingerprint, decision, _, at in rows
+        for ticket, fingerprint, decision, _ in rows
     ]
-    for table, parts in _parts(ids, new):
-        insert_rows(connection, table, parts)
-    search.keep(connection, [(ids[t.no], t.region, words) for t, _, _, words, _ in rows])
-    return ids
+    *others, milestones = _parts(ids, new)
+    told = insert_returning(
+        connection,
+        milestones,
+        ("ticket_id", "id"),
+        "ticket_id",
+        *others,
+        sealing.new_rows(connection, [_part(ids[t.no], t.complaint) for t, *_ in rows]),
+        search.new_rows(connection, [(ids[t.no], t.region, words) for t, _, _, words in rows]),
+    )
+    for ticket_id, clock_id in sorted((row.ticket_id, row.id) for row in told):
+        clocks[ticket_id].append(clock_id)
+    return [_as_stored(ticket, ids[ticket.no], clocks[ids[ticket.no]]) for ticket, *_ in rows]
 
 
 def seal_new(connection: sa.Connection, rows: Sequence[tuple[int, Complaint]]) -> None:
@@ -303,7 +280,7 @@ _New = tuple[Ticket, str, str, datetime]
 
 
 def new_rows(ids: Mapping[str, int], rows: Sequence[_New]) -> list[tuple[sa.Table, list[Row]]]:
-    """Return the rows that `insert_uncounted` would write of tickets whose ids, by number, are chosen
+    """Return the rows that `insert_all` would write of tickets whose ids, by number, are chosen
     beforehand, by table. Whoever chooses them has the database alone, and tells it afterwards
     (`ids_chosen`)."""
     tickets: list[Row] = [
@@ -456,10 +433,10 @@ def _save_uncounted(connection: sa.Connection, before: Ticket, after: Ticket) ->
     new = [m for m in after.milestones if not m.id]
     changed = [m for m in after.milestones if m.id and known[m.id] != m]
     save_milestones(connection, changed)
-    _insert_milestones(connection, before.id, after.region, new)
     if new:
-        rows = connection.execute(_clock_ids(connection.dialect.name), {"ids": [before.id]})
-        numbered = _numbered(new, [row.id for row in rows if row.id not in known])
+        rows = [_milestone_values(before.id, after.region, m) for m in new]
+        ids = insert_returning(connection, (_milestones, rows), ("id",), "ticket_id")
+        numbered = _numbered(new, sorted(row.id for row in ids if row.id not in known))
         kept = [m for m in after.milestones if m.id]
         after = replace(after, milestones=(*kept, *numbered))
     return _as_written(after)
@@ -540,8 +517,9 @@ def append_first(
 ) -> None:
     """Add the first events of new tickets, each with the decision that it is counted under, and count
     both."""
-    tallies.note_new(connection, [(t, _decision(t, decided), es) for t, decided, es in came], at)
-    _append_hidden(connection, [(ticket, event) for ticket, _, es in came for event in es])
+    new = [(ticket, _decision(ticket, decided), told) for ticket, decided, told in came]
+    first = [(ticket, event) for ticket, _, told in came for event in told]
+    _append_hidden(connection, first, tallies.counted_new(new, at))
 
 
 def _append_hidden(
@@ -996,13 +974,6 @@ def _write_assists(connection: sa.Connection, ticket_id: int, assist: Sequence[U
         connection.execute(
             _assists.insert(), [{"ticket_id": ticket_id, "unit": ref.unit} for ref in assist]
         )
-
-
-def _insert_milestones(
-    connection: sa.Connection, ticket_id: int, region: str, new: Sequence[Milestone]
-) -> None:
-    rows = [_milestone_values(ticket_id, region, m) for m in new]
-    insert_rows(connection, _milestones, rows)
 
 
 def _milestone_values(ticket_id: int, region: str, m: Milestone) -> dict[str, Any]:
