@@ -1,6 +1,6 @@
 # What a developer types. Everything lives in .venv; nothing is installed outside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test test-ha run bench openapi revision
+.PHONY: help setup fmt check test test-slow test-ha run bench openapi revision
 
 # The first Python on the path that will do.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -48,8 +48,11 @@ check: setup ## Everything that needs no run: format, lint, types, arrows, rules
 	$(BIN)/lint-imports
 	$(BIN)/banjie rules check
 
-test: setup ## Run the tests
-	$(BIN)/pytest --numprocesses auto --dist worksteal
+test: setup ## Run the everyday tests (some minutes)
+	$(BIN)/pytest --numprocesses auto --dist worksteal -m "not ha and not slow"
+
+test-slow: setup ## Run the others: processes, browsers, storms (as long again)
+	$(BIN)/pytest --numprocesses auto --dist worksteal -m "slow and not ha"
 
 test-ha: setup ## Kill databases and replicas, and see that nothing is lost (some minutes)
 	$(BIN)/pytest -m ha -s tests/ha

@@ -50,6 +50,18 @@ def tool(name: str) -> str:
     return path
 
 
+_USUAL_S = 120  # as in pyproject.toml
+
+
+@pytest.hookimpl(tryfirst=True)  # before they are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who asks for more time than is usual is one of the slow ones."""
+    for item in items:
+        asked = item.get_closest_marker("timeout")
+        if asked and asked.args[0] > _USUAL_S:
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return where pictures of pages go: a folder that was asked for, or one of pytest's."""

@@ -29,6 +29,8 @@ from tests.test_desk import desk
 from tests.test_feed import Writers, ordered, tickets_in
 from tests.worlds import at, complaint
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[[Callable[[Store], Any]], Any]
 NOW = at("2026-11-18 09:30")
 EVENTS, CHAIN, TAILS, HEADS = (

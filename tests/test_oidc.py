@@ -28,6 +28,8 @@ from service.domain.sign_in import Unvouched
 from tests.process import free_port
 from tests.served import Served, served, sqlite
 
+pytestmark = pytest.mark.slow
+
 HERE = {"Origin": "http://testserver"}
 BACK = "http://localhost/desk/sign-in/oidc/back"
 MARKET = "360732-market_regulation"

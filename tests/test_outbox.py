@@ -38,6 +38,8 @@ from tests.worlds import (
     complaint,
 )
 
+pytestmark = pytest.mark.slow
+
 TIMES = load_timetable()
 NOW = at("2026-11-18 10:00")
 SOURCE, OTHER = "source:hotline-12345", "source:wenzheng-jiangxi"

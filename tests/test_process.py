@@ -17,6 +17,8 @@ from tests.process import Server, banjie, environment, free_port, serving
 from tests.served import rules, sqlite
 from tests.walk import walk
 
+pytestmark = pytest.mark.slow
+
 
 def admin_token(env: dict[str, str]) -> str:
     made = banjie("token", "create", "--role", "admin", "--name", "管理员", env=env)

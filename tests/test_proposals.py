@@ -31,6 +31,8 @@ from tests.test_api import new
 from tests.test_web import Browser, form_of, signed_in
 from tests.worlds import complaint
 
+pytestmark = pytest.mark.slow
+
 MARKET = "360732-market_regulation"
 FORESTRY = "360732-forestry"
 HERE = {"Origin": "http://testserver"}

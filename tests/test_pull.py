@@ -29,6 +29,8 @@ from tests.process import Server, banjie, environment, fake_upstream, free_port
 from tests.served import Served, served, sqlite
 from tests.worlds import at
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[[Callable[[Store], Any]], Any]
 CHANNEL = "wenzheng-jiangxi"
 NOW = at("2026-11-21 09:00")

@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import tool
 from tests.process import environment, serving
 from tests.served import sqlite
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 
 

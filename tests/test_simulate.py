@@ -36,6 +36,8 @@ from tests.process import banjie, in_database
 from tests.served import rules
 from tests.worlds import ADMIN, at
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[[Callable[[Store], Any]], Any]
 _LONG = os.environ.get("BANJIE_LONG") == "1"
 # Everything that may happen happens often.

@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from bench.enforce import fill
 from tests.process import Server, environment, free_port, in_database
 
+pytestmark = pytest.mark.slow
+
 LONG = os.environ.get("BANJIE_LONG") == "1"
 # They fall due in slices, so that there is something to enforce whenever a server is killed.
 SLICES = 10 if LONG else 2

@@ -42,6 +42,8 @@ from tests.worlds import (
     complaint,
 )
 
+pytestmark = pytest.mark.slow
+
 Step = tuple[str, Actor, dict[str, Any]]
 _SIGN: Step = ("sign", HANDLER, {})
 _THEIRS: Step = ("sign", STRANGER, {})

@@ -19,6 +19,8 @@ from tests.browsing import SIZES, chromium, serving
 from tests.served import CALLERS, sqlite
 from tests.worlds import complaint
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "correct horse battery staple"
 EVIL = (
     "<script>window.ran=1</script><img src=x onerror='window.ran=1'>"

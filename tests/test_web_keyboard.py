@@ -19,6 +19,8 @@ from tests.browsing import chromium, serving
 from tests.served import CALLERS, sqlite
 from tests.worlds import complaint
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Site:
