@@ -31,14 +31,14 @@ import httpx
 import sqlalchemy as sa
 
 from bench.enforce import postgres
-from bench.filling import in_steps, quickly
+from bench.filling import in_steps, quick, quickly
 from routing_rules.clocks import load_timetable
 from routing_rules.rulebook import load
 from service.desk import Desk
 from service.domain.access import Actor, Role
 from service.domain.complaint import Complaint, Kind, Urgency
 from service.domain.sign_in import Way
-from service.store import Store, open_store, sessions, tokens
+from service.store import Store, feed, open_store, sessions, tokens
 from service.store.engine import prepare
 from service.store.search import BLOCKS
 from service.store.words import words
@@ -134,6 +134,20 @@ _BELONGING = (
     """,
 )
 
+# As the service's jobs would have left it: nothing waits for its place or its link, and none of what is
+# asked goes through the hashes.
+_FOLLOWED = (
+    """
+    INSERT INTO chain (place, region, sequence, event_id, ticket_no, hash)
+    SELECT f.position, e.region, f.position, e.id, e.ticket_no, repeat('0', 64)
+    FROM feed f JOIN events e ON e.id = f.event_id
+    """,
+    """
+    INSERT INTO chain_tails (region, sequence, hash)
+    SELECT region, max(sequence), repeat('0', 64) FROM chain GROUP BY region
+    """,
+)
+
 
 async def _fill(store: Store, url: str, last: int) -> None:
     """Write tickets, of which the newest are open, with clocks, events and words. What each holds
@@ -186,6 +200,14 @@ async def _fill(store: Store, url: str, last: int) -> None:
     async with quickly(url, "tickets", "milestones", "sealed", "ticket_words"):
         # One after the other: a ticket's number is its id.
         await in_steps(store, 2, last, work, lines=1)
+        await store.run(_follow)
+
+
+def _follow(connection: sa.Connection) -> None:
+    quick(connection)
+    feed.order(connection, most=1_000_000_000)
+    for text in _FOLLOWED:
+        connection.execute(sa.text(text))
 
 
 def _vector(text: str) -> str:
