@@ -423,6 +423,11 @@ class TicketList(BaseModel):
     next: str | None = None
 
 
+def list_answer(page: Sequence[Ticket], onward: str | None) -> bytes:
+    """Return a `TicketList` as JSON, as `ticket_answer` does."""
+    return _json({"items": [_shown(ticket) for ticket in page], "next": onward})
+
+
 class EventOut(BaseModel):
     """Something that happened to a ticket."""
 

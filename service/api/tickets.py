@@ -1,6 +1,7 @@
 """Tickets: lists, one with its history, and what people do to it."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
@@ -18,9 +19,9 @@ from service.api.schemas import (
     PersonIn,
     TicketAnswer,
     TicketList,
-    TicketOut,
     UnitList,
     UnitOut,
+    list_answer,
     ticket_answer,
 )
 from service.cursors import List, cursor_due, cursor_of, read_cursor, read_due
@@ -44,7 +45,7 @@ Asked = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00-\x1F\
 PageSize = Annotated[int, Query(ge=1, le=200)]
 
 
-@router.get("/tickets", summary="List tickets, newest first")
+@router.get("/tickets", response_model=TicketList, summary="List tickets, newest first")
 async def tickets(
     app: Parts,
     by: Caller,
@@ -58,7 +59,7 @@ async def tickets(
     group: Annotated[int, Query(ge=0, le=2**62)] = 0,
     cursor: Asked = "",
     limit: PageSize = 50,
-) -> TicketList:
+) -> Response:
     """List the tickets that the caller may see; `q` looks for words in title and text, or numbers."""
     check_region(app, region)
     wanted = Filter(
@@ -112,8 +113,12 @@ async def act(
     return _answer(after)
 
 
-@router.post("/tickets/search", summary="List somebody's tickets by telephone number")
-async def of_person(wanted: PersonIn, app: Parts, by: Caller) -> TicketList:
+@router.post(
+    "/tickets/search",
+    response_model=TicketList,
+    summary="List somebody's tickets by telephone number",
+)
+async def of_person(wanted: PersonIn, app: Parts, by: Caller) -> Response:
     """List the tickets of whoever complained from this number, newest first."""
     after = read_cursor(List.PERSON, wanted.cursor)
     found = await app.desk.of_person(by, wanted.phone, after, wanted.limit)
@@ -157,10 +162,14 @@ async def groups(app: Parts, by: Caller, cursor: Asked = "", limit: PageSize = 2
     )
 
 
-@router.get("/sorting", summary="What waits for manual sorting (人工派单), oldest first")
+@router.get(
+    "/sorting",
+    response_model=TicketList,
+    summary="What waits for manual sorting (人工派单), oldest first",
+)
 async def sorting(
     app: Parts, by: Caller, region: Asked = "", cursor: Asked = "", limit: PageSize = 50
-) -> TicketList:
+) -> Response:
     """List what the router would not decide or a unit sent back, each with its candidates."""
     check_region(app, region)
     wanted = Filter(region=region, after=read_cursor(List.SORTING, cursor), limit=limit)
@@ -180,23 +189,23 @@ async def units(app: Parts, by: Caller, region: Asked = "") -> UnitList:
     )
 
 
-@router.get("/units/{code}/queue", summary="What a unit owes, what falls due first on top")
+@router.get(
+    "/units/{code}/queue",
+    response_model=TicketList,
+    summary="What a unit owes, what falls due first on top",
+)
 async def queue(
     code: Annotated[str, Path(max_length=64)],
     app: Parts,
     by: Caller,
     cursor: Asked = "",
     limit: PageSize = 200,
-) -> TicketList:
+) -> Response:
     """List the tickets for which a unit still owes something."""
     if app.router.unit(code) is None:
         raise UnknownQueue(code)
     found = await app.desk.queue(code, by, limit, after=read_due(List.QUEUE, cursor))
-    shown_now = await app.matching.linked(by, found.items)
-    return TicketList(
-        items=[TicketOut.of(ticket) for ticket in shown_now],
-        next=cursor_due(List.QUEUE, found.onward),
-    )
+    return await _listed(app, by, found.items, cursor_due(List.QUEUE, found.onward))
 
 
 def check_region(app: Wiring, region: str) -> None:
@@ -205,11 +214,13 @@ def check_region(app: Wiring, region: str) -> None:
         raise UnknownRegion
 
 
-async def _page(app: Wiring, by: Actor, found: Page[Ticket], of: List) -> TicketList:
-    page = await app.matching.linked(by, found.items)
-    return TicketList(
-        items=[TicketOut.of(ticket) for ticket in page], next=cursor_of(of, found.onward)
-    )
+async def _page(app: Wiring, by: Actor, found: Page[Ticket], of: List) -> Response:
+    return await _listed(app, by, found.items, cursor_of(of, found.onward))
+
+
+async def _listed(app: Wiring, by: Actor, found: Sequence[Ticket], onward: str | None) -> Response:
+    page = await app.matching.linked(by, found)
+    return Response(list_answer(page, onward), media_type="application/json")
 
 
 def _answer(ticket: Ticket) -> Response:
