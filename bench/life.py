@@ -30,6 +30,7 @@ _MATTER = {
     "content": "在平川大道的超市买排骨，两斤只有一斤七两，超市不认账，请市场监管部门处理。",
     "areaCode": "360732",
     "appealTypeName": "投诉",
+    "address": "",
 }
 _ACTS: tuple[dict[str, Any], ...] = (
     {"act": "sign"},
