@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
@@ -28,7 +28,7 @@ from service.reports import Asked, BadPeriod, Report, Reports, read_day
 from service.simulation.lives import Behaviour
 from service.simulation.run import Plan, Simulated, simulate
 from service.store import BadDatabaseUrl, InUse, open_store, tickets
-from service.store.figures import UnitLoad, unit_loads
+from service.store.figures import UnitLoad, resolved, unit_loads
 from service.terminal import AsJson, Refused, print_document, settings
 
 _MOST_DAYS, _MOST_PER_DAY = 1_100, 20_000
@@ -99,14 +99,20 @@ _COUNTY = len("360732")
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What a simulation gives: how much, in which time, and the figures at its end. `unsure` says
-    which days no calendar has, "" if it has all."""
+    """What a simulation gives: how much, in which time, and the figures at its end: what each unit
+    owes, how many it resolved, and how many of these in time. `unsure` says which days no calendar
+    has, "" if it has all."""
 
     much: Simulated
     wall_s: float
     report: Report
     loads: Sequence[UnitLoad]
+    resolved: Mapping[str, tuple[int, int]]
     unsure: str
+
+    def of(self, unit: str) -> tuple[int, int]:
+        """Return how many tickets a unit resolved, and how many of them in time."""
+        return self.resolved.get(unit, (0, 0))
 
 
 def _share(name: str, value: float) -> float:
@@ -172,10 +178,13 @@ async def _simulated(
         asked = Asked(plan.first, plan.last, region=plan.region)
         report = await reports.kpis(asked, SYSTEM, plan.end)
         since = plan.end - timedelta(plan.days)
-        loads = await store.read(lambda c: unit_loads(c, plan.region, plan.end, since, plan.end))
+        loads = await store.read(lambda c: unit_loads(c, plan.region, plan.end, plan.end))
+        done = await store.read(lambda c: resolved(c, plan.region, since))
     finally:
         await store.close()
-    return _Outcome(much, wall_s, report, list(loads), unsure)
+    idle = sorted(done.keys() - {load.unit for load in loads})
+    loads += [UnitLoad(unit, 0, 0, 0, 0) for unit in idle]
+    return _Outcome(much, wall_s, report, loads, done, unsure)
 
 
 @asynccontextmanager
@@ -222,7 +231,10 @@ def _document(plan: Plan, outcome: _Outcome, *, kept: bool) -> dict[str, Any]:
         "wall_s": round(outcome.wall_s, 2),
         "tickets_per_s": round(much.tickets / outcome.wall_s, 1),
         "kpis": KpisOut.of(report).model_dump(mode="json", by_alias=True),
-        "units": [asdict(each) for each in outcome.loads],
+        "units": [
+            asdict(each) | dict(zip(("resolved", "on_time"), outcome.of(each.unit), strict=True))
+            for each in outcome.loads
+        ],
     }
 
 
@@ -249,7 +261,7 @@ def _print(plan: Plan, outcome: _Outcome) -> None:
     for name in ("单位", "在办", "临期", "超期", "本期办结", "其中按时"):
         units.add_column(name, justify="left" if name == "单位" else "right")
     for each in loads[:_SHOWN]:
-        counts = (each.open, each.warn, each.overdue, each.resolved, each.on_time)
+        counts = (each.open, each.warn, each.overdue, *outcome.of(each.unit))
         units.add_row(named.get(each.unit, each.unit), *map(str, counts))
     console.print(units)
     console.print("以上行为均属虚构，未按当地数据校准，不是预测。")

@@ -1102,14 +1102,12 @@ class Desk:
         )
         return replace(found, items=[shown(by, ticket) for ticket in found.items])
 
-    async def loads(
-        self, by: Actor, at: datetime, since: datetime, until: datetime
-    ) -> Sequence[UnitLoad]:
-        """Return what each unit of the caller's region owes at `at`, and how punctual it was since `since`;
-        `until` ends the day of what is due today. Raises Forbidden for handlers and sources."""
+    async def loads(self, by: Actor, at: datetime, until: datetime) -> Sequence[UnitLoad]:
+        """Return what each unit of the caller's region owes at `at`; `until` ends the day of what is due
+        today. Raises Forbidden for handlers and sources."""
         check_act(by, Ask.OVERVIEW)
         return await self._store.read(
-            lambda connection: unit_loads(connection, by.region, at, since, until)
+            lambda connection: unit_loads(connection, by.region, at, until)
         )
 
     def _unit(self, pointer: str, code: str) -> UnitRef:

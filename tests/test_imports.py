@@ -178,7 +178,7 @@ def test_what_is_over_is_never_warned_of_supervised_delivered_or_late(
             ("360732", unit, "resolve", "late"): 3,
             ("360732", unit, "resolve", "on_time"): 5,
         }
-        load = await store.read(lambda c: unit_loads(c, "", NOW, NOW, NOW))
+        load = await store.read(lambda c: unit_loads(c, "", NOW, NOW))
         assert load == []
 
     in_store(scenario)

@@ -26,7 +26,7 @@ from service.store import (
     supervised,
     tickets,
 )
-from service.store.figures import unit_loads
+from service.store.figures import resolved, unit_loads
 from service.store.lists import Due, Filter, Owed
 from service.store.supervised import Pressing, Times
 from service.store.tables import metadata
@@ -213,7 +213,8 @@ def test_no_list_reads_through_a_big_table_or_sorts_all_there_is(in_store: Run) 
             "deliveries to one": lambda c: deliveries.page(c, "360732", destination="unit:none"),
             "rejected": lambda c: polls.rejected(c, "hotline-12345"),
             "groups": lambda c: matching.groups(c, DISPATCHER, due, 51),
-            "overview": lambda c: unit_loads(c, "360700", NOW, NOW + timedelta(days=9), NOW),
+            "overview": lambda c: unit_loads(c, "360700", NOW, NOW),
+            "resolved": lambda c: resolved(c, "360700", NOW + timedelta(days=9)),
             "what is left to cut": search.cut_before,
             "dead by destination": lambda c: deliveries.by_destination(c, "", DeliveryState.DEAD),
             "last tickets": intakes.latest,

@@ -800,7 +800,7 @@ def test_the_overview_counts_and_says_of_what(service: Served) -> None:
         "1",
         "0",
         "1",
-        "100.00 %（1/1）",
+        "—",
     ]
     # The number leads to as many, also when they have a card by now.
     address = r'href="([^"]+)">1</a></td>'
@@ -814,6 +814,11 @@ def test_the_overview_counts_and_says_of_what(service: Served) -> None:
             listed = browser.get(html.unescape(led[-1])).text
             assert "共 1 件" in listed, (day, who)
             assert late in listed, (day, who)
+    # As on the page of figures: of both that fell due meanwhile, one was in time.
+    told = [
+        signed_in(service, "supervisor").get(f"/desk/{page}") for page in ("overview", "figures")
+    ]
+    assert ["50.00 %（1/2）" in told[0].text, "1/2" in told[1].text] == [True, True]
     stranger = signed_in(service, "stranger").get("/desk/overview").text
     assert "本辖区还没有工单" in stranger
     assert signed_in(service, "handler").get("/desk/overview").status_code == 403

@@ -269,49 +269,48 @@ _RESOLVE: sa.ColumnElement[str] = sa.literal_column(f"'{MilestoneKind.RESOLVE}'"
 
 @dataclass(frozen=True, slots=True)
 class UnitLoad:
-    """What a unit owes now, in tickets by its governing clocks, and of what it resolved since a
-    time how much was on time. A ticket with two overdue clocks is one ticket."""
+    """What a unit owes now, in tickets by its governing clocks. A ticket with two overdue clocks is one
+    ticket."""
 
     unit: str
     open: int
     warn: int
     overdue: int
     due_today: int
-    resolved: int
-    on_time: int
 
 
 def unit_loads(
-    connection: sa.Connection, region: str, at: datetime, since: datetime, until: datetime
+    connection: sa.Connection, region: str, at: datetime, until: datetime
 ) -> list[UnitLoad]:
     """Return the load of every unit of a region that has one, as of `at`, most overdue first.
-    `due_today` is what falls due before `until` and is not overdue; `resolved` counts from `since`."""
+    `due_today` is what falls due before `until` and is not overdue."""
 
     def tickets_where(where: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
         return sa.func.count(sa.distinct(sa.case((where, _m.ticket_id))))
 
-    here: list[sa.ColumnElement[bool]] = [_COUNTS]
-    if prefix(region):
-        here.append(_m.region.startswith(prefix(region), autoescape=True))
     late = _late(at)
-    # What is owed, and what was done of late: each along an index of its own, never all there was.
     owed = sa.select(
         _m.unit,
         sa.func.count(sa.distinct(_m.ticket_id)),
         tickets_where(~late & (_m.stage == Stage.WARN)),
         tickets_where(late),
         tickets_where(~late & (_m.due_at < until)),
-    ).where(_m.outcome.is_(None), *here)
-    resolved = sa.select(
-        _m.unit,
-        sa.func.count(sa.case((_m.outcome.in_(_ENDED), 1))),
-        sa.func.count(sa.case((_m.outcome == Outcome.ON_TIME, 1))),
-    ).where(_m.kind == _RESOLVE, _m.outcome.is_not(None), _m.met_at >= since, *here)
-    nothing: tuple[int, ...] = (0, 0, 0, 0)
-    owing = {unit: n for unit, *n in connection.execute(owed.group_by(_m.unit))}
-    done = {unit: n for unit, *n in connection.execute(resolved.group_by(_m.unit)) if n[0]}
-    loads = [
-        UnitLoad(unit, *owing.get(unit, nothing), *done.get(unit, nothing[:2]))
-        for unit in owing.keys() | done.keys()
-    ]
+    ).where(_m.outcome.is_(None), *_here(region))
+    loads = [UnitLoad(*row) for row in connection.execute(owed.group_by(_m.unit))]
     return sorted(loads, key=lambda load: (-load.overdue, -load.open, load.unit))
+
+
+def resolved(connection: sa.Connection, region: str, since: datetime) -> dict[str, tuple[int, int]]:
+    """Return how many tickets each unit of a region resolved since a time, and how many of them in time:
+    it reads each of them."""
+    ended = sa.func.count(sa.case((_m.outcome.in_(_ENDED), 1)))
+    query = sa.select(
+        _m.unit, ended, sa.func.count(sa.case((_m.outcome == Outcome.ON_TIME, 1)))
+    ).where(_m.kind == _RESOLVE, _m.outcome.is_not(None), _m.met_at >= since, *_here(region))
+    rows = connection.execute(query.group_by(_m.unit).having(ended > 0))
+    return {unit: (done, on_time) for unit, done, on_time in rows}
+
+
+def _here(region: str) -> list[sa.ColumnElement[bool]]:
+    inside = prefix(region)
+    return [_COUNTS, *([_m.region.startswith(inside, autoescape=True)] if inside else [])]
