@@ -256,6 +256,69 @@ def test_a_transaction_that_took_its_number_early_comes_where_it_committed(
     in_store(scenario)
 
 
+@only_postgresql
+def test_a_backlog_is_placed_in_parts_whatever_is_committed_between_them(
+    in_store: Run, migrated_url: str
+) -> None:
+    """What was under way when the backlog was found has a lower id than most of it, and what follows
+    from it a higher one."""
+
+    async def scenario(store: Store) -> None:
+        late, *numbers = await tickets_in(store, 4)
+        await ordered(store)
+        engine = open_engine(migrated_url)
+        async with engine.connect() as early:
+            begun = await early.begin()
+            await early.run_sync(lambda c: write(c, late))
+            for _ in range(5):
+                await store.run(lambda c: write(c, *numbers))
+            assert await store.run(lambda c: order(c, 4)) == 4
+            await begun.commit()
+        await engine.dispose()
+        await store.run(lambda c: write(c, late, *numbers))
+        others = len(await read_all(store))
+        assert await store.read(waiting)
+        assert [await store.run(lambda c: order(c, 4)) for _ in range(5)] == [4, 4, 4, 4, 0]
+        assert not await store.read(waiting)
+        rows = await read_all(store)
+        assert len(rows) == others + 16
+        assert in_order(rows)
+        # As if one turn had placed all that it found, and the next one the rest.
+        assert [version for no, version in told(rows)[15:] if no == late] == [2, 3]
+
+    in_store(scenario)
+
+
+@only_postgresql
+def test_a_part_of_a_backlog_reads_no_more_than_it_places(in_store: Run) -> None:
+    async def scenario(store: Store) -> None:
+        [no] = await tickets_in(store, 1)
+        await ordered(store)
+
+        def many(connection: sa.Connection) -> None:
+            [row] = connection.execute(sa.select(_TICKETS.c.id, _TICKETS.c.region))
+            event = Event("note", NOW, SYSTEM.name, SYSTEM.role, {"text": "已查看"}, 2)
+            append_all(connection, [(row.id, no, row.region, event)] * 2_000)
+
+        def rows_read(connection: sa.Connection) -> int:
+            # Of tables and indexes, in this transaction.
+            found = "pg_stat_get_xact_tuples_returned(oid) + pg_stat_get_xact_tuples_fetched(oid)"
+            text = f"SELECT sum({found}) FROM pg_class WHERE relname LIKE 'events%'"
+            return int(connection.execute(sa.text(text)).scalar_one())
+
+        def part(connection: sa.Connection) -> int:
+            before = rows_read(connection)
+            assert order(connection, 100) == 100
+            return rows_read(connection) - before
+
+        # Nobody has told the planner of them yet.
+        await store.run(many)
+        await store.run(lambda c: order(c, 100))
+        assert max([await store.run(part) for _ in range(5)]) <= 400
+
+    in_store(scenario)
+
+
 _SEQUENCER = """
 import asyncio, sys
 from service.store import open_store

@@ -36,11 +36,14 @@ _UNSEEN_MOST = 100_000
 
 class _Turn(NamedTuple):
     """Where the next turn begins: the last place, and the snapshot in which all was placed, None
-    if nothing is sure."""
+    if nothing is sure. Of a backlog also the snapshot that it is of, and the id up to which it is
+    placed."""
 
     base: int
     last: int
     since: str | None
+    until: str | None
+    passed: int | None
 
 
 def _turn(connection: sa.Connection) -> _Turn:
@@ -48,11 +51,14 @@ def _turn(connection: sa.Connection) -> _Turn:
     # than the row says, and the row speaks of transactions that this database never saw.
     row = connection.execute(
         sa.text(
-            "SELECT base, last, since, tx % 4294967296 = CAST(CAST(xmin AS text) AS bigint) AS ours"
+            "SELECT base, last, since, until, passed,"
+            " tx % 4294967296 = CAST(CAST(xmin AS text) AS bigint) AS ours"
             " FROM feed_turns WHERE id = 1"
         )
     ).one()
-    return _Turn(row.base, row.last, row.since if row.ours else None)
+    if not row.ours:
+        return _Turn(row.base, row.last, None, None, None)
+    return _Turn(row.base, row.last, row.since, row.until, row.passed)
 
 
 _NOW_FROM = "CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint)"
@@ -64,6 +70,16 @@ _SINCE = f"""
     SELECT id FROM events WHERE tx = ANY(CAST(:under_way AS bigint[]))
 """  # noqa: S608 nothing of a caller's
 _EVERY = "SELECT id FROM events WHERE id > :base"
+_NOW = "CAST(pg_current_snapshot() AS text)"
+# A backlog in the order of ids, which is that of the table: as many rows are read as are placed, however
+# many there are behind them.
+_IN = (
+    "pg_visible_in_snapshot(CAST(CAST(tx AS text) AS xid8), CAST(CAST(:{} AS text) AS pg_snapshot))"
+)
+_OF_BACKLOG = (
+    f"SELECT id FROM events WHERE id > :passed"  # noqa: S608 nothing of a caller's
+    f" AND {_IN.format('until')} AND NOT {_IN.format('since')}"
+)
 # A lookup for each row, whatever the planner thinks of how many there are.
 _UNPLACED = "(SELECT f.position FROM feed f WHERE f.event_id = found.id) IS NULL"
 
@@ -84,7 +100,7 @@ def waiting(connection: sa.Connection) -> bool:
     if connection.dialect.name != "postgresql":
         return False
     turn = _turn(connection)
-    if turn.since is None:
+    if turn.since is None or turn.until is not None:
         return True
     query, values = _found(turn)
     return bool(
@@ -107,30 +123,82 @@ def order(connection: sa.Connection, most: int = PLACED_AT_ONCE) -> int:
         return 0
     # From here on statements see all that the holder of the lock before has committed.
     turn = _turn(connection)
+    if turn.until is None:
+        return _placed(connection, turn, most)
+    placed = _placed_of_backlog(connection, turn, most)
+    if placed == most:
+        return placed
+    return placed + _placed(connection, _turn(connection), most - placed)
+
+
+def _placed(connection: sa.Connection, turn: _Turn, most: int) -> int:
+    """Place what has become visible since the last turn; where it is too much, note of which snapshot
+    it is and how far it was placed."""
     query, values = _found(turn)
+    # Numbers of a loaded dump say nothing of a snapshot: who looks through all does so at each turn.
+    more = "NULL" if turn.since is None else _NOW
+    return _place(
+        connection,
+        # Only so many are looked up as it takes: a backlog has none with a place at its beginning.
+        f"SELECT id FROM (SELECT id FROM ({query}) every ORDER BY id OFFSET 0) found"  # noqa: S608
+        f" WHERE {_UNPLACED} ORDER BY id LIMIT :most",
+        {**values, "most": most, "last": turn.last, "since": turn.since},
+        over=_NOW,
+        more=more,
+    )
+
+
+def _placed_of_backlog(connection: sa.Connection, turn: _Turn, most: int) -> int:
+    """Place the next part of a backlog: of the one snapshot in which it was found, whatever has become
+    visible meanwhile, as if one turn had taken all of it."""
+    values = {"since": turn.since, "until": turn.until, "passed": turn.passed}
+    # Statistics that do not know of so much that is new would have all of it read and sorted.
+    _along_ids(connection, "off")
+    placed = _place(
+        connection,
+        # The limit is written out, or the planner would not know how few of them are wanted.
+        f"SELECT id FROM ({_OF_BACKLOG}) found WHERE {_UNPLACED} ORDER BY id LIMIT {most:d}",  # noqa: S608
+        {**values, "most": most, "last": turn.last},
+        over="CAST(:until AS text)",
+        more="CAST(:until AS text)",
+    )
+    _along_ids(connection, "on")
+    return placed
+
+
+def _along_ids(connection: sa.Connection, others: str) -> None:
+    """Turn the ways of reading a table that are not along an index `off` or `on`, in this transaction."""
+    for name in ("enable_sort", "enable_seqscan", "enable_bitmapscan"):
+        connection.exec_driver_sql(f"SET LOCAL {name} = {others}")
+
+
+def _place(
+    connection: sa.Connection, query: str, values: dict[str, Any], *, over: str, more: str
+) -> int:
+    """Give the next places to what a query finds, at most `most`, and note how far the sequencer has
+    come: `over` is the snapshot of which all is placed then, if that was all, `more` the one that what
+    is left is of. Return how many it was."""
     placed = connection.execute(
         # One statement, so that what is found and what is noted as seen are of one snapshot.
         sa.text(
             f"""
-            WITH found AS MATERIALIZED ({query}),
-            next AS MATERIALIZED (
-                SELECT id FROM found WHERE {_UNPLACED} ORDER BY id LIMIT :most
-            ),
+            WITH next AS MATERIALIZED ({query}),
             placed AS (
                 INSERT INTO feed (position, event_id)
                 SELECT :last + row_number() OVER (ORDER BY id), id FROM next
             ),
-            counted AS (SELECT count(*) AS n FROM next)
+            counted AS (SELECT count(*) AS n, max(id) AS greatest FROM next)
             UPDATE feed_turns SET
-                last = last + counted.n,
-                since = CASE WHEN counted.n < :most THEN CAST(pg_current_snapshot() AS text)
-                    ELSE CAST(:since AS text) END,
+                last = last + n,
+                since = CASE WHEN n < :most THEN {over} ELSE CAST(:since AS text) END,
+                until = CASE WHEN n < :most THEN NULL ELSE {more} END,
+                passed = CASE WHEN n < :most THEN NULL ELSE greatest END,
                 tx = CAST(CAST(pg_current_xact_id() AS text) AS bigint)
             FROM counted WHERE feed_turns.id = 1
-            RETURNING counted.n
+            RETURNING n
             """  # noqa: S608 nothing of a caller's
         ),
-        {**values, "most": most, "last": turn.last, "since": turn.since},
+        values,
     ).scalar_one()
     return int(placed)
 

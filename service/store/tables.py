@@ -318,6 +318,10 @@ class FeedTurnRow(SQLModel, table=True):
     last: int = Field(sa_type=sa.BigInteger)  # the last position that was given
     since: str | None  # the snapshot (pg_snapshot) in which all was placed; None: nothing is sure
     tx: int = Field(sa_type=sa.BigInteger)  # the transaction that wrote this row
+    # Of a backlog that is too much for a turn: the snapshot that it is of, and the id up to which all
+    # that is visible in it has a place.
+    until: str | None = None
+    passed: int | None = Field(default=None, sa_type=sa.BigInteger, nullable=True)
 
 
 class LinkRow(SQLModel, table=True):
