@@ -56,7 +56,8 @@ ATTACHMENTS = "attachments"
 ATTACHMENT_PARTS = ("url", "name", "size")
 _BAD_RATING = 2
 
-_BROKEN = re.compile("[\x00\ud800-\udfff]")
+# What no store or page can take.
+BROKEN = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"[0-9]{1,18}")
 # A development zone's code has a K in it: it is the project's own, GB/T 2260 has none for it.
@@ -547,7 +548,7 @@ def _fault(value: object, depth: int) -> FieldProblem | None:
     """
     detail = ""
     if isinstance(value, str):
-        if _BROKEN.search(value):
+        if BROKEN.search(value):
             detail = "含有空字符（NUL）或不成对的代理字符，请去掉后重发"
     elif isinstance(value, float):
         detail = "" if isfinite(value) else "不是有限的数"

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from adapters.fields import CONTENT_CHARS, NAME_CHARS, NUMBER_CHARS, Fields
+from adapters.fields import BROKEN, CONTENT_CHARS, NAME_CHARS, NUMBER_CHARS, Fields
 from adapters.payload import fingerprint
 from adapters.plausible import CLOCK_SKEW, implausible
 from adapters.sheets import Line, Sheet, open_sheet
@@ -102,7 +102,6 @@ _UNREACHED = frozenset(
 )
 _UNASKED = frozenset(_all("未评价 未回访 无 默认满意 系统默认 未知 不需回访 无需回访", None))
 
-_BROKEN = re.compile("[\x00\ud800-\udfff]")
 _NOTHING = frozenset({"", "-", "--", "—", "——", "/", "无", "空", "null", "NULL", "None", "N/A"})
 _SEPARATORS = re.compile(r"[,，、;；\n]+")
 _DECORATION = re.compile(r"[\s*＊:：]|[（(][^（()）]*[)）]")
@@ -264,7 +263,7 @@ class HistoryFile:
         report could take of it is `�`."""
         fields = self._read_as(tuple(line.cells)).fields
         raw = next((line.cells[c] for c, field in fields.items() if field == self._number), "")
-        return _BROKEN.sub("\ufffd", str(_plain_cell(raw) or "").strip()[:NUMBER_CHARS])
+        return BROKEN.sub("\ufffd", str(_plain_cell(raw) or "").strip()[:NUMBER_CHARS])
 
     def read(self, line: Line, now: datetime) -> Past | Faulty:
         """Return what a row tells, or all that is wrong with it at `now`."""

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from adapters.fields import ATTACHMENT_PARTS, ATTACHMENTS, ITEM, parse_moment
+from adapters.fields import ATTACHMENT_PARTS, ATTACHMENTS, BROKEN, ITEM, parse_moment
 from adapters.haochaping import Haochaping
 from adapters.hotline_12345 import Hotline12345
 from adapters.wenzheng_jiangxi import WenzhengJiangxi
@@ -452,7 +452,10 @@ class _File:
     def text(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
             raise self.error(node, "应为文字")
-        return str(node.value).strip()
+        text = str(node.value).strip()
+        if BROKEN.search(text):
+            raise self.error(node, "含有空字符（NUL）或不成对的代理字符")
+        return text
 
     def texts(self, node: yaml.Node) -> list[str]:
         if not isinstance(node, yaml.SequenceNode):

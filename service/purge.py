@@ -1,4 +1,5 @@
-"""Deletes what has ended: sessions, failed tries, keys of acts that nobody repeats any more."""
+"""Deletes what has ended: sessions, failed tries, keys of acts and ids of pushes that nobody repeats any
+more."""
 
 from collections.abc import Awaitable, Callable
 

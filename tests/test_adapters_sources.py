@@ -186,6 +186,8 @@ def test_a_city_with_other_names_needs_a_row_and_no_code(tmp_path: Path) -> None
         ("slsj: acceptTime", "gdbh: acceptTime", 9, "gdbh 重复"),
         ('"1": complaint', '"1": 投诉', 13, "consultation help complaint"),
         ('"1": complaint', '"": complaint', 13, "空的"),
+        ("萍乡市12345热线", r'"萍乡\ud83d"', 5, "代理字符"),
+        ("gdbh: workOrderNo", r'"gd\0bh": workOrderNo', 8, "空字符"),
         ("特急: emergency", "特急: high", 15, "normal urgent emergency"),
         ("pingxiang-hotline:", "Pingxiang 热线:", 2, "小写"),
         ("field_map:", "field_map: [", 9, "YAML"),

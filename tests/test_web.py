@@ -364,6 +364,13 @@ def test_a_queue_of_another_unit_is_closed_to_a_handler_and_of_no_unit_to_all(
     assert browser.get("/desk/queue?unit=nobody").status_code == 404
 
 
+def test_an_address_without_a_page_leads_to_the_first_page(service: Served) -> None:
+    answer = signed_in(service, "handler").get("/desk/none")
+    assert answer.status_code == 404
+    assert '<a href="/desk">回到工作台</a>' in answer.text
+    assert "sign-in" not in answer.text
+
+
 def test_a_ticket_shows_why_it_came_its_clocks_and_its_history(service: Served) -> None:
     no = receive(service)
     page = signed_in(service, "handler").get(f"/desk/tickets/{no}").text
