@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-
-import httpx
+from typing import TYPE_CHECKING
 
 from service.domain.ports import Unreachable
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class SecretMissing(Exception):
@@ -55,8 +57,11 @@ class Client:
         self._headers = {"User-Agent": "banjie", **headers}
         self._client: httpx.AsyncClient | None = None
 
-    def _connected(self) -> httpx.AsyncClient:
+    def _connected(self) -> "httpx.AsyncClient":
         if self._client is None:
+            # Whoever sends nothing starts without it: it takes a tenth of a second.
+            import httpx  # noqa: PLC0415
+
             self._client = httpx.AsyncClient(
                 # Trust what the machine trusts: offices have certificate authorities of their own.
                 verify=ssl.create_default_context(),
@@ -76,6 +81,8 @@ class Client:
         """Return the answer with up to `most` bytes of its body as they came, or raise Unreachable."""
         # Before the time runs: the first one reads the machine's certificates.
         client = self._connected()
+        import httpx  # noqa: PLC0415 as above
+
         try:
             async with (
                 asyncio.timeout(self._timeout_s),

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import httpx
-
 from adapters.http import Answer, Client, token, wait_s
 from adapters.payload import read_object
 from adapters.wire_text import BATCH_ITEMS, ITEM_BYTES, TOO_LARGE, Undecodable, declared, text_of
@@ -47,6 +45,9 @@ class Lists:
     ) -> Answer:
         """Return a page as a 200 with its body, or a 304 where the validators of the last time, "" for
         none, still hold. Raise Unreachable or Refused."""
+        # Whoever reads no list starts without it, as in `Client`.
+        import httpx  # noqa: PLC0415
+
         address, bearer = self._known[source]
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
         if etag:

@@ -12,7 +12,7 @@ from routing_rules.gazetteer import DATA, Gazetteer, Level, level, stem
 from routing_rules.yamlfile import Row, overlaid
 from service.domain.complaint import Basis
 from service.domain.ports import Unit
-from service.domain.region import covers
+from service.domain.region import prefix
 
 TERRITORY = "government"
 """Stands for a line in the code of a territory's own government (属地): `360113-government`."""
@@ -158,10 +158,11 @@ class UnitTable:
         """Return the units of this region and those below it, or all, in a stable order."""
         if not region:
             return tuple(self._units.values())
+        within = prefix(region)
         return tuple(
             unit
             for there, units in self._by_region.items()
-            if covers(region, there)
+            if there.startswith(within)
             for unit in units
         )
 

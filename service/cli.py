@@ -1,5 +1,6 @@
 """The command line: `banjie`. A table of commands; the module of one is imported when it is called."""
 
+import gc
 import os
 from importlib import import_module
 from typing import Any
@@ -70,6 +71,9 @@ class _Commands(TyperGroup):
         if not name:
             return name, None, rest
         called = typer.main.get_command(command(name))
+        if not gc.isenabled():  # by `main`: from here on what a command makes may be garbage
+            gc.freeze()
+            gc.enable()
         return name, called.get_command(ctx, name), rest  # type: ignore[attr-defined]
 
 
@@ -95,6 +99,8 @@ def main() -> None:
     """Run the command line; what an operator can mend is told in one line, without a traceback."""
     # The database and its journals hold people's numbers: nobody else on the machine reads them.
     os.umask(0o077)
+    # What is imported stays, and has no garbage to speak of: to look through it takes a tenth as long.
+    gc.disable()
     try:
         app()
     except Refused as error:

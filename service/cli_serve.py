@@ -6,7 +6,8 @@ import logging
 import os
 import socket
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -37,10 +38,8 @@ def serve(
     _log_as_json(chosen.log_level)
     listening = _listen(host, port)
     address = f"http://{host}:{listening.getsockname()[1]}"
-    # What is loaded stays: to look for what does not takes as long again.
-    gc.disable()
-    parts = wire(chosen, terms=serving(chosen))
-    gc.enable()
+    with _kept():
+        parts = wire(chosen, terms=serving(chosen))
     if missing := missing_secrets(parts.sources, os.environ):
         # A source that cannot prove who it is would be refused for ever, and nobody told.
         raise Refused("；".join(missing), 2)
@@ -54,13 +53,23 @@ def serve(
         # The event loop of the preparation is gone, and with it what was bound to it.
         parts = wire(chosen, terms=serving(chosen))
     with living(parts, address, token) if demo else nullcontext(parts) as running:
-        # The rules are a million objects that live as long as the process: nobody need look at them
-        # again, nor as often as a script's few.
-        gc.collect()
-        gc.freeze()
+        with _kept():
+            server = Server(configured(build(running, chosen)), running.feed.end)
+        # A service makes more in a moment than a script does in all.
         gc.set_threshold(*_COLLECTED_AFTER)
-        server = Server(configured(build(running, chosen)), running.feed.end)
         server.run(sockets=[listening])
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Keep what is made herein, for as long as the process lives: rules, routes and their models are a
+    quarter of a million objects, of which hardly any is garbage. To look for it takes as long again."""
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 async def prepared(chosen: Settings) -> None:

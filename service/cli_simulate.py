@@ -28,7 +28,7 @@ from service.reports import Asked, BadPeriod, Report, Reports, read_day
 from service.simulation.lives import Behaviour
 from service.simulation.run import Plan, Simulated, simulate
 from service.store import BadDatabaseUrl, InUse, open_store, tickets
-from service.store.figures import UnitLoad, resolved, unit_loads
+from service.store.figures import UnitLoad, resolved, unit_loads, with_idle
 from service.terminal import AsJson, Refused, print_document, settings
 
 _MOST_DAYS, _MOST_PER_DAY = 1_100, 20_000
@@ -182,9 +182,7 @@ async def _simulated(
         done = await store.read(lambda c: resolved(c, plan.region, since))
     finally:
         await store.close()
-    idle = sorted(done.keys() - {load.unit for load in loads})
-    loads += [UnitLoad(unit, 0, 0, 0, 0) for unit in idle]
-    return _Outcome(much, wall_s, report, loads, done, unsure)
+    return _Outcome(much, wall_s, report, with_idle(loads, done), done, unsure)
 
 
 @asynccontextmanager

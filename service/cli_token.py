@@ -8,12 +8,9 @@ from typing import Annotated, TypeVar
 import sqlalchemy as sa
 import typer
 
-from adapters.sources import read_sources
-from routing_rules.rulebook import load
 from service.domain.access import Actor, Role
 from service.domain.calendar import SHANGHAI
 from service.labels import ROLES
-from service.source_check import require
 from service.store import open_store, tokens
 from service.terminal import AsJson, Refused, print_document, settings
 
@@ -123,6 +120,14 @@ def checked(by: Actor) -> Actor:
         raise Refused("来源系统的令牌要用 --source 指明来源", 2)
     if not by.name or len(by.name) > 100:
         raise Refused("--name 应为 1 到 100 个字", 2)
+    if any("\ud800" <= char <= "\udfff" for char in by.name):
+        # As Python reads bytes of another encoding; no store takes them.
+        raise Refused("--name 不是 UTF-8 文字：请把终端的编码设为 UTF-8", 2)
+    # Only who makes a token or an account needs the rules to check it against.
+    from adapters.sources import read_sources
+    from routing_rules.rulebook import load
+    from service.source_check import require
+
     configured = settings()
     book = load(configured.rules)
     for code in by.units:

@@ -6,8 +6,8 @@ How a ticket moves: `receive` makes it from a complaint; an act reads it under a
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import cache, partial
@@ -51,6 +51,7 @@ from service.domain.ticket import (
     Ticket,
     Word,
 )
+from service.domain.values import replace
 from service.mishaps import findable, outcome
 from service.store import (
     Store,
@@ -62,6 +63,7 @@ from service.store import (
     search,
     tickets,
 )
+from service.store.bulk import Row
 from service.store.deliveries import Receivers
 from service.store.engine import NotPrepared, refused
 from service.store.figures import UnitLoad, unit_loads
@@ -150,12 +152,11 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """An arrival with its route, the coordinating unit of where it came in, and the words by which it
-    is found."""
+    """An arrival with the ticket that it makes if it is new, which has no number yet, and the words by
+    which that is found."""
 
     arrival: Arrival
-    route: Route
-    coordinator: str
+    ticket: Ticket
     words: Words
 
     @property
@@ -313,11 +314,13 @@ class Desk:
         return receipt
 
     def routed(self, arrival: Arrival) -> Routed:
-        """Route what came in and cut its words, before any transaction: a pure function has no
-        business under a lock."""
+        """Route what came in, set its clocks and cut its words, before any transaction: a pure function
+        has no business under a lock."""
         complaint = arrival.complaint
+        route = self._router.route(complaint)
         coordinator = self._router.coordinator(complaint.region, complaint.coordinator).code
-        return Routed(arrival, self._router.route(complaint), coordinator, searched(complaint))
+        ticket = acts.receive("", complaint, route, coordinator, arrival.at, self._times)
+        return Routed(arrival, ticket, searched(complaint))
 
     async def receive_all(
         self,
@@ -445,29 +448,24 @@ class Desk:
             return []
         days = [_counted_by(each.arrival) for each in arrivals]
         made = [
-            acts.receive(
-                no,
-                each.arrival.complaint,
-                each.route,
-                each.coordinator,
-                each.arrival.at,
-                self._times,
+            replace(each.ticket, no=no, id=ticket_id)
+            for each, (no, ticket_id) in zip(
+                arrivals, tickets.take_numbers(connection, days), strict=True
             )
-            for each, no in zip(arrivals, tickets.take_nos(connection, days), strict=True)
         ]
-        rows = [
-            (ticket, each.arrival.fingerprint, ticket.route.decision, each.words)
+        new = [
+            tickets.New(
+                ticket,
+                each.arrival.fingerprint,
+                ticket.route.decision,
+                each.words,
+                list(deeds.arrived(ticket, each.arrival.at)),
+            )
             for ticket, each in zip(made, arrivals, strict=True)
         ]
-        made = tickets.insert_all(connection, rows, at)
-        told = [
-            (ticket, ticket.route.decision, list(deeds.arrived(ticket, each.arrival.at)))
-            for ticket, each in zip(made, arrivals, strict=True)
-        ]
-        tickets.append_first(connection, told, at)
-        self._deliver_all(
-            connection, [(t, word) for t in made for word in leaving.on_arrival(t)], at
-        )
+        leave = self._leaving((t, word) for t in made for word in leaving.on_arrival(t))
+        parts = deliveries.new_rows(connection, leave, at, self._receivers)
+        tickets.insert_all(connection, new, at, *parts)
         return made
 
     def _again(
@@ -531,19 +529,21 @@ class Desk:
             found = look(connection)
             new = [(n, t.ticket) for n, t in enumerate(found) if t.fate is Fate.TAKEN and t.ticket]
             days = [(t.region, f"{t.received_at.astimezone(SHANGHAI):%Y%m%d}") for _, t in new]
-            for (n, ticket), no in zip(new, tickets.take_nos(connection, days), strict=True):
-                found[n] = replace(found[n], ticket=replace(ticket, no=no))
+            numbers = tickets.take_numbers(connection, days)
+            for (n, ticket), (no, ticket_id) in zip(new, numbers, strict=True):
+                found[n] = replace(found[n], ticket=replace(ticket, no=no, id=ticket_id))
             rows = [(t.ticket, t.past) for t in found if t.fate is Fate.TAKEN and t.ticket]
-            stored = tickets.insert_all(
-                connection,
-                [(t, p.fingerprint, IMPORTED, words[p.row]) for t, p in rows],
-                at,
-            )
             told = [
-                (ticket, IMPORTED, history.events(ticket, past, Place(file, sheet, past.row), at))
-                for ticket, (_, past) in zip(stored, rows, strict=True)
+                tickets.New(
+                    ticket,
+                    past.fingerprint,
+                    IMPORTED,
+                    words[past.row],
+                    history.events(ticket, past, Place(file, sheet, past.row), at),
+                )
+                for ticket, past in rows
             ]
-            tickets.append_first(connection, told, at)
+            tickets.insert_all(connection, told, at)
             return found
 
         if not apply:
@@ -617,7 +617,9 @@ class Desk:
             *(str(getattr(now_told, name)) for name in search.SUPPLEMENTED if name in changed)
         )
         search.add(connection, stored.id, stored.region, more)
-        self._tell_units("supplemented", connection, current, stored, {}, at)
+        if self._receivers:
+            words = leaving.for_units("supplemented", current, stored, {})
+            self._deliver(connection, stored, at, *words)
         # Only who sent it knows what it added: a merged ticket's source is not told of another's.
         own = leaving.for_source(Word.SUPPLEMENTED, leaving.addressee(stored), stored, {})
         self._deliver(connection, stored, at, own)
@@ -732,7 +734,8 @@ class Desk:
                 stands = tickets.save(connection, stands, carried, order.at)
             event = deeds.joined(stands, before, order.by, order.at, reason)
             tickets.append(connection, stands, event)
-            self._tell_sources(Word.MERGED, connection, after, {}, order.at, stands=stands)
+            rows = self._for_sources(Word.MERGED, connection, after, {}, stands=stands)
+            deliveries.deliver_all(connection, rows, order.at, self._receivers)
             return {}
 
         def both(connection: sa.Connection) -> None:
@@ -792,14 +795,15 @@ class Desk:
         def work(connection: sa.Connection) -> Ticket:
             if first:
                 first(connection)
-            ticket = tickets.get(connection, order.no, lock=True)
+            held = tickets.hold(connection, order.no)
+            ticket = held.ticket if held else None
             replay = tickets.find_key(connection, order.by.id, order.key) if order.key else None
             if replay and (replay.request, replay.ticket_no) != (order.request, order.no):
                 raise KeyReused
             # Who gave a ticket away may not see it any more, but gets the answer again that he got:
             # the ticket as his act left it, and nothing that others did since.
             as_answered = replay is not None and ticket and ticket.version == replay.version
-            if ticket is None or not (as_answered or sees_ticket(order.by, ticket)):
+            if held is None or ticket is None or not (as_answered or sees_ticket(order.by, ticket)):
                 raise UnknownTicket(order.no)
             if replay:
                 return self._linked(connection, order.by, [ticket])[0]
@@ -809,19 +813,26 @@ class Desk:
             current = self._caught_up(connection, ticket, order.at)
             done = deeds.do(deed, current, order.by)
 
-            def told(stored: Ticket) -> Event:
-                more = also(connection, current, stored) if also else {}
-                return done.event(order.at, stored, more)
+            def told(known: Ticket) -> tuple[Event, Sequence[tuple[sa.Table, Sequence[Row]]]]:
+                more = also(connection, current, known) if also else {}
+                event = done.event(order.at, known, more)
+                rows = self._leaving((known, word) for word in deed.words(known))
+                if word := leaving.source_word(deed.act, known, event.content):
+                    rows += self._for_sources(
+                        word[0], connection, known, word[1], is_alone=held.is_alone
+                    )
+                if self._receivers:
+                    words = leaving.for_units(deed.act, current, known, event.content)
+                    rows += self._leaving((known, word) for word in words)
+                return event, deliveries.new_rows(connection, rows, order.at, self._receivers)
 
-            stored, event = tickets.save_act(connection, ticket, done.after, order.at, told)
-            self._deliver(connection, stored, order.at, *deed.words(stored))
-            if word := leaving.source_word(deed.act, stored, event.content):
-                self._tell_sources(word[0], connection, stored, word[1], order.at)
-            self._tell_units(deed.act, connection, current, stored, event.content, order.at)
+            stored = tickets.save_act(connection, ticket, done.after, order.at, told)
             if order.key:
                 tickets.keep_key(
                     connection, order.by.id, order.key, order.request, stored, order.at
                 )
+            if held.is_alone and not stored.into:
+                return stored
             return self._linked(connection, order.by, [stored])[0]
 
         try:
@@ -834,56 +845,43 @@ class Desk:
     def _deliver(
         self, connection: sa.Connection, ticket: Ticket, at: datetime, *words: Delivery
     ) -> None:
-        self._deliver_all(connection, [(ticket, word) for word in words], at)
+        leave = self._leaving((ticket, word) for word in words)
+        deliveries.deliver_all(connection, leave, at, self._receivers)
 
-    def _deliver_all(
-        self, connection: sa.Connection, words: Sequence[tuple[Ticket, Delivery]], at: datetime
-    ) -> None:
-        """Write what is to leave of tickets. What is owed to somebody is always written; what keeps a
-        system in step only where there is one that wants it (ADR 0014)."""
-        rows = [
+    def _leaving(
+        self, words: Iterable[tuple[Ticket, Delivery]]
+    ) -> list[tuple[int, str, str, Delivery]]:
+        """Return what is to leave of tickets. What is owed to somebody always is; what keeps a system in
+        step only where there is one that wants it (ADR 0014)."""
+        return [
             (ticket.id, ticket.no, ticket.region, word)
             for ticket, word in words
             if leaving.is_owed(word) or self._wanted(word)
         ]
-        if rows:
-            deliveries.deliver_all(connection, rows, at, self._receivers)
 
     def _wanted(self, word: Delivery) -> bool:
         receiver = self._receivers.get(word.destination)
         return receiver is not None and receiver.wants(word.kind)
 
-    def _tell_sources(
+    def _for_sources(
         self,
         word: Word,
         connection: sa.Connection,
         ticket: Ticket,
         facts: dict[str, Any],
-        at: datetime,
         *,
         stands: Ticket | None = None,
-    ) -> None:
-        """Tell the ticket's source, and those of all that was merged into it, where it `stands`."""
+        is_alone: bool = False,
+    ) -> list[tuple[int, str, str, Delivery]]:
+        """Return what tells the ticket's source, and unless it is alone those of all that was merged
+        into it, where it `stands`."""
         if not self._receivers:
-            return
-        to = [leaving.addressee(ticket), *deliveries.addressees(connection, ticket.no)]
+            return []
+        to = [leaving.addressee(ticket)]
+        if not is_alone:
+            to += deliveries.addressees(connection, ticket.no)
         words = [(a, leaving.for_source(word, a, stands or ticket, facts)) for a in to]
-        rows = [(a.ticket_id, a.no, a.region, told) for a, told in words if self._wanted(told)]
-        deliveries.deliver_all(connection, rows, at, self._receivers)
-
-    def _tell_units(
-        self,
-        act: str,
-        connection: sa.Connection,
-        before: Ticket,
-        after: Ticket,
-        content: dict[str, Any],
-        at: datetime,
-    ) -> None:
-        """Tell the units' own systems."""
-        if self._receivers:
-            words = leaving.for_units(act, before, after, content)
-            self._deliver(connection, after, at, *words)
+        return [(a.ticket_id, a.no, a.region, told) for a, told in words if self._wanted(told)]
 
     def _coordinator(self, ticket: Ticket) -> str:
         return self._router.coordinator(ticket.region, ticket.complaint.coordinator).code
@@ -923,8 +921,12 @@ class Desk:
         check_act(by, Ask.BY_PHONE)
         if not number(phone):
             raise NoNumber
-        found = await self._store.read(lambda c: lists.of_person(c, by, phone, after, limit))
-        return replace(found, items=[shown(by, ticket) for ticket in found.items])
+
+        def work(connection: sa.Connection) -> Page[Ticket]:
+            found = lists.of_person(connection, by, phone, after, limit)
+            return replace(found, items=self._shown(connection, by, found.items))
+
+        return await self._store.read(work)
 
     # What time does
 
@@ -1036,8 +1038,7 @@ class Desk:
         check_act(by, Ask.TICKETS)
 
         def work(connection: sa.Connection) -> Ticket:
-            [found] = self._linked(connection, by, [_visible(connection, no, by)])
-            return shown(by, found)
+            return self._shown(connection, by, [_visible(connection, no, by)])[0]
 
         return await self._store.read(work)
 
@@ -1059,8 +1060,12 @@ class Desk:
         """Return a page of the tickets that the caller may see, newest first unless asked otherwise.
         It may hold fewer than were asked for, and still go on. Raises Unsearchable."""
         check_act(by, Ask.TICKETS)
-        found = await self._store.read(lambda connection: lists.page(connection, by, wanted))
-        return replace(found, items=[shown(by, ticket) for ticket in found.items])
+
+        def work(connection: sa.Connection) -> Page[Ticket]:
+            found = lists.page(connection, by, wanted)
+            return replace(found, items=self._shown(connection, by, found.items))
+
+        return await self._store.read(work)
 
     async def sorting(
         self, by: Actor, wanted: Filter
@@ -1074,7 +1079,7 @@ class Desk:
             found = lists.page(connection, by, waiting)
             back = tickets.events_of(connection, found.items, Act.SEND_BACK)
             return (
-                replace(found, items=[shown(by, ticket) for ticket in found.items]),
+                replace(found, items=self._shown(connection, by, found.items)),
                 {
                     t.id: [event_shown(by, t, event) for event in back[t.id]]
                     for t in found.items
@@ -1091,16 +1096,28 @@ class Desk:
         limit: int = 200,
         wanted: Owed = ALL,
         after: Due | None = None,
+        *,
+        alone: bool = False,
     ) -> Queue:
-        """Return a page of what a unit owes and is wanted, what falls due first on top. Raises Forbidden
-        for a handler of another unit and for a source."""
+        """Return a page of what a unit owes and is wanted, what falls due first on top; `alone` without
+        what each ticket has to do with others. Raises Forbidden for a handler of another unit and for
+        a source."""
         check_act(by, Ask.QUEUE)
         if reach(by.role, Ask.QUEUE) is Reach.UNITS and unit not in by.units:
             raise Forbidden(by.role, Ask.QUEUE)
-        found = await self._store.read(
-            lambda connection: lists.queue(connection, by, unit, limit, wanted, after)
-        )
-        return replace(found, items=[shown(by, ticket) for ticket in found.items])
+
+        def work(connection: sa.Connection) -> Queue:
+            found = lists.queue(connection, by, unit, limit, wanted, after)
+            if alone:
+                return replace(found, items=[shown(by, ticket) for ticket in found.items])
+            return replace(found, items=self._shown(connection, by, found.items))
+
+        return await self._store.read(work)
+
+    def _shown(self, connection: sa.Connection, by: Actor, found: Sequence[Ticket]) -> list[Ticket]:
+        """Return tickets as a role sees them, with what the caller may know of others of the same
+        matter: in the transaction that read them, and by one look for all."""
+        return [shown(by, ticket) for ticket in self._linked(connection, by, found)]
 
     async def loads(self, by: Actor, at: datetime, until: datetime) -> Sequence[UnitLoad]:
         """Return what each unit of the caller's region owes at `at`; `until` ends the day of what is due
@@ -1154,7 +1171,12 @@ def _apart(
 
 def offered(by: Actor, ticket: Ticket) -> tuple[Act, ...]:
     """Return the acts that the ticket as it stands allows this caller, in a ticket's order."""
-    return tuple(act for act in Act if _may(by, act, ticket) and _allows(act, ticket, by))
+    return tuple(act for act in Act if is_offered(by, act, ticket))
+
+
+def is_offered(by: Actor, act: Act, ticket: Ticket) -> bool:
+    """Whether `offered` has the act; a list asks for one of each ticket."""
+    return _may(by, act, ticket) and _allows(act, ticket, by)
 
 
 def may_read_contact(by: Actor, ticket: Ticket) -> bool:
@@ -1231,7 +1253,8 @@ def shown(by: Actor, ticket: Ticket) -> Ticket:
     who complained sees no name and no number at all, in the text neither.
     """
     told = hidden(ticket.complaint)
-    ticket = replace(ticket, complaint=told)
+    if told is not ticket.complaint:
+        ticket = replace(ticket, complaint=told)
     say = _saying(by, ticket)
     if say is None:
         return ticket

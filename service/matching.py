@@ -137,21 +137,18 @@ class Matching:
 
     # What people see and say
 
-    async def linked(self, by: Actor, found: Sequence[Ticket]) -> list[Ticket]:
+    def told(self, connection: sa.Connection, by: Actor, found: Sequence[Ticket]) -> list[Ticket]:
         """Return tickets with what the caller may know of others of the same matter.
 
         Nobody is told of a ticket that he may not see. A source is told of none, and a unit of none
         where either side is to be kept unnamed: that the same person made both says who it is.
         """
-        return await self._store.read(lambda connection: self.told(connection, by, found))
-
-    def told(self, connection: sa.Connection, by: Actor, found: Sequence[Ticket]) -> list[Ticket]:
-        """Return tickets as `linked` does, in somebody's transaction."""
         if by.role is Role.SOURCE or not found:
             return list(found)
         by_id = {ticket.id: ticket for ticket in found}
         if not matching.is_linked(connection, by_id, [ticket.no for ticket in found]):
-            return [replace(t, into=_into(connection, by, t)) for t in found]
+            known = ((t, _into(connection, by, t)) for t in found)
+            return [t if no == t.into else replace(t, into=no) for t, no in known]
         pairs = matching.pairs(connection, by_id)
         merged = matching.merged_into(connection, [ticket.no for ticket in found])
         numbers = {ticket.no: ticket.id for ticket in found}

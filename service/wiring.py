@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Annotated, TypeVar
-
-from fastapi import Depends, Request
+from typing import TypeVar
 
 from service.audit import Audit
 from service.bulletin import Bulletins
@@ -244,12 +242,3 @@ class Wiring:
     def times(self) -> Timetable:
         """Return the calendars, limits and policies of now; a year that is loaded changes them."""
         return self.desk.times
-
-
-async def wiring(request: Request) -> Wiring:
-    """Return the parts of the service that a request came to. Async: FastAPI gives all else a thread."""
-    parts: Wiring = request.app.state.wiring
-    return parts
-
-
-Parts = Annotated[Wiring, Depends(wiring)]

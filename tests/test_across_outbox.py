@@ -38,7 +38,8 @@ def test_every_source_of_a_matter_found_on_two_channels_gets_the_answer_and_the_
                 first, second = await came(s, hotline()), await came(s, forum())
                 matching = matching_of(store)
                 await matching.look(NOW)
-                [proposed] = (await matching.linked(DISPATCHER, [second]))[0].links
+                [linked] = await store.read(lambda c: matching.told(c, DISPATCHER, [second]))
+                [proposed] = linked.links
                 assert (proposed.relation, proposed.no) == (Relation.PROPOSED, first.no)
                 await s.act(second, "merge", into=proposed.no, reason=proposed.reason)
                 first = await s.act(await again(s, first), "sign")
@@ -127,7 +128,7 @@ def test_who_reports_a_unit_is_never_sent_to_its_system(in_store: Run) -> None:
                 await s.flush()
                 seen = [await s.desk.ticket(ticket.no, HANDLER)]
                 history = await s.desk.history(plain.no, HANDLER)
-                [told] = await matching_of(store).linked(HANDLER, seen)
+                [told] = await store.read(lambda c: matching_of(store).told(c, HANDLER, seen))
         about = [each for each in unit.got if each.data["ticket"]["no"] == ticket.no]
         assert {"dispatched", "supplemented", "extended", "reopened", "withdrawn"} <= set(
             kinds(about)

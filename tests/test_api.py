@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from service.api.problems import MEDIA_TYPE
+from service.api.schemas import TicketAnswer, TicketList
 from service.config import Settings
 from service.main import build, wire
 from service.store import StoreUnavailable
@@ -177,6 +178,22 @@ def test_a_push_is_answered_with_the_ticket_as_it_is_read(fresh: Served, source:
     for payload in payloads(source):
         told = received(fresh, payload, source)
         assert told == fresh.get(f"/v1/tickets/{told['no']}").json()["ticket"]
+
+
+def test_lists_and_tickets_hold_what_is_described_of_them_and_nothing_else(fresh: Served) -> None:
+    # They are written past their descriptions, straight from the values.
+    for source in ("hotline-12345", "wenzheng-jiangxi", "haochaping"):
+        for payload in payloads(source):
+            received(fresh, payload, source)
+    done = received(fresh, new())
+    fresh.clock.time = at("2026-11-23 09:00")
+    done = fresh.act(fresh.act(done, "handler", "sign"), "handler", "contact", text="已联系")
+    done = fresh.act(done, "supervisor", "supervise", level="yellow", text="请尽快")
+    page = fresh.get("/v1/tickets?limit=200").json()
+    assert {m["outcome"] for t in page["items"] for m in t["milestones"]} == {None, "on_time"}
+    assert TicketList.model_validate(page).model_dump(mode="json") == page
+    one = fresh.get(f"/v1/tickets/{done['no']}").json()
+    assert TicketAnswer.model_validate(one).model_dump(mode="json") == one
 
 
 def test_gb18030_is_understood_declared_or_not(service: Served) -> None:

@@ -48,14 +48,10 @@ _LOADED = "; ".join(
         ("calendar", {"pydantic"}),
         ("migrate", {"sqlalchemy"}),
         ("rules", {"pydantic", "numpy"}),
-        ("token", {"pydantic", "numpy", "sqlalchemy", "httpx"}),
-        (
-            "serve",
-            {
-                *("pydantic", "numpy", "sqlalchemy", "httpx", "rjieba"),
-                *("fastapi", "uvicorn", "apscheduler"),
-            },
-        ),
+        ("token", {"pydantic", "sqlalchemy"}),
+        ("kpi", {"pydantic", "numpy", "sqlalchemy"}),
+        ("bulletin", {"pydantic", "numpy", "sqlalchemy", "jinja2"}),
+        ("serve", {"pydantic", "numpy", "sqlalchemy", "uvicorn"}),
     ],
     ids=lambda value: value or "--help" if isinstance(value, str) else "",
 )

@@ -31,6 +31,7 @@ from tests.worlds import (
     MARKET,
     STRANGER,
     ToldRouter,
+    as_received,
     at,
     complaint,
 )
@@ -145,7 +146,7 @@ def test_the_same_body_is_a_duplicate_and_another_one_a_supplement_once(in_store
         first = await d.receive(complaint(), "f1", NOW)
         again = await d.receive(complaint(), "f1", NOW)
         assert again.duplicate
-        assert again.ticket == first.ticket
+        assert as_received(again.ticket) == first.ticket
         changed = complaint(content="又问了一次，还是不退", confidential=True)
         added = await d.receive(changed, "f2", NOW)
         assert added.supplemented
@@ -337,7 +338,7 @@ def test_only_the_lead_signs(in_store: Run, by: Actor, error: type[Exception]) -
         ticket = (await d.receive(complaint(), "f1", NOW)).ticket
         with pytest.raises(error):
             await d.sign(order(ticket, by))
-        assert (await d.ticket(ticket.no, ADMIN)) == shown(ADMIN, ticket)
+        assert as_received(await d.ticket(ticket.no, ADMIN)) == shown(ADMIN, ticket)
 
     in_store(scenario)
 

@@ -32,7 +32,7 @@ from tests.exports import MESSY_FAULTS, OPEN, many, messy, row, sheet
 from tests.process import BANJIE, banjie, environment
 from tests.served import Served, rules, served
 from tests.test_history import HOTLINE
-from tests.worlds import ADMIN, at
+from tests.worlds import ADMIN, as_received, at
 
 Run = Callable[[Callable[[Store], Any]], Any]
 NOW = at("2026-11-21 09:00")
@@ -245,6 +245,36 @@ def test_a_closed_ticket_is_done_again_by_its_unit_on_clocks_of_today(
     in_store(scenario)
 
 
+def test_a_row_that_no_store_takes_is_told_and_harms_no_other(
+    in_store: Run, tmp_path: Path
+) -> None:
+    async def scenario(store: Store) -> None:
+        hard = {
+            "18446744073709551617": "18446744073709551617",
+            '[{"a": 18446744073709551617}]': '[{"a": 18446744073709551617}]',
+            r'"\ud83d\ude00"': "\U0001f600",
+            r'"\ud800"': "",
+            r'{"\udfff": 1}': "",
+            r'"\u0000"': "",
+            "NaN": "",
+        }
+        past = {"orderStatus": "已结案", "finishTime": "2026-11-20 09:00:00"}
+        rows = [
+            json.dumps(PAYLOAD | past | {"workOrderNo": f"XG{n}"})[:-1] + f', "x": {value}}}'
+            for n, value in enumerate(hard)
+        ]
+        path = tmp_path / "a.ndjson"
+        summary = await taken(store, path, "\n".join(rows).encode())
+        assert (summary.taken, summary.refused) == (3, 4), path.with_suffix(
+            ".report.csv"
+        ).read_text()
+        for n, kept in enumerate(hard.values()):
+            if kept:
+                assert (await found(store, f"XG{n}")).complaint.extra["x"] == kept
+
+    in_store(scenario)
+
+
 # -- what is open --------------------------------------------------------------------------------
 
 LATELY = {"来电时间": "2026-11-19 09:12", "派单时间": "2026-11-19 10:00", "办结期限": "", **OPEN}
@@ -385,7 +415,8 @@ def test_a_ticket_that_was_pushed_is_left_as_it_is(in_store: Run, tmp_path: Path
         for n, line in enumerate(lines):
             summary = await taken(store, tmp_path / f"{n}.ndjson", line)
             assert (summary.taken, summary.known, summary.refused) == (0, 1 - n, n)
-        assert await found(store, live.complaint.source_no) == live
+        stored = await found(store, live.complaint.source_no)
+        assert as_received(stored) == live
 
     in_store(scenario)
 

@@ -3,20 +3,22 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from service.desk import Arrival, Receipt
-from service.domain import acts
+from service.domain import deeds
 from service.domain.access import Forbidden, Role
 from service.domain.personal import hidden
+from service.domain.ticket import Ticket
 from service.intake import Intake
 from service.store import Store, StoreUnavailable, tickets
 from service.store.tallies import recount
 from tests.test_desk import desk
-from tests.worlds import ADMIN, at, complaint
+from tests.worlds import ADMIN, as_received, at, complaint
 
 Run = Callable[[Callable[[Store], Any]], Any]
 NOW = at("2026-11-18 09:30")
@@ -38,7 +40,9 @@ def test_what_waits_together_is_stored_together_and_answered_in_order(in_store: 
         assert len(sizes) <= 2, "they were there before anything was stored"
         for receipt in receipts[::20]:
             seen = replace(receipt.ticket, complaint=hidden(receipt.ticket.complaint))
-            assert await desk(store).ticket(receipt.ticket.no, ADMIN) == seen
+            stored = await desk(store).ticket(receipt.ticket.no, ADMIN)
+            assert as_received(stored) == seen
+            assert all(m.id for m in stored.milestones)
             history = await desk(store).history(receipt.ticket.no, ADMIN)
             assert [event.act for event in history] == ["received", "dispatch"]
         found = await store.read(recount)
@@ -88,14 +92,14 @@ def test_repeats_and_supplements_within_a_batch_are_what_they_are_alone(in_store
 
 
 def test_one_that_fails_falls_out_alone(in_store: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    receive = acts.receive
+    arrived = deeds.arrived
 
-    def fail(no: str, posted: Any, *rest: Any) -> Any:
-        if posted.source_no == "bad":
+    def fail(ticket: Ticket, at: datetime) -> Any:
+        if ticket.complaint.source_no == "bad":
             raise ZeroDivisionError
-        return receive(no, posted, *rest)
+        return arrived(ticket, at)
 
-    monkeypatch.setattr(acts, "receive", fail)
+    monkeypatch.setattr(deeds, "arrived", fail)
 
     async def scenario(store: Store) -> None:
         intake = Intake(desk(store), lambda _: None)
@@ -113,19 +117,19 @@ def test_one_that_fails_falls_out_alone(in_store: Run, monkeypatch: pytest.Monke
 def test_who_loses_a_deadlock_beside_one_that_fails_is_told_to_come_again(
     in_store: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    receive = acts.receive
+    arrived = deeds.arrived
 
     class Deadlock(Exception):
         sqlstate = "40P01"
 
-    def fail(no: str, posted: Any, *rest: Any) -> Any:
-        if posted.source_no == "bad":
+    def fail(ticket: Ticket, at: datetime) -> Any:
+        if ticket.complaint.source_no == "bad":
             raise ZeroDivisionError
-        if posted.source_no == "late":
+        if ticket.complaint.source_no == "late":
             raise sa.exc.DBAPIError("", None, Deadlock())
-        return receive(no, posted, *rest)
+        return arrived(ticket, at)
 
-    monkeypatch.setattr(acts, "receive", fail)
+    monkeypatch.setattr(deeds, "arrived", fail)
 
     async def scenario(store: Store) -> None:
         intake = Intake(desk(store), lambda _: None)
@@ -175,11 +179,11 @@ def test_whose_number_another_replica_stores_again_and_again_harms_no_other(
     insert = tickets.insert_all
     others = [1, 2, 3]
 
-    def overtaken(connection: sa.Connection, rows: Any, at: Any) -> Any:
-        if others and any(t.complaint.source_no == "twice" for t, *_ in rows):
+    def overtaken(connection: sa.Connection, new: Any, at: Any, *besides: Any) -> None:
+        if others and any(each.ticket.complaint.source_no == "twice" for each in new):
             others.pop()
             raise tickets.Raced
-        return insert(connection, rows, at)
+        insert(connection, new, at, *besides)
 
     monkeypatch.setattr(tickets, "insert_all", overtaken)
 

@@ -76,7 +76,7 @@ async def received(store: Store, *complaints: Any, **router: Any) -> list[Ticket
 
 
 async def links(store: Store, by: Actor, *found: Ticket) -> list[tuple[Any, ...]]:
-    seen = await matching_of(store).linked(by, found)
+    seen = await store.read(lambda c: matching_of(store).told(c, by, found))
     return [(link.relation, link.no, link.later) for each in seen for link in each.links]
 
 
@@ -86,7 +86,7 @@ def test_two_channels_bring_one_matter_and_a_person_merges_it(in_store: Run) -> 
         first, second = await received(store, hotline(), forum())
         assert await m.look(NOW) == 2
         assert await m.look(NOW) == 0
-        [seen] = await m.linked(DISPATCHER, [second])
+        [seen] = await store.read(lambda c: m.told(c, DISPATCHER, [second]))
         [link] = seen.links
         assert (link.relation, link.no, link.later) == (Relation.PROPOSED, first.no, True)
         assert link.reason.startswith("同一来电号码，同一地点（平川大道），内容相似 0.")
@@ -155,7 +155,8 @@ def test_a_number_that_is_told_later_is_compared_too(in_store: Run) -> None:
         told = forum(contact=Contact("王某", "138 0000 0001"), content=other, title="")
         await desk(store).receive(told, "f2", NOW)
         await m.look(NOW)
-        [link] = (await m.linked(DISPATCHER, [second]))[0].links
+        [told] = await store.read(lambda c: m.told(c, DISPATCHER, [second]))
+        [link] = told.links
         assert link.no == first.no
         # What was noted of them first stays; the person is found where nothing was before.
         assert before or link.reason.startswith("同一来电号码")
@@ -208,7 +209,7 @@ def test_many_people_about_one_thing_are_a_group_matter(in_store: Run) -> None:
         [group], _ = await m.groups(SUPERVISOR, None, 9)
         assert (group.people, group.tickets, group.open) == (6, 6, 6)
         assert (group.place, group.title) == ("平川大道", "短斤少两")
-        [one] = await m.linked(HANDLER, found[:1])
+        [one] = await store.read(lambda c: m.told(c, HANDLER, found[:1]))
         assert one.group
         assert one.group.people == 6
         assert [link.relation for link in one.links] == [], "each of them gets an answer"

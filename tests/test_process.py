@@ -234,6 +234,8 @@ def test_no_number_of_a_citizen_is_ever_logged(tmp_path: Path) -> None:
         (("token", "create", "--role", "handler", "--name", "甲", "--unit", "x"), "单位表"),
         (("token", "create", "--role", "source", "--name", "甲", "--source", "x"), "sources.yaml"),
         (("token", "create", "--role", "admin", "--name", " "), "--name"),
+        # As Python reads what a terminal sends in GBK.
+        (("token", "create", "--role", "admin", "--name", "\udcbc\udcd7"), "UTF-8"),
         (("token", "create", "--role", "admin", "--name", "甲", "--region", "999999"), "地区"),
         (("deadline", "--from", "明天", "--limit", "5 工作日"), "时间"),
         (("deadline", "--from", "2026-11-18", "--limit", "5 周"), "时限"),
@@ -249,7 +251,7 @@ def test_a_command_used_wrongly_says_why(
 ) -> None:
     monkeypatch.setenv("BANJIE_DATABASE_URL", sqlite(tmp_path))
     monkeypatch.setattr("service.cli_deadline.load_timetable", lambda _: rules(None)[1])
-    monkeypatch.setattr("service.cli_token.load", lambda _: rules(None)[0])
+    monkeypatch.setattr("routing_rules.rulebook.load", lambda _: rules(None)[0])
     ended = CliRunner().invoke(app, arguments)
     # `main` turns what a command refuses into a line and this code; the next test sees it do so.
     refused = ended.exception

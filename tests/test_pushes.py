@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from adapters.signature import keys, sign
 from service.api.problems import MEDIA_TYPE
 from service.domain.ports import FieldProblem, PayloadRejected
-from service.store import messages
+from service.store import messages, tickets
 from service.store.tables import metadata
 from service.wiring import Wiring
 from tests.served import Served, served
@@ -288,6 +288,68 @@ def test_a_body_is_what_its_content_type_says(service: Served, said: str, sent: 
         assert "Content-Type" in refused(answer, 400, "undecodable")["detail"]
 
 
+# What JSON may say and a store may not take, and what is kept of it, "" for what is refused.
+HARD = {
+    "18446744073709551615": "18446744073709551615",
+    "18446744073709551617": "18446744073709551617",
+    "-9223372036854775809": "-9223372036854775809",
+    "9" * 32: "9" * 32,
+    '[1, {"a": 18446744073709551617}]': '[1, {"a": 18446744073709551617}]',
+    "1e308": "1e+308",
+    r'"\ud83d\ude00"': "\U0001f600",
+    r'"\u0001 \uffff"': "\uffff",
+    "9" * 33: "",
+    "1e400": "",
+    "NaN": "",
+    "-Infinity": "",
+    r'"\ud800"': "",
+    r'{"a": ["\udfff"]}': "",
+    r'{"\ud83d": 1}': "",
+    r'"\u0000"': "",
+}
+
+
+def test_what_no_store_takes_is_refused_and_the_rest_is_kept_as_it_was_written(
+    both: Served,
+) -> None:
+    def hard(number: str, value: str) -> bytes:
+        return json.dumps(payload(workOrderNo=number))[:-1].encode() + f', "x": {value}}}'.encode()
+
+    def kept(number: str) -> Any:
+        sent = ("hotline-12345", number)
+        found = both.run(lambda parts: parts.store.run(lambda c: tickets.find_all(c, [sent])))
+        return found[sent].complaint.extra.get("x") if sent in found else None
+
+    path = "/v1/intake/hotline-12345"
+    lines: list[bytes] = []
+    for n, (value, as_kept) in enumerate(HARD.items()):
+        answer = both.post(path, hard(f"ONE-{n}", value))
+        assert answer.status_code in ({201} if as_kept else {400, 422}), (value, answer.text)
+        # Of what comes again the ticket is changed: it is written in another way.
+        assert both.post(path, payload(workOrderNo=f"TWO-{n}")).status_code == 201
+        again = both.post(path, hard(f"TWO-{n}", value))
+        assert again.status_code in ({200} if as_kept else {400, 422}), (value, again.text)
+        lines += [hard(f"ALL-{n}", value), json.dumps(payload()).encode()]
+        assert (kept(f"ONE-{n}") or "") == as_kept
+    answer = both.post(f"{path}/batch", b"\n".join(lines))
+    taken = [item["status"] == 201 for item in answer.json()["items"]]
+    assert taken[1::2] == [True] * len(HARD)
+    assert taken[::2] == [bool(as_kept) for as_kept in HARD.values()]
+    assert [kept(f"ALL-{n}") or "" for n in range(len(HARD))] == list(HARD.values())
+
+
+def test_an_act_says_nothing_that_no_store_takes(both: Served) -> None:
+    ticket = both.post("/v1/intake/hotline-12345", payload()).json()["ticket"]
+    for text in (r"\ud800", r"\u0000", r"a\udc00"):
+        body = f'{{"act": "note", "text": "{text}"}}'.encode()
+        answer = both.post(f"/v1/tickets/{ticket['no']}/acts", body, If_Match="1")
+        assert answer.status_code == 422, answer.text
+    body = rb'{"act": "note", "text": "\ud83d\ude00 18446744073709551617"}'
+    assert both.post(f"/v1/tickets/{ticket['no']}/acts", body, If_Match="1").status_code == 200
+    told = both.get(f"/v1/tickets/{ticket['no']}/events").json()["items"][-1]
+    assert told["content"]["text"] == "\U0001f600 18446744073709551617"
+
+
 def test_another_content_type_is_told_which_are_read(service: Served) -> None:
     headers = service.headers("admin", Content_Type="text/plain")
     answer = service.client.post("/v1/intake/hotline-12345", content=b"{}", headers=headers)
@@ -402,9 +464,9 @@ def test_others_have_their_turn_between_lines_that_are_refused(both: Served) -> 
     assert len(set(Refusing.seen)) == 100
 
 
-def test_a_service_with_its_hands_full_says_so(city: Path, tmp_path: Path) -> None:
+def test_a_service_with_its_hands_full_says_so(city: Path, migrated_url: str) -> None:
     sources = city / "sources.yaml"
-    with served(f"sqlite:///{tmp_path}/b.db", sources=sources, intake_in_flight=1) as service:
+    with served(migrated_url, sources=sources, intake_in_flight=1) as service:
         with service.parts.inflow.place("either"):
             answer = service.post("/v1/intake/hotline-12345", payload())
         refused(answer, 503, "overloaded")
@@ -449,22 +511,23 @@ def test_a_batch_above_the_bound_is_taken_while_nobody_waits(city: Path, tmp_pat
 
 
 def test_of_many_pushes_at_once_each_is_stored_or_told_to_come_again(
-    city: Path, tmp_path: Path
+    city: Path, migrated_url: str
 ) -> None:
     sources = city / "sources.yaml"
-    with served(f"sqlite:///{tmp_path}/b.db", sources=sources, intake_in_flight=4) as service:
-        statuses: list[int] = []
+    with served(migrated_url, sources=sources, intake_in_flight=4) as service:
+        told: list[tuple[int, str]] = []
 
         def push() -> None:
-            statuses.append(service.post("/v1/intake/hotline-12345", payload()).status_code)
+            answer = service.post("/v1/intake/hotline-12345", payload())
+            told.append((answer.status_code, answer.headers.get("retry-after", "")))
 
         threads = [threading.Thread(target=push) for _ in range(24)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert set(statuses) <= {201, 503}
-        assert statuses.count(201) == count(service)
+        assert set(told) <= {(201, ""), (503, "1")}
+        assert told.count((201, "")) == count(service)
 
 
 # Anything

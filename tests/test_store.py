@@ -16,7 +16,7 @@ from service.domain.access import Actor, Role
 from service.store import BadDatabaseUrl, Store, StoreUnavailable, open_store, revision, tokens
 from service.store.engine import is_migrated
 from service.store.tables import is_compared, metadata
-from service.store.tickets import count, take_nos
+from service.store.tickets import count, take_numbers
 from service.store.tokens import Use
 from tests.test_desk import desk
 from tests.worlds import at, complaint
@@ -72,12 +72,12 @@ def test_migrating_again_changes_nothing(in_store: Run) -> None:
 def test_work_that_fails_leaves_nothing(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         def half(connection: sa.Connection) -> None:
-            take_nos(connection, [("360732", "20261118")])
+            take_numbers(connection, [("360732", "20261118")])
             raise RuntimeError
 
         with pytest.raises(RuntimeError):
             await store.run(half)
-        (first,) = await store.run(lambda c: take_nos(c, [("360732", "20261118")]))
+        ((first, _),) = await store.run(lambda c: take_numbers(c, [("360732", "20261118")]))
         assert first == "360732-20261118-00001"
 
     in_store(scenario)

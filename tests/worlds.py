@@ -21,6 +21,7 @@ from service.domain.complaint import (
     Urgency,
 )
 from service.domain.ports import Duty, Unit
+from service.domain.ticket import Ticket
 
 MARKET = Unit("360732-market", "兴国县市场监督管理局", "360732", "market", "document")
 HOUSING = Unit("360732-housing", "兴国县住房和城乡建设局", "360732", "housing", "document")
@@ -38,6 +39,11 @@ AUDITOR = Actor("审计员", Role.AUDITOR, id="6")
 def at(text: str) -> datetime:
     """Return a time in Shanghai: `at("2026-11-18 09:12")`."""
     return datetime.fromisoformat(text).replace(tzinfo=SHANGHAI)
+
+
+def as_received(ticket: Ticket) -> Ticket:
+    """Return a ticket that was read as its receipt has it: without the ids of its clocks."""
+    return replace(ticket, milestones=tuple(replace(m, id=0) for m in ticket.milestones))
 
 
 def complaint(**changes: Any) -> Complaint:

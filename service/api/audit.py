@@ -5,14 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from service.api.callers import Caller
+from service.api.problems import REFUSALS
 from service.api.schemas import HeadList, HeadOut
 from service.api.tickets import Asked, PageSize, check_region
 from service.audit import head_line
 from service.cursors import List, cursor_of, read_cursor
+from service.parts import Parts
 from service.reports import read_day
-from service.wiring import Parts
 
-router = APIRouter(prefix="/v1/audit", tags=["audit"])
+router = APIRouter(prefix="/v1/audit", tags=["audit"], responses=REFUSALS)
 
 
 @router.get("/heads", summary="Heads of the chain of events, oldest first")

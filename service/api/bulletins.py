@@ -9,14 +9,15 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from service.api.callers import Caller
+from service.api.problems import REFUSALS
 from service.api.schemas import BulletinOut
 from service.api.tickets import Asked as Text
 from service.bulletin import Bulletin, Wish, read_month
 from service.paper import POLICY, page, workbook
+from service.parts import Parts
 from service.reports import read_day
-from service.wiring import Parts
 
-router = APIRouter(prefix="/v1/bulletins", tags=["bulletins"])
+router = APIRouter(prefix="/v1/bulletins", tags=["bulletins"], responses=REFUSALS)
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 

@@ -6,7 +6,8 @@ from fastapi import Depends, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.domain.access import Actor
-from service.wiring import Parts, Unauthenticated
+from service.parts import Parts
+from service.wiring import Unauthenticated
 
 bearer = HTTPBearer(auto_error=False, description="A token of `banjie token create`")
 

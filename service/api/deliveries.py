@@ -5,13 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from service.api.callers import Caller
+from service.api.problems import REFUSALS
 from service.api.schemas import DeliveryAnswer, DeliveryList, DeliveryOut
 from service.api.tickets import Asked, PageSize
 from service.cursors import List, cursor_of, read_cursor
 from service.domain.ticket import DeliveryState
-from service.wiring import Parts
+from service.parts import Parts
 
-router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"])
+router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"], responses=REFUSALS)
 
 
 @router.get("", summary="List deliveries, newest first")

@@ -8,16 +8,18 @@ import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from service.api.callers import Bearer, Caller
+from service.api.problems import REFUSALS
 from service.api.schemas import EventOut, FeedEventOut, FeedPage
 from service.api.tickets import Asked, check_region
 from service.cursors import cursor_at, read_place
 from service.domain.access import Actor
 from service.feed import Happened, Lost, Page, TakenOff
+from service.parts import Parts
 from service.store import StoreUnavailable
 from service.streams import BEAT_S, HEADERS, LOOKS_S, MEDIA_TYPE, Stream
-from service.wiring import Parts, Unauthenticated, Wiring
+from service.wiring import Unauthenticated, Wiring
 
-router = APIRouter(prefix="/v1", tags=["events"])
+router = APIRouter(prefix="/v1", tags=["events"], responses=REFUSALS)
 
 _NOW = "now"
 _RETRY_MS = 3_000

@@ -4,15 +4,16 @@ from fastapi import APIRouter
 
 from routing_rules.evaluate import complaint_from
 from service.api.callers import Caller
+from service.api.problems import REFUSALS
 from service.api.schemas import DeadlineIn, DeadlineOut, RoutingIn
 from service.domain.access import Ask, check_act
 from service.domain.calendar import SHANGHAI
 from service.domain.complaint import Route
 from service.domain.deadline import LimitError, due, parse_limit
 from service.domain.ports import FieldProblem, PayloadRejected
-from service.wiring import Parts
+from service.parts import Parts
 
-router = APIRouter(prefix="/v1", tags=["explain"])
+router = APIRouter(prefix="/v1", tags=["explain"], responses=REFUSALS)
 
 
 @router.post("/routing/explain", summary="Where would this go, and why?")

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from adapters.payload import Undecodable, decode, decode_batch, fingerprint
 from adapters.plausible import implausible
 from service.api.edge import places
-from service.api.problems import FAILED, PROBLEMS, told
+from service.api.problems import FAILED, PROBLEMS, REFUSALS, told
 from service.api.problems import response as problem_response
 from service.api.pushes import PUSHED, Push, Pushed, pushed_by
 from service.api.schemas import (
@@ -25,13 +25,14 @@ from service.desk import Arrival, Receipt
 from service.domain.access import Forbidden
 from service.domain.ports import PayloadRejected
 from service.intake import Answer
+from service.parts import Parts, wiring
 from service.store import StoreUnavailable
 from service.store.intakes import Fate
 from service.store.messages import MessageReused
-from service.wiring import Parts, Wiring, wiring
+from service.wiring import Wiring
 
 log = structlog.get_logger()
-router = APIRouter(prefix="/v1/intake", tags=["intake"])
+router = APIRouter(prefix="/v1/intake", tags=["intake"], responses=REFUSALS)
 
 _OBJECT = {"schema": {"type": "object"}}
 _NATIVE = {

@@ -5,12 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from service.api.callers import Caller
+from service.api.problems import REFUSALS
 from service.api.schemas import KpisOut
 from service.api.tickets import Asked as Text
+from service.parts import Parts
 from service.reports import Asked, By, read_day
-from service.wiring import Parts
 
-router = APIRouter(prefix="/v1/kpis", tags=["kpis"])
+router = APIRouter(prefix="/v1/kpis", tags=["kpis"], responses=REFUSALS)
 
 
 @router.get("", summary="Rates of a period (考核指标)")

@@ -9,9 +9,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from service.api.callers import bearer, caller
 from service.domain.access import Ask, check_act
 from service.domain.calendar import SHANGHAI
+from service.parts import Parts
 from service.store import StoreUnavailable
 from service.store.engine import Schema
-from service.wiring import Parts
 
 router = APIRouter(tags=["operations"])
 

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from adapters.payload import Undecodable, WrongMedia
 from adapters.signature import NotSigned
 from routing_rules.faults import QUOTED_CHARS
+from service.api.schemas import ProblemOut
 from service.cursors import BadCursor, cursor_at
 from service.desk import (
     KeyReused,
@@ -41,6 +42,13 @@ from service.store.words import Unsearchable
 from service.wiring import Overloaded, TooFast, Unauthenticated
 
 MEDIA_TYPE = "application/problem+json"
+# What a route may answer besides its own, in the document.
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "Refused; `errors` points at what is wrong",
+        "content": {MEDIA_TYPE: {"schema": ProblemOut.model_json_schema()}},
+    }
+}
 # More than anybody mends at once; without an end an answer could be larger than what was sent.
 FAULTS_TOLD = 50
 

@@ -12,9 +12,10 @@ from service.api.callers import bearer, caller
 from service.api.problems import UnknownSource
 from service.domain.access import Actor, Ask, Forbidden, Role, check_act
 from service.domain.ports import Auth, Source
+from service.parts import Parts, wiring
 from service.store.intakes import Fate
 from service.store.messages import Message
-from service.wiring import Parts, TooFast, Unauthenticated, Wiring, wiring
+from service.wiring import TooFast, Unauthenticated, Wiring
 
 _SOURCE_CHARS = 64
 _SOURCE_IS = "A source of sources.yaml"

@@ -8,16 +8,16 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
 from service.api.callers import Caller
-from service.api.problems import UnknownSource
+from service.api.problems import REFUSALS, UnknownSource
 from service.api.schemas import LineProblem, Moment
 from service.api.tickets import Asked, PageSize
 from service.cursors import List, cursor_of, read_cursor
 from service.domain.access import Ask, check_act
 from service.domain.ports import Source
+from service.parts import Parts
 from service.store import polls
-from service.wiring import Parts
 
-router = APIRouter(prefix="/v1/sources", tags=["sources"])
+router = APIRouter(prefix="/v1/sources", tags=["sources"], responses=REFUSALS)
 
 
 class ReadingOut(BaseModel):

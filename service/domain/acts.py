@@ -102,6 +102,7 @@ def receive(
         version=1,
         received_at=complaint.accepted_at,
         limits=times.limits.digest,
+        received_kind=complaint.kind,
     )
     if ticket.is_counted_only:
         return replace(ticket, state=State.CLOSED, lead=route.lead)
@@ -334,13 +335,12 @@ def why_kept(ticket: Ticket, by: Actor, at: datetime, times: Timetable) -> RuleF
         return None
     if ticket.ruled == ticket.lead.unit:
         return RuleForbids("send-back-ruled", "工单已经裁定由本单位办理，不能再退单")
+    # Whoever leads was given it by `dispatch`, which starts a clock to sign: of what is imported or
+    # done again as well.
     given = max(
-        (
-            m.started_at
-            for m in ticket.milestones
-            if m.kind is MilestoneKind.SIGN and m.unit == ticket.lead.unit and not m.assisting
-        ),
-        default=at,
+        m.started_at
+        for m in ticket.milestones
+        if m.kind is MilestoneKind.SIGN and m.unit == ticket.lead.unit and not m.assisting
     )
     window = due(times.calendar_of(ticket.region), given, policy.send_backs.window).due_at
     if at <= window:

@@ -95,7 +95,15 @@ def taken_over(
         complaint = replace(complaint, extra=extra)
     if told.standing is Standing.OPEN and lead is None:
         return acts.receive("", complaint, route, coordinator, at, times)
-    ticket = Ticket("", complaint, route, State.CLOSED, 1, complaint.accepted_at)
+    ticket = Ticket(
+        "",
+        complaint,
+        route,
+        State.CLOSED,
+        1,
+        complaint.accepted_at,
+        received_kind=complaint.kind,
+    )
     if told.standing is Standing.OPEN and lead is not None and not ticket.is_counted_only:
         given = replace(ticket, state=State.DISPATCHED, limits=times.limits.digest)
         return _in_hand(given, told, lead, assist, coordinator, at, times)

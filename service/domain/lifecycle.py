@@ -1,6 +1,7 @@
 """What may happen to a ticket (工单), and what follows: one table."""
 
 from enum import StrEnum
+from functools import cache
 
 
 class State(StrEnum):
@@ -111,6 +112,7 @@ def move(state: State, act: Act, *, assisting: bool = False) -> State:
         raise IllegalMove(state, act) from None
 
 
+@cache
 def allowed(state: State) -> tuple[Act, ...]:
     """Return the acts that a state allows, in the order of a ticket's life."""
     return tuple(act for act in Act if (state, act) in MOVES)

@@ -6,12 +6,13 @@ alone: a handler must be able to read what the matter is.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from functools import lru_cache
 
 from service.domain.complaint import Complaint, Contact
+from service.domain.values import replace
 
 
 class Sort(StrEnum):
@@ -312,17 +313,19 @@ def hidden(complaint: Complaint) -> Complaint:
     for what was unsure in it. Hiding again changes nothing."""
     contact = complaint.contact
     phone, name = _named(contact)
-    return replace(
-        complaint,
-        title=_said(complaint.title, phone, name),
-        content=_said(complaint.content, phone, name),
-        place=_said(complaint.place, phone, name),
-        contact=contact.masked(),
-        attachments=tuple(
+    told: dict[str, object] = {
+        "title": _said(complaint.title, phone, name),
+        "content": _said(complaint.content, phone, name),
+        "place": _said(complaint.place, phone, name),
+        "contact": contact.masked(),
+        "attachments": tuple(
             replace(each, name=_said(each.name, phone, name)) for each in complaint.attachments
         ),
-        extra={each: said(text) for each, text in complaint.extra.items() if each in _TOLD},
-    )
+        "extra": {each: said(text) for each, text in complaint.extra.items() if each in _TOLD},
+    }
+    # Who reads gets what is hidden already, and hides it again.
+    changed = {each: new for each, new in told.items() if new != getattr(complaint, each)}
+    return replace(complaint, **changed) if changed else complaint
 
 
 # In which fields of an event people write freely.

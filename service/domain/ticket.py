@@ -93,7 +93,7 @@ class Milestone:
     redo: int = 0
     extended: str = ""
     paused_s: int = 0
-    id: int = 0  # 0 until stored
+    id: int = 0  # 0 until it is read from the store
     assisting: bool = False  # an assisting unit's (协办)
     count_from: CountFrom = CountFrom.NEXT_DAY
     steps: tuple[Step, ...] = ()
@@ -167,6 +167,7 @@ class Supervision:
     by: str
 
 
+_ORDER = {stage: n for n, stage in enumerate(Stage)}
 # What each level is among the measures that time brings.
 _LEVEL_IS = {
     Level.ORDINARY: Measures.SUPERVISE,
@@ -215,7 +216,7 @@ class Ticket:
     sent_back: int = 0  # how often
     ruled: str = ""  # the unit that a ruling (裁定) gave it to: that unit cannot send it back
     into: str = ""  # the number of the ticket that it was merged into
-    received_kind: str = ""  # before anybody put it right: counts are by it; "" until stored
+    received_kind: str = ""  # before anybody put it right: counts are by it
     # What somebody may see of its surroundings; no part of the ticket as stored.
     links: tuple[Link, ...] = ()
     group: InGroup | None = None
@@ -265,6 +266,8 @@ class Ticket:
         people = [Supervised(_LEVEL_IS[s.level], s.at, "", s.text, s.by) for s in self.supervision]
         time: dict[tuple[object, ...], Supervised] = {}
         for m in self.milestones:
+            if m.done < 2:  # the warning alone, if anything
+                continue
             for step in m.course[: m.done]:
                 if step.measure in {None, Measures.REMIND}:
                     continue
@@ -277,8 +280,7 @@ class Ticket:
     @property
     def stage(self) -> Stage:
         """Return the worst stage among what is still owed."""
-        order = list(Stage)
-        return max((m.stage for m in self.open()), key=order.index, default=Stage.NORMAL)
+        return max((m.stage for m in self.open()), key=_ORDER.__getitem__, default=Stage.NORMAL)
 
 
 @dataclass(frozen=True, slots=True)

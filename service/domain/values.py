@@ -30,6 +30,16 @@ def replace(value: Value, /, **changes: Any) -> Value:
     return made
 
 
+def built(kind: type[Value], values: Iterable[Any]) -> Value:
+    """Return a dataclass with slots that makes none of its fields itself, of the values of them all in
+    their order, in half of the time that its constructor takes: a list has hundreds."""
+    value = kind.__new__(kind)
+    of: Any = kind
+    for put, held in zip(_slots(of).put, values, strict=True):
+        put(value, held)
+    return value
+
+
 _Put = Callable[[Any, Any], None]
 
 

@@ -5,9 +5,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import xlsxwriter
-from xlsxwriter.utility import xl_range_abs
-
 from service.bulletin import Bulletin
 from service.domain.calendar import SHANGHAI
 from service.paper.tables import (
@@ -68,6 +65,9 @@ class _Book:
     """A workbook in the making."""
 
     def __init__(self, of: Paper) -> None:
+        # Most processes never write a workbook.
+        import xlsxwriter  # noqa: PLC0415
+
         self._paper = of
         self._file = io.BytesIO()
         # Text is text, whatever it begins with: no formula, no link, no number is made of it.
@@ -239,14 +239,13 @@ class _Book:
 
     def _draw(self, chart: Chart, drawing: Any, section: Section, rows: tuple[int, int]) -> None:
         table = section.tables[chart.table]
-        place = f"'{section.title}'!"
         first, last = rows
         shares = table.columns[chart.values].format is Format.PERCENT
         drawing.add_series(
             {
                 "name": table.columns[chart.values].title,
-                "categories": f"={place}{xl_range_abs(first, 0, last, 0)}",
-                "values": f"={place}{xl_range_abs(first, chart.values, last, chart.values)}",
+                "categories": [section.title, first, 0, last, 0],
+                "values": [section.title, first, chart.values, last, chart.values],
                 "fill": {"color": "#1F4E8C"},
                 "line": {"color": "#1F4E8C"},
                 "gap": 60,

@@ -231,7 +231,7 @@ class Lives:
         made = acts.receive(no, complaint, route, coordinator, at, self._times)
         self._order += 1
         # As the store would give it: one ticket is not another.
-        ticket = replace(made, id=self._order, received_kind=complaint.kind)
+        ticket = replace(made, id=self._order)
         life = Life(_numbered(ticket), at, coming.again)
         life.receive("counted" if ticket.is_counted_only else route.decision, at)
         for event in deeds.arrived(ticket, at):

@@ -177,7 +177,7 @@ async def write(
             passed(total.tickets)
             gc.collect(1)
     # So that whoever goes on with the database gives the next numbers.
-    await store.run(lambda c: tickets.take_nos(c, list(numbered.elements())))
+    await store.run(lambda c: tickets.take_numbers(c, list(numbered.elements())))
     await store.run(tickets.ids_chosen)
     return total
 

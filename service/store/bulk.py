@@ -14,6 +14,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from service.store.engine import as_json
 from service.store.tables import Instant
 
 Row = Mapping[str, Any]
@@ -62,45 +63,7 @@ def insert_together(connection: sa.Connection, *parts: tuple[sa.Table, Sequence[
             insert_rows(connection, table, rows)
         return
     text = _postgres_inserts(tuple((table, tuple(rows[0])) for table, rows in some))
-    connection.exec_driver_sql(text, tuple(_document(rows) for _, rows in some))
-
-
-def insert_returning(
-    connection: sa.Connection,
-    part: tuple[sa.Table, Sequence[Row]],
-    wanted: tuple[str, ...],
-    by: str,
-    *besides: tuple[sa.Table, Sequence[Row]],
-) -> Sequence[sa.Row[Any]]:
-    """Insert rows as `insert_together` does, and return these columns of those of `part` as they are
-    stored; `by` is a column by whose values those, and no others, are found: SQLite returns none of
-    many."""
-    table, rows = part
-    if not rows:
-        insert_together(connection, *besides)
-        return []
-    if connection.dialect.name != "postgresql":
-        insert_together(connection, part, *besides)
-        values = {"values": list({row[by] for row in rows})}
-        return connection.execute(_stored(table, wanted, by), values).all()
-    some = [(table, rows), *(each for each in besides if each[1])]
-    text = _postgres_returning(tuple((of, tuple(new[0])) for of, new in some), wanted)
-    return connection.exec_driver_sql(text, tuple(_document(new) for _, new in some)).all()
-
-
-@cache
-def _stored(table: sa.Table, wanted: tuple[str, ...], by: str) -> sa.Select[Any]:
-    columns = (table.c[name] for name in wanted)
-    return sa.select(*columns).where(given_among("sqlite", table.c[by], "values"))
-
-
-@cache
-def _postgres_returning(
-    parts: tuple[tuple[sa.Table, tuple[str, ...]], ...], wanted: tuple[str, ...]
-) -> str:
-    inserts = ", ".join(_postgres_parts(parts)[1:])
-    before = f"WITH {inserts} " if inserts else ""
-    return f"{before}{_postgres_insert(*parts[0])} RETURNING {', '.join(wanted)}"
+    connection.exec_driver_sql(text, tuple(_document(*part) for part in some))
 
 
 @cache
@@ -113,6 +76,126 @@ def _postgres_parts(parts: Sequence[tuple[sa.Table, tuple[str, ...]]]) -> list[s
         f"part{n} AS ({_postgres_insert(*part).replace('$1', f'${n}')})"
         for n, part in enumerate(parts, 1)
     ]
+
+
+class Change(NamedTuple):
+    """Rows to be changed, found by their id, that have their owner in the column `of`; all of them name
+    the same columns. Where `was` names columns, a row that is not as its `was_` with their names says
+    any more stays as it is."""
+
+    table: sa.Table
+    of: str
+    rows: Sequence[Row]
+    was: tuple[str, ...] = ()
+
+
+class Written(NamedTuple):
+    """How many rows of each change were changed, and the ids of what is new."""
+
+    changed: tuple[int, ...]
+    ids: list[int]
+
+
+def write_together(
+    connection: sa.Connection,
+    owner: int,
+    changes: Sequence[Change],
+    new: tuple[sa.Table, Sequence[Row]],
+    of: str,
+    *besides: tuple[sa.Table, Sequence[Row]],
+) -> Written:
+    """Change rows of one owner, and insert rows of which none refers to another that is new, on
+    PostgreSQL in one statement; those of one table name the same columns. Of what is `new`, which
+    has the owner in the column `of`, the ids are told, on SQLite with those of all that the owner has."""
+    if connection.dialect.name != "postgresql":
+        changed = tuple(_sqlite_change(connection, each) for each in changes)
+        insert_together(connection, new, *besides)
+        # SQLite tells no ids of many rows that go in together.
+        theirs = sa.select(new[0].c.id).where(new[0].c[of] == owner)
+        ids = list(connection.execute(theirs).scalars()) if new[1] else []
+        return Written(changed, ids)
+    by_table: dict[sa.Table, list[Row]] = {}
+    for table, rows in besides:
+        if rows:
+            by_table.setdefault(table, []).extend(rows)
+    text = _postgres_writes(
+        tuple(_Shape(c.table, c.of, tuple(c.rows[0]), c.was) if c.rows else None for c in changes),
+        (new[0], tuple(new[1][0])) if new[1] else None,
+        tuple((table, tuple(rows[0])) for table, rows in by_table.items()),
+    )
+    every = (*((each.table, each.rows) for each in changes), new, *by_table.items())
+    given = (owner, *(_document(table, rows) for table, rows in every if rows))
+    *counts, ids = connection.exec_driver_sql(text, given).one()
+    return Written(tuple(counts), ids)
+
+
+class _Shape(NamedTuple):
+    table: sa.Table
+    of: str
+    names: tuple[str, ...]
+    was: tuple[str, ...]
+
+
+@cache
+def _postgres_writes(
+    changes: tuple[_Shape | None, ...],
+    new: tuple[sa.Table, tuple[str, ...]] | None,
+    besides: tuple[tuple[sa.Table, tuple[str, ...]], ...],
+) -> str:
+    """Return what writes documents, from $2 on, for the owner that is $1."""
+    parts, told = [], []
+    for change in changes:
+        if change:
+            parts.append(f"{_postgres_change(change)} RETURNING 1")
+        told.append(f"(SELECT count(*) FROM part{len(parts)})" if change else "0")  # noqa: S608 ours
+    if new:
+        parts.append(f"{_postgres_insert(*new)} RETURNING id")
+    ids = f"ARRAY(SELECT id FROM part{len(parts)})"  # noqa: S608 ours
+    told.append(ids if new else "ARRAY[]::bigint[]")
+    parts += [_postgres_insert(*part) for part in besides]
+    written = (
+        f"part{n} AS ({each.replace('$1', f'${n + 1}').replace(_OWNER, '$1')})"
+        for n, each in enumerate(parts, 1)
+    )
+    return f"WITH {', '.join(written)} SELECT {', '.join(told)}"
+
+
+_OWNER = "$owner"
+
+
+def _postgres_change(change: _Shape) -> str:
+    table, of, names, was = change
+    before = {f"was_{name}": table.c[name] for name in was}
+    given = _given(table, names, before)
+    still = (column.is_not_distinct_from(given.c[name]) for name, column in before.items())
+    # The owner is what the rows are found by: of a document PostgreSQL takes a hundred rows for
+    # granted, and where the plan was made for an empty table it would read all of a full one.
+    owned = table.c[of] == sa.literal_column(_OWNER, table.c[of].type)
+    return _text(
+        table.update()
+        .where(owned, table.c.id == given.c.id, *still)
+        .values({name: given.c[name] for name in names if name != "id" and name not in before})
+    )
+
+
+def _sqlite_change(connection: sa.Connection, change: Change) -> int:
+    table, _, rows, was = change
+    if not rows:
+        return 0
+    return connection.execute(
+        _sqlite_changes(table, tuple(rows[0]), was), [{**row, "row": row["id"]} for row in rows]
+    ).rowcount
+
+
+@cache
+def _sqlite_changes(table: sa.Table, names: tuple[str, ...], was: tuple[str, ...]) -> sa.Update:
+    before = {f"was_{name}": table.c[name] for name in was}
+    still = (c.is_not_distinct_from(sa.bindparam(n, type_=c.type)) for n, c in before.items())
+    return (
+        table.update()
+        .where(table.c.id == sa.bindparam("row"), *still)
+        .values({name: sa.bindparam(name) for name in names if name != "id" and name not in before})
+    )
 
 
 class Ready(NamedTuple):
@@ -129,7 +212,7 @@ def ready(dialect: str, table: sa.Table, rows: Sequence[Row]) -> Ready:
         return Ready(table, (), ())
     names = tuple(rows[0])
     if dialect == "postgresql":
-        return Ready(table, names, _document(rows))
+        return Ready(table, names, _document(table, rows))
     return Ready(table, names, list(map(_sqlite_values(table, names), rows)))
 
 
@@ -201,7 +284,7 @@ def _sqlite_values(table: sa.Table, names: tuple[str, ...]) -> Callable[[Row], t
     read = itemgetter(*order)
     kinds = ((place, table.c[name].type) for place, name in enumerate(order))
     written = [
-        (place, _instant if isinstance(kind, Instant) else _json)
+        (place, _instant if isinstance(kind, Instant) else as_json)
         for place, kind in kinds
         if isinstance(kind, Instant | sa.JSON)
     ]
@@ -221,13 +304,8 @@ def _instant(value: datetime | None) -> str | None:
     if value is None:
         return None
     if value.tzinfo is None:
-        msg = "a time without zone reached the store"
-        raise ValueError(msg)
+        raise ValueError(_NO_ZONE)
     return value.astimezone(UTC).isoformat(" ", "microseconds")[:26]
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
 
 
 def update_rows(
@@ -245,27 +323,41 @@ def update_rows(
             [{**row, "row": row[key]} for row in rows],
         )
         return
-    connection.exec_driver_sql(_postgres_update(table, tuple(names), key), (_document(rows),))
+    connection.exec_driver_sql(
+        _postgres_update(table, tuple(names), key), (_document(table, rows),)
+    )
 
 
-def _given(table: sa.Table, names: Sequence[str]) -> Any:
+def _given(
+    table: sa.Table, names: Sequence[str], more: Mapping[str, sa.Column[Any]] | None = None
+) -> Any:
+    """Return a document's rows as something to select from; `more` are columns under other names."""
+    columns = {name: table.c[name] for name in names if name not in (more or {})} | dict(more or {})
     document = sa.cast(sa.bindparam("rows", type_=sa.Text()), sa.JSON())
     return (
         sa.func.json_to_recordset(document)
-        .table_valued(*(sa.column(name, table.c[name].type) for name in names), name="given")
+        .table_valued(*(sa.column(name, c.type) for name, c in columns.items()), name="given")
         .render_derived(with_types=True)
     )
 
 
-def _document(rows: Sequence[Row]) -> str:
-    return orjson.dumps(rows, _moment, orjson.OPT_PASSTHROUGH_DATETIME).decode()
+def _document(table: sa.Table, rows: Sequence[Row]) -> str:
+    for name in _instants(table, tuple(rows[0])):
+        for row in rows:
+            if (at := row[name]) is not None and at.tzinfo is None:
+                raise ValueError(_NO_ZONE)
+    return orjson.dumps(rows).decode()
 
 
-def _moment(value: Any) -> str:
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        msg = f"{type(value).__name__} reached the store, or a time without zone"
-        raise ValueError(msg)
-    return value.isoformat()
+_NO_ZONE = "a time without zone reached the store"
+
+
+@cache
+def _instants(table: sa.Table, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which of these columns are times."""
+    return tuple(
+        name for name in names if name in table.c and isinstance(table.c[name].type, Instant)
+    )
 
 
 def put_rows(
@@ -278,7 +370,7 @@ def put_rows(
     names = tuple(rows[0])
     if connection.dialect.name == "postgresql":
         text = _postgres_insert(table, names, replace)
-        return connection.exec_driver_sql(text, (_document(rows),)).rowcount
+        return connection.exec_driver_sql(text, (_document(table, rows),)).rowcount
     _, given, values = ready("sqlite", table, rows)
     return connection.exec_driver_sql(_sqlite_insert(table, given, replace), values).rowcount
 
@@ -311,4 +403,4 @@ def rows_given(
 
 def document(rows: Sequence[Row]) -> dict[str, str]:
     """Return what a statement of `rows_given` is run with."""
-    return {"rows": _document(rows)}
+    return {"rows": orjson.dumps(rows).decode()}

@@ -63,10 +63,24 @@ def deliver_all(
 ) -> None:
     """Write what is to leave, each with its ticket's id, number and region. What no receiver takes
     is settled at once: people see to it."""
-    new = [_new(row, at, receivers) for row in rows]
-    parts = [part for row in new if (part := sealing.hide(row))]
-    insert_together(
-        connection,
+    insert_together(connection, *new_rows(connection, rows, at, receivers))
+
+
+def new_rows(
+    connection: sa.Connection,
+    rows: Sequence[tuple[int, str, str, Delivery]],
+    at: datetime,
+    receivers: Receivers,
+) -> tuple[tuple[sa.Table, Sequence[Row]], ...]:
+    """Return the rows that `deliver_all` writes, by table."""
+    new: list[Row] = []
+    parts = []
+    for row in rows:
+        values = _new(row, at, receivers)
+        if part := sealing.hide(values):
+            parts.append(part)
+        new.append(values)
+    return (
         (_deliveries, new),
         sealing.new_rows(connection, parts),
         counted_deliveries(Counter(row["state"] for row in new), at),
@@ -176,6 +190,11 @@ def _merged_into() -> sa.Select[Any]:
 
 def destinations(connection: sa.Connection) -> list[str]:
     """Return where something waits to go to: one look into the index for each, however much waits."""
+    return list(connection.execute(_destinations()).scalars())
+
+
+@cache
+def _destinations() -> sa.Select[Any]:
     first = sa.select(sa.func.min(_d.destination).label("name")).where(_PENDING)
     waiting = first.cte("waiting", recursive=True)
     further = (
@@ -184,9 +203,7 @@ def destinations(connection: sa.Connection) -> list[str]:
         .scalar_subquery()
     )
     each = waiting.union_all(sa.select(further).where(waiting.c.name.is_not(None)))
-    return list(
-        connection.execute(sa.select(each.c.name).where(each.c.name.is_not(None))).scalars()
-    )
+    return sa.select(each.c.name).where(each.c.name.is_not(None))
 
 
 def claim(

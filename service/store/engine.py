@@ -258,7 +258,9 @@ def logger() -> Any:
     return structlog.get_logger()
 
 
-def _document(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """Return a value as the text of a JSON column. What comes in says nothing that this cannot write:
+    whole numbers of more than 64 bits are text before they get here, and broken text is refused."""
     return orjson.dumps(value).decode()
 
 
@@ -345,7 +347,7 @@ class SqliteStore:
             hide_parameters=True,  # they would end up in logs, and are people's
             json_deserializer=orjson.loads,
             connect_args={"check_same_thread": False, "timeout": 10},
-            json_serializer=_document,
+            json_serializer=as_json,
             execution_options={OPTION: self._keys},
         )
 
@@ -455,7 +457,7 @@ class PostgresStore:
             pool_timeout=86_400,  # who waits has a bound of its own
             hide_parameters=True,
             json_deserializer=orjson.loads,
-            json_serializer=_document,
+            json_serializer=as_json,
             execution_options={OPTION: self._keys},
         )
 
@@ -630,6 +632,16 @@ class PostgresStore:
     async def close(self) -> None:
         """See Store."""
         await self._engine.dispose()
+
+
+def begin_by(connection: sa.Connection, statement: str) -> None:
+    """Run a statement before the next one, on PostgreSQL; its result is nobody's. What is written with
+    its values in it goes along with the transaction's BEGIN where that was not said yet."""
+    session: Any = connection.connection.driver_connection
+    if session.is_in_transaction():
+        connection.exec_driver_sql(statement)
+    else:
+        session.begins_by = statement
 
 
 class _Passing(Exception):

@@ -273,10 +273,16 @@ class UnitLoad:
     ticket."""
 
     unit: str
-    open: int
-    warn: int
-    overdue: int
-    due_today: int
+    open: int = 0
+    warn: int = 0
+    overdue: int = 0
+    due_today: int = 0
+
+
+def with_idle(loads: Sequence[UnitLoad], units: Iterable[str]) -> list[UnitLoad]:
+    """Return loads and after them, in order, those of these units that owe nothing now."""
+    idle = set(units) - {load.unit for load in loads}
+    return [*loads, *map(UnitLoad, sorted(idle))]
 
 
 def unit_loads(

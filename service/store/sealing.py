@@ -299,7 +299,7 @@ def opened(
     """
     query = _of_tickets(connection.dialect.name)
     rows = connection.execute(query, {"ids": list(ids), "of": part}).all()
-    return {row.ticket_id: _opened(connection, row.document, row.ticket_id, part) for row in rows}
+    return {row.ticket_id: open_part(connection, row.document, row.ticket_id, part) for row in rows}
 
 
 @cache
@@ -317,7 +317,7 @@ def opened_parts(
             _s.ticket_id == ticket_id, among(connection, _s.part, parts)
         )
     )
-    found = {row.part: _opened(connection, row.document, ticket_id, row.part) for row in rows}
+    found = {row.part: open_part(connection, row.document, ticket_id, row.part) for row in rows}
     return {part: said for part, said in found.items() if said is not None}
 
 
@@ -326,13 +326,14 @@ def parts_of(connection: sa.Connection, ticket_id: int) -> dict[str, dict[str, A
     rows = connection.execute(
         sa.select(_s.part, _s.document).where(_s.ticket_id == ticket_id, _s.part != "")
     )
-    found = {row.part: _opened(connection, row.document, ticket_id, row.part) for row in rows}
+    found = {row.part: open_part(connection, row.document, ticket_id, row.part) for row in rows}
     return {part: said for part, said in found.items() if said is not None}
 
 
-def _opened(
+def open_part(
     connection: sa.Connection, document: str, ticket_id: int, part: str
 ) -> dict[str, Any] | None:
+    """Return what a part says that was read, None for what was dropped. Raises KeyMissing, or Tampered."""
     if not document:
         return None
     sealing, where = of(connection), _where(ticket_id, part)

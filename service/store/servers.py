@@ -1,6 +1,7 @@
 """The servers that a PostgreSQL address names, and which of them takes writes just now (ADR 0028)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import asyncpg
@@ -24,6 +25,27 @@ _WHY = {
     "53300": "连接数已满",
     "57P03": "正在启动或恢复",
 }
+
+
+class Session(asyncpg.Connection):  # type: ignore[misc]
+    """A session whose transactions may begin by a statement that goes with their BEGIN: a round trip
+    less for each."""
+
+    begins_by = ""
+
+    async def execute(self, query: str, *given: Any, **options: Any) -> Any:
+        """See asyncpg."""
+        first, self.begins_by = self.begins_by, ""
+        if not first or not query.startswith("BEGIN"):
+            return await super().execute(query, *given, **options)
+        try:
+            return await super().execute(f"{query} {first}", **options)
+        except asyncpg.PostgresError:
+            # Whoever began takes it for a BEGIN that failed, and asyncpg for a transaction that goes on.
+            if not self.is_closed() and self.is_in_transaction():
+                await super().execute("ROLLBACK")
+            self._top_xact = None
+            raise
 
 
 class Servers:
@@ -72,6 +94,7 @@ class Servers:
                     port=port,
                     timeout=self._connect_s,
                     target_session_attrs=self._writable,
+                    connection_class=Session,
                     server_settings=self._session,
                     **self._login,
                     **({} if self.prepares else {"statement_cache_size": 0}),

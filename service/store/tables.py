@@ -3,19 +3,24 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
+from sqlmodel.main import get_column_from_field
 
-SQLModel.metadata.naming_convention = {
+metadata = SQLModel.metadata
+metadata.naming_convention = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
 }
+
+
+_Reads = Callable[[Any], datetime | None]
 
 
 class Instant(TypeDecorator[datetime]):
@@ -33,12 +38,14 @@ class Instant(TypeDecorator[datetime]):
             raise ValueError(msg)
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
-        """Return the time aware, in UTC."""
-        if value is None:
-            return None
-        aware: datetime = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return aware
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> _Reads | None:
+        """Return what makes a time of what the driver gives. PostgreSQL's gives it aware, in UTC, and a
+        list has a thousand: nothing is called for them."""
+        return None if dialect.name == "postgresql" else _instant
+
+
+def _instant(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(f"{value}+00:00")
 
 
 _Json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
@@ -72,7 +79,29 @@ def _where(name: str, column: str | tuple[str, ...], condition: str) -> sa.Index
     return sa.Index(name, *columns, postgresql_where=text, sqlite_where=text)
 
 
-class TicketRow(SQLModel, table=True):
+class _Row(SQLModel):
+    """Describes a table, and no more: the store reads and writes columns, so nothing is mapped to the
+    class, and no model that validates is built. Both took a fifth of a second of every start."""
+
+    model_config = {"defer_build": True}
+
+    __tablename__: ClassVar[str]
+    __table_args__: ClassVar[tuple[Any, ...]] = ()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Add the table of what is described to the metadata."""
+        columns = []
+        for name, field in cls.__pydantic_fields__.items():
+            column = get_column_from_field(field)
+            column.name = column.key = name
+            columns.append(column)
+        parts = [part for part in cls.__table_args__ if not isinstance(part, dict)]
+        options = [part for part in cls.__table_args__ if isinstance(part, dict)]
+        sa.Table(cls.__tablename__, metadata, *columns, *parts, **(options[0] if options else {}))
+
+
+class TicketRow(_Row):
     """A ticket as it stands now. `complaint` and `route` are kept as documents; what a
     query asks for has a column of its own."""
 
@@ -127,7 +156,7 @@ class TicketRow(SQLModel, table=True):
     kept_in: int | None = Field(default=None, nullable=True)
 
 
-class AssistRow(SQLModel, table=True):
+class AssistRow(_Row):
     """Which units assist a ticket, so that their queues find it."""
 
     __tablename__ = "assists"
@@ -139,7 +168,7 @@ class AssistRow(SQLModel, table=True):
     unit: str = Field(max_length=64, primary_key=True)
 
 
-class BodyRow(SQLModel, table=True):
+class BodyRow(_Row):
     """Every body that was received for a ticket, by fingerprint: a repeat is told from a change."""
 
     __tablename__ = "bodies"
@@ -153,7 +182,7 @@ class BodyRow(SQLModel, table=True):
     looked_at: datetime | None = _at(nullable=True)  # when others like it were looked for
 
 
-class TicketWordsRow(SQLModel, table=True):
+class TicketWordsRow(_Row):
     """The words by which a ticket is found (ADR 0025). On SQLite a virtual table of FTS5, whose rowid
     is the ticket's id; nothing else reads it there."""
 
@@ -165,7 +194,7 @@ class TicketWordsRow(SQLModel, table=True):
     words: str = Field(sa_column=sa.Column(_Words, nullable=False))
 
 
-class SearchBacklogRow(SQLModel, table=True):
+class SearchBacklogRow(_Row):
     """How far the words of what was there before are cut, one row: tickets of lower ids have none,
     0 once all have."""
 
@@ -175,7 +204,7 @@ class SearchBacklogRow(SQLModel, table=True):
     before: int = Field(sa_type=sa.BigInteger)
 
 
-class MilestoneRow(SQLModel, table=True):
+class MilestoneRow(_Row):
     """One clock of a ticket."""
 
     __tablename__ = "milestones"
@@ -231,7 +260,7 @@ class MilestoneRow(SQLModel, table=True):
     bearer_until: datetime | None = _at(nullable=True)
 
 
-class EventRow(SQLModel, table=True):
+class EventRow(_Row):
     """What happened, in the order of writing. Rows are added and never changed."""
 
     __tablename__ = "events"
@@ -256,7 +285,7 @@ class EventRow(SQLModel, table=True):
     tx: int | None = Field(default=None, sa_type=sa.BigInteger, nullable=True)
 
 
-class FeedRow(SQLModel, table=True):
+class FeedRow(_Row):
     """The place of an event in the feed, on PostgreSQL; on SQLite an event's id is its place."""
 
     __tablename__ = "feed"
@@ -266,7 +295,7 @@ class FeedRow(SQLModel, table=True):
     event_id: int = Field(sa_column=sa.Column(_Id, nullable=False))
 
 
-class MonthRow(SQLModel, table=True):
+class MonthRow(_Row):
     """A month as events are kept by (ADR 0026): its events have ids from `first_event` on, and a
     ticket with an id above `ticket_id` has none before it. The first row is what was there before."""
 
@@ -282,7 +311,7 @@ class MonthRow(SQLModel, table=True):
     feed_mark: str = Field(max_length=8)
 
 
-class ClosedRow(SQLModel, table=True):
+class ClosedRow(_Row):
     """What is kept apart of a ticket that ended long ago (ADR 0026), by the month of its end."""
 
     __tablename__ = "closed_tickets"
@@ -297,7 +326,7 @@ class ClosedRow(SQLModel, table=True):
     unaddressed: int
 
 
-class ClosedTurnRow(SQLModel, table=True):
+class ClosedTurnRow(_Row):
     """How far the tickets have been gone through for those that ended long ago, one row."""
 
     __tablename__ = "closed_turns"
@@ -307,7 +336,7 @@ class ClosedTurnRow(SQLModel, table=True):
     month: int  # in which it was begun
 
 
-class FeedTurnRow(SQLModel, table=True):
+class FeedTurnRow(_Row):
     """How far the sequencer of the feed has come, one row, on PostgreSQL alone (ADR 0022)."""
 
     __tablename__ = "feed_turns"
@@ -324,7 +353,7 @@ class FeedTurnRow(SQLModel, table=True):
     passed: int | None = Field(default=None, sa_type=sa.BigInteger, nullable=True)
 
 
-class LinkRow(SQLModel, table=True):
+class LinkRow(_Row):
     """The link of an event in the chain of its region (ADR 0031), by the event's place in the feed."""
 
     __tablename__ = "chain"
@@ -338,7 +367,7 @@ class LinkRow(SQLModel, table=True):
     hash: str = Field(max_length=64)
 
 
-class TailRow(SQLModel, table=True):
+class TailRow(_Row):
     """How far the chain of a region goes."""
 
     __tablename__ = "chain_tails"
@@ -348,7 +377,7 @@ class TailRow(SQLModel, table=True):
     hash: str = Field(max_length=64)
 
 
-class HeadRow(SQLModel, table=True):
+class HeadRow(_Row):
     """What a region's chain came to on a day, signed where there is a key."""
 
     __tablename__ = "chain_heads"
@@ -365,7 +394,7 @@ class HeadRow(SQLModel, table=True):
     signature: str = Field(max_length=128)
 
 
-class DeliveryRow(SQLModel, table=True):
+class DeliveryRow(_Row):
     """What is to leave, or has left. Written in the transaction of what it tells of.
 
     `message` is the number under which the receiver gets it, however often. `attempts` is the
@@ -401,7 +430,7 @@ class DeliveryRow(SQLModel, table=True):
     settled_at: datetime | None = _at(nullable=True)
 
 
-class RulingRow(SQLModel, table=True):
+class RulingRow(_Row):
     """A ruling (裁定), as the precedent that it is."""
 
     __tablename__ = "rulings"
@@ -419,7 +448,7 @@ class RulingRow(SQLModel, table=True):
     at: datetime = _at()
 
 
-class CounterRow(SQLModel, table=True):
+class CounterRow(_Row):
     """Numbers given out without gaps, by region and day: an auditor can see that none is missing."""
 
     __tablename__ = "counters"
@@ -429,7 +458,7 @@ class CounterRow(SQLModel, table=True):
     last: int
 
 
-class TokenRow(SQLModel, table=True):
+class TokenRow(_Row):
     """A caller's token, by its SHA-256; the token itself is nowhere. `account_id` is that of the account
     that a one-time link is for."""
 
@@ -449,7 +478,7 @@ class TokenRow(SQLModel, table=True):
     account_id: int | None = Field(default=None, sa_type=_Id)
 
 
-class IdempotencyRow(SQLModel, table=True):
+class IdempotencyRow(_Row):
     """The answer to an act that carried an Idempotency-Key, so that a retry gets the same one."""
 
     __tablename__ = "idempotency_keys"
@@ -463,7 +492,7 @@ class IdempotencyRow(SQLModel, table=True):
     at: datetime = _at()
 
 
-class AccountRow(SQLModel, table=True):
+class AccountRow(_Row):
     """A person who may sign in: by a password (Argon2id, encoded with its salt and costs), or, where
     there is none, as `subject` of the identity provider, the SHA-256 of issuer and subject.
 
@@ -485,7 +514,7 @@ class AccountRow(SQLModel, table=True):
     changed_at: datetime = _at()
 
 
-class SessionRow(SQLModel, table=True):
+class SessionRow(_Row):
     """A browser that is signed in, by the SHA-256 of its cookie. It is gone with its account, and no
     good without the API token that opened it."""
 
@@ -513,7 +542,7 @@ class SessionRow(SQLModel, table=True):
     expires_at: datetime = _at()
 
 
-class DeviceRow(SQLModel, table=True):
+class DeviceRow(_Row):
     """A browser from which an account was signed in, by the SHA-256 of its cookie: what strangers fail
     at elsewhere does not keep it out."""
 
@@ -525,7 +554,7 @@ class DeviceRow(SQLModel, table=True):
     seen_at: datetime = _at()
 
 
-class TriesRow(SQLModel, table=True):
+class TriesRow(_Row):
     """Sign-ins that failed, by what they are counted by: a keyed hash of an account, an address or
     both."""
 
@@ -538,7 +567,7 @@ class TriesRow(SQLModel, table=True):
     until: datetime | None = _at(nullable=True)
 
 
-class SignInRow(SQLModel, table=True):
+class SignInRow(_Row):
     """Who came in, went out or was refused, and what became of accounts. It is what an auditor asks
     for, kept for a year; the log has none of it."""
 
@@ -553,7 +582,7 @@ class SignInRow(SQLModel, table=True):
     address: str = Field(max_length=64)
 
 
-class SecretRow(SQLModel, table=True):
+class SecretRow(_Row):
     """A key of the service's own, made by the migration: the same on every replica, and in a backup
     of all tables, but not in an extract of one."""
 
@@ -563,7 +592,7 @@ class SecretRow(SQLModel, table=True):
     secret: str = Field(max_length=64)
 
 
-class SealKeyRow(SQLModel, table=True):
+class SealKeyRow(_Row):
     """A key that sealed something, by what tells it from another of the same id. `secret` is the key
     itself where the service has no key file, else ""; `since` is when it became the one that seals."""
 
@@ -576,7 +605,7 @@ class SealKeyRow(SQLModel, table=True):
     since: datetime | None = _at(nullable=True)
 
 
-class SealedRow(SQLModel, table=True):
+class SealedRow(_Row):
     """What people told, sealed (ADR 0030): of a ticket its complaint (part "") and what else was
     written with numbers in it; what is of no ticket under 0. `person` is a keyed hash of the telephone
     number. Of what was made anonymous nothing is left but when."""
@@ -596,7 +625,7 @@ class SealedRow(SQLModel, table=True):
     dropped_at: datetime | None = _at(nullable=True)
 
 
-class GroupRow(SQLModel, table=True):
+class GroupRow(_Row):
     """A group matter (群体性诉求): many people, one place, one topic."""
 
     __tablename__ = "group_matters"
@@ -612,7 +641,7 @@ class GroupRow(SQLModel, table=True):
     last_at: datetime = _at()
 
 
-class TraitsRow(SQLModel, table=True):
+class TraitsRow(_Row):
     """What a ticket is compared by. `person` is a keyed hash of the telephone number."""
 
     __tablename__ = "traits"
@@ -634,7 +663,7 @@ class TraitsRow(SQLModel, table=True):
     )
 
 
-class MarkRow(SQLModel, table=True):
+class MarkRow(_Row):
     """A mark by which tickets about the same thing are found without a scan."""
 
     __tablename__ = "marks"
@@ -647,7 +676,7 @@ class MarkRow(SQLModel, table=True):
     )
 
 
-class LikenessRow(SQLModel, table=True):
+class LikenessRow(_Row):
     """Two tickets that are about the same matter, the later and the earlier one, until somebody says
     that they are not."""
 
@@ -669,7 +698,7 @@ class LikenessRow(SQLModel, table=True):
     rejected_at: datetime | None = _at(nullable=True)
 
 
-class MessageRow(SQLModel, table=True):
+class MessageRow(_Row):
     """A signed push by the id that its sender gave it: the same id is the same body, or refused."""
 
     __tablename__ = "messages"
@@ -681,7 +710,7 @@ class MessageRow(SQLModel, table=True):
     at: datetime = _at()
 
 
-class PushDayRow(SQLModel, table=True):
+class PushDayRow(_Row):
     """How many pushes of a source on a day (ISO text, in Asia/Shanghai) came to the same. Each replica
     adds to it now and then, not with each push."""
 
@@ -694,7 +723,7 @@ class PushDayRow(SQLModel, table=True):
     last_at: datetime = _at()
 
 
-class LeaseRow(SQLModel, table=True):
+class LeaseRow(_Row):
     """Who does what only one of several replicas may do. The term grows with every holder and fences
     off those before; the beat grows as long as the holder lives."""
 
@@ -706,7 +735,7 @@ class LeaseRow(SQLModel, table=True):
     beat: int = Field(sa_type=sa.BigInteger)
 
 
-class PollRow(SQLModel, table=True):
+class PollRow(_Row):
     """Where the reading of a source's list stands, and how it went."""
 
     __tablename__ = "polls"
@@ -723,7 +752,7 @@ class PollRow(SQLModel, table=True):
     failures: int  # in a row
 
 
-class RejectedRow(SQLModel, table=True):
+class RejectedRow(_Row):
     """A row of a list that could not become a ticket, kept as it came until it can."""
 
     __tablename__ = "rejected_rows"
@@ -743,7 +772,7 @@ class RejectedRow(SQLModel, table=True):
     taken_at: datetime | None = _at(nullable=True)
 
 
-class SampleRow(SQLModel, table=True):
+class SampleRow(_Row):
     """A draw of closed tickets for a second look (抽查), with all that is needed to draw it again:
     the days of resolution (ISO text, in Asia/Shanghai), region and unit asked for ("" for all), the
     size, the seed. `strata` is [unit, how many it closed, how many were drawn], …."""
@@ -765,7 +794,7 @@ class SampleRow(SQLModel, table=True):
     at: datetime = _at()
 
 
-class CheckRow(SQLModel, table=True):
+class CheckRow(_Row):
     """A ticket that was drawn, and what the second look at it found; `checked_on` is the day of it
     (ISO text, in Asia/Shanghai), "" while it waits."""
 
@@ -792,7 +821,7 @@ class CheckRow(SQLModel, table=True):
     checked_by: str = Field(max_length=100)
 
 
-class ProposalRow(SQLModel, table=True):
+class ProposalRow(_Row):
     """A proposal (提议) to the responsible-unit table; `state` is how it stands after its last
     decision."""
 
@@ -813,7 +842,7 @@ class ProposalRow(SQLModel, table=True):
     state: str = Field(max_length=32)
 
 
-class ProposalDecisionRow(SQLModel, table=True):
+class ProposalDecisionRow(_Row):
     """What somebody decided of a proposal; never changed. By these every replica sees that there is
     something new."""
 
@@ -830,7 +859,7 @@ class ProposalDecisionRow(SQLModel, table=True):
     reason: str
 
 
-class TallyEntryRow(SQLModel, table=True):
+class TallyEntryRow(_Row):
     """What a transaction changed in the counts of one ticket, until it is folded into the tallies.
 
     Days are ISO text (`2026-11-18`), in Asia/Shanghai. `counts` is [day, unit, measure, n], …;
@@ -848,7 +877,7 @@ class TallyEntryRow(SQLModel, table=True):
     names: dict[str, str] = _json()
 
 
-class TallyRow(SQLModel, table=True):
+class TallyRow(_Row):
     """How many of a measure belong to a day, as was learnt on another day (ADR 0021). What a day
     that is over has learnt is never changed. `counts` is how many, by measure."""
 
@@ -864,7 +893,7 @@ class TallyRow(SQLModel, table=True):
     counts: dict[str, int] = _document()
 
 
-class TallySumRow(SQLModel, table=True):
+class TallySumRow(_Row):
     """The tallies added up, all that is known, as questions ask for them: `view` names the columns
     that are kept, the others are "", and the theme. `since` is a day or what holds it (`kpi.block`), or "" for ever;
     `counts` is how many, by measure."""
@@ -881,7 +910,7 @@ class TallySumRow(SQLModel, table=True):
     counts: dict[str, int] = _document()
 
 
-class UnitNameRow(SQLModel, table=True):
+class UnitNameRow(_Row):
     """What a unit was called on tickets, and since which day."""
 
     __tablename__ = "unit_names"
@@ -891,7 +920,7 @@ class UnitNameRow(SQLModel, table=True):
     since: str = Field(max_length=10)
 
 
-class RecountRow(SQLModel, table=True):
+class RecountRow(_Row):
     """A recount that was applied. Its number grows by one: of two that are made at once one fails."""
 
     __tablename__ = "recounts"
@@ -900,9 +929,6 @@ class RecountRow(SQLModel, table=True):
     known_on: str = Field(max_length=10)
     cells: int
     first: bool  # before it nothing was counted, and nothing is known of how it was
-
-
-metadata = SQLModel.metadata
 
 
 _PARTITIONS = r"events_(before|rest|\d{6})|closed_tickets_\d{6}"

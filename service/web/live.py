@@ -31,7 +31,7 @@ async def queue_changes(
     code = unit_of(visit, wished)
 
     async def look() -> str:
-        return mark_of((await listed(visit, code, wished)).items)
+        return mark_of((await listed(visit, code, wished, alone=True)).items)
 
     # Refused before it begins, as the page itself would be.
     now = await look()

@@ -9,7 +9,7 @@ from service.domain.access import Ask, reach
 from service.domain.bulletin import Month
 from service.domain.calendar import SHANGHAI
 from service.reports import Asked
-from service.store.figures import UnitLoad
+from service.store.figures import with_idle
 from service.web.sessions import Signed
 
 router = APIRouter()
@@ -30,11 +30,10 @@ async def overview(visit: Signed) -> Response:
     since = today - timedelta(days=DAYS - 1)
     report = await app.reports.kpis(Asked(since, today, rate=RATE), visit.by, now)
     rates = {row.key: row.rates[RATE] for row in report.items if row.key}
-    idle = rates.keys() - {load.unit for load in loads}
 
     return visit.page(
         "overview.html",
-        loads=[*loads, *(UnitLoad(unit, 0, 0, 0, 0) for unit in sorted(idle))],
+        loads=with_idle(loads, rates),
         rates=rates,
         whole=report.total.rates[RATE],
         unit_name=visit.unit_name,

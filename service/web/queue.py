@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from service.cursors import List, cursor_due, read_due
-from service.desk import UnknownTicket, offered
+from service.desk import UnknownTicket, is_offered
 from service.domain.access import Role
 from service.domain.calendar import SHANGHAI
 from service.domain.complaint import Kind
@@ -170,7 +170,7 @@ async def queue(visit: Signed, wished: Wished) -> Response:
         "queue.html",
         unit=shown,
         units=[app.router.unit(own) for own in by.units],
-        tickets=await app.matching.linked(by, found.items),
+        tickets=found.items,
         is_first=not wished.after,
         onward=f"/desk/queue?{wished.address(code, onward)}" if onward else "",
         here=wished.address(code, wished.after),
@@ -181,7 +181,7 @@ async def queue(visit: Signed, wished: Wished) -> Response:
         kinds=list(Kind),
         whens=WHENS,
         secrets=SECRETS,
-        signable=[ticket.no for ticket in found.items if Act.SIGN in offered(by, ticket)],
+        signable=[ticket.no for ticket in found.items if is_offered(by, Act.SIGN, ticket)],
         left=lambda m, t: left(app.times.calendar_of(t.region), now, m.due_at, m.limit),
     )
 
@@ -226,13 +226,14 @@ async def _signed(visit: Visit, form: Form, chosen: str) -> Signature:
     return Signature(no, after.complaint.title, None)
 
 
-async def listed(visit: Visit, code: str, wished: Wish) -> Queue:
-    """Return the page of a queue that is asked for."""
+async def listed(visit: Visit, code: str, wished: Wish, *, alone: bool = False) -> Queue:
+    """Return the page of a queue that is asked for, `alone` as the desk understands it."""
     place = read_due(List.QUEUE, wished.after)
     if not code:
         return Queue([])
     app = visit.app
-    return await app.desk.queue(code, visit.by, _PAGE, wished.owed(app.now()), after=place)
+    wanted = wished.owed(app.now())
+    return await app.desk.queue(code, visit.by, _PAGE, wanted, after=place, alone=alone)
 
 
 def mark_of(tickets: Sequence[Ticket]) -> str:

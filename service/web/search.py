@@ -92,14 +92,13 @@ async def _listed(
     visit: Visit, found: Page[Ticket], asked: dict[str, Any], why_not: str, onward: str
 ) -> Response:
     app, unit = visit.app, asked.get("unit", "")
-    shown = await app.matching.linked(visit.by, found.items)
     now = app.now()
     return visit.page(
         "search.html",
         422 if why_not else 200,
-        tickets=shown,
+        tickets=found.items,
         why_not=why_not,
-        is_short=len(shown) < _PAGE,
+        is_short=len(found.items) < _PAGE,
         onward=onward,
         may_ask_phone=reach(visit.by.role, Ask.BY_PHONE) is not None,
         asked=asked,

@@ -11,10 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from service.domain.access import Actor
+from service.parts import Parts
 from service.store.sessions import Session
 from service.web import words
 from service.web.render import page
-from service.wiring import Parts, Unauthenticated, Wiring
+from service.wiring import Unauthenticated, Wiring
 
 COOKIE = "banjie_session"
 _NOTICE = "banjie_notice"
@@ -176,7 +177,7 @@ def own_page(request: Request) -> None:
 
 def form_token(cookie: str) -> str:
     """Return what a form carries that is shown to who holds a cookie. It tells nothing about it."""
-    return hmac.new(cookie.encode(), b"banjie desk form", hashlib.sha256).hexdigest()
+    return hmac.digest(cookie.encode(), b"banjie desk form", hashlib.sha256).hex()
 
 
 def own_form(form: Form, cookie: str) -> None:

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from service.domain.ports import Unreachable
 from service.domain.sign_in import NotMapped, Unvouched
 from service.doors import Busy, Comer, HeldOff, Refused
+from service.parts import Parts
 from service.store.tokens import Use
 from service.web.refusals import refusal
 from service.web.render import page
@@ -26,7 +27,7 @@ from service.web.sessions import (
     local,
     own_form,
 )
-from service.wiring import Parts, Wiring
+from service.wiring import Wiring
 
 router = APIRouter()
 

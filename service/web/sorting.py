@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from service.cursors import List, cursor_of, read_cursor
-from service.desk import offered
+from service.desk import is_offered
 from service.domain.lifecycle import Act
 from service.domain.ports import Unit
 from service.domain.ticket import Event, Ticket
@@ -26,18 +26,17 @@ async def sorting(visit: Signed, after: Asked = "") -> Response:
     app, by = visit.app, visit.by
     place = read_cursor(List.SORTING, after)
     found, sent_back = await app.desk.sorting(by, Filter(after=place, limit=_PAGE))
-    shown = await app.matching.linked(by, found.items)
     now = app.now()
     return visit.page(
         "sorting.html",
-        tickets=shown,
-        may_merge=lambda t: Act.MERGE in offered(by, t),
+        tickets=found.items,
+        may_merge=lambda t: is_offered(by, Act.MERGE, t),
         sent_back=sent_back,
         parties=lambda t: _parties(visit, t, sent_back.get(t.id, ())),
-        may_rule=lambda t: Act.RULE in offered(by, t),
+        may_rule=lambda t: is_offered(by, Act.RULE, t),
         unit_name=visit.unit_name,
         onward=cursor_of(List.SORTING, found.onward),
-        may_dispatch=lambda t: Act.DISPATCH in offered(by, t),
+        may_dispatch=lambda t: is_offered(by, Act.DISPATCH, t),
         left=lambda m, t: left(app.times.calendar_of(t.region), now, m.due_at, m.limit),
         region_name=app.gazetteer.name,
     )

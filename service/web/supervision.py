@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from service.cursors import List, cursor_due, cursor_of, read_cursor, read_due
-from service.desk import offered
+from service.desk import is_offered
 from service.domain.access import Ask, Reach, reach
 from service.domain.acts import next_level
 from service.domain.kpi import Rate, day_of
@@ -71,7 +71,7 @@ async def supervision(visit: Signed, after: Asked = "") -> Response:
                 ticket.pending,
                 say(ticket.pending.reason),
                 _resolve(ticket),
-                Act.DECIDE_EXTENSION in offered(by, ticket),
+                is_offered(by, Act.DECIDE_EXTENSION, ticket),
             )
             for ticket in asked.items
             if ticket.pending
@@ -115,7 +115,7 @@ async def pressing(
                 ticket,
                 _stage(ticket),
                 m := _clock(ticket, why, unit),
-                Act.SUPERVISE in offered(by, ticket),
+                is_offered(by, Act.SUPERVISE, ticket),
                 next_level(ticket),
                 _press(m, now),
             )
@@ -184,7 +184,7 @@ async def _samples(
         standing=standing,
         standings=list(Standing),
         sample=sample,
-        checks=[(each, Act.REOPEN in offered(by, each.ticket)) for each in found.items],
+        checks=[(each, is_offered(by, Act.REOPEN, each.ticket)) for each in found.items],
         draws=draws,
         tallies=tallies,
         total=_total(tallies),

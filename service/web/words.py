@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from service.domain.access import Ask, Role
@@ -73,6 +74,8 @@ def moment(at: datetime | None) -> str:
     return f"{at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}" if at else ""
 
 
+# As `service.api.schemas.moment` is kept: what a list shows falls due together.
+@lru_cache(4096)
 def brief(at: datetime) -> str:
     """Return a time without its year: `11-18 09:12`."""
     return f"{at.astimezone(SHANGHAI):%m-%d %H:%M}"
@@ -112,6 +115,7 @@ def left(calendar: Calendar, now: datetime, due_at: datetime, limit: str = "") -
     return f"{word} {amount(int((last - first) / timedelta(seconds=1)), _DAY)}（自然时间）"
 
 
+@lru_cache(1024)
 def _runs_day_and_night(limit: str) -> bool:
     try:
         return not parse_limit(limit).in_working_time
