@@ -149,7 +149,12 @@ def main() -> int:
             at = datetime.now(UTC).date().isoformat()
             text = document(DOCUMENT.read_text("utf-8"), name, results[name], at)
             DOCUMENT.write_text(text, "utf-8")
+        _keep(results)  # each time: all of them take an hour, and one may fail
     sys.stdout.write(table(results))
+    return 0
+
+
+def _keep(results: Mapping[str, Mapping[str, Any]]) -> None:
     WRITTEN.parent.mkdir(exist_ok=True)
     kept = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -158,7 +163,6 @@ def main() -> int:
         **results,
     }
     WRITTEN.write_text(json.dumps(kept, ensure_ascii=False, indent=2) + "\n", "utf-8")
-    return 0
 
 
 if __name__ == "__main__":

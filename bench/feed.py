@@ -24,6 +24,7 @@ from service.store.feed import Place, order, stretch, waiting
 EVENTS = 200_000
 TURNS = 5
 _WRITES = 500
+_PART = 5_000
 _AT = datetime(2026, 11, 18, 2, 0, tzinfo=UTC)
 _COLUMNS = "ticket_id, ticket_no, region, act, at, actor, role, unit, version, content"
 # Each transaction of many writes a few, as a burst of acts would.
@@ -87,6 +88,20 @@ async def _sequencer(store: Store, count: int) -> tuple[float, float]:
     return statistics.median(took), statistics.median(bare)
 
 
+async def _part(store: Store, waiting: int) -> float:
+    """Return what a part of a backlog takes of which so many events wait, but for the first, which
+    reads all of it."""
+    for _ in range(10):
+        await _run(store, _MANY, count=waiting // 10)
+    await store.run(lambda c: order(c, _PART))
+    took = []
+    while waiting > 2 * _PART:
+        took.append(await _seconds(lambda: store.run(lambda c: order(c, _PART))))
+        waiting -= _PART
+    await _ordered(store)
+    return statistics.median(took)
+
+
 async def _measure(url: str, count: int) -> dict[str, Any]:
     store = open_store(url)
     await store.migrate()
@@ -107,6 +122,9 @@ async def _measure(url: str, count: int) -> dict[str, Any]:
     took, bare = await _sequencer(store, count)
     found["ordered_a_second"] = round(count / took)
     found["order_to_bare_insert"] = round(took / bare, 2)
+
+    few = await _part(store, 4 * _PART)
+    found["part_of_a_backlog_many_to_few"] = round(await _part(store, count) / few, 2)
 
     await _run(store, "ANALYZE")
     large = await _median(look, 50)

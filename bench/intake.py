@@ -4,8 +4,8 @@ Run from the repository: `python -m bench.intake [--seconds S] [--rounds N] [--o
 pushes over 64 kept lines to a real `banjie serve`, on PostgreSQL with fsync and on SQLite with
 synchronous=FULL. In turns with it, in the same run and with the same settings of the server: a bare
 FastAPI endpoint that validates the same body and stores nothing, and a plain SQLModel endpoint that
-inserts one row. Medians of the rounds; `lone` is one caller alone. After each round what was answered
-is counted in the database.
+inserts one row. Medians of the rounds; `lone` is one caller alone; `pair` are two replicas on one
+PostgreSQL, with half of the lines each. In the end what was answered is counted in the database.
 """
 
 import argparse
@@ -16,9 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -67,26 +68,42 @@ def counted(url: str) -> dict[str, int]:
     return asyncio.run(count())
 
 
+def looked_over(url: str) -> None:
+    """Let PostgreSQL know what there is, as its autovacuum does within a minute: a table that was empty
+    when a statement was planned is read from end to end until then."""
+    if not _shared(url):
+        return
+
+    async def analyze() -> None:
+        store = open_store(url)
+        try:
+            await store.run(lambda c: c.execute(sa.text("ANALYZE")))
+        finally:
+            await store.close()
+
+    asyncio.run(analyze())
+
+
 class _Rounds:
     """One server's rounds."""
 
     def __init__(self, server: Process, path: str) -> None:
         self.server = server
-        self._path = path
+        self.path = path
         self.rates: list[float] = []
         self.cpu_us: list[float] = []
         self.p99_ms: list[float] = []
         self.load_us: list[float] = []
         self.answered = 0
 
-    def turn(self, seconds: float, *, noted: bool = True) -> None:
-        """Push for so long."""
+    def turn(self, seconds: float, *, noted: bool = True, lines: int = LINES) -> float:
+        """Push for so long; return how many were answered a second."""
         messages = self._messages(int(seconds * _MOST_PER_S))
         before = self.server.cpu_s
-        load = drive(self.server.port, messages, lines=LINES, seconds=seconds)
+        load = drive(self.server.port, messages, lines=lines, seconds=seconds)
         self.answered += load.statuses[201]
         if set(load.statuses) != {201} or load.cut:
-            msg = f"{self._path}: {load.statuses}, {load.cut} cut\n{self.server.log()[-3000:]}"
+            msg = f"{self.path}: {load.statuses}, {load.cut} cut\n{self.server.log()[-3000:]}"
             raise RuntimeError(msg)
         if noted:
             total = sum(load.statuses.values())
@@ -94,6 +111,7 @@ class _Rounds:
             self.cpu_us.append((self.server.cpu_s - before) / total * 1e6)
             self.p99_ms.append(load.ms(0.99))
             self.load_us.append(load.cpu_s / total * 1e6)
+        return load.per_s
 
     def lone(self) -> float:
         """Push one after the other, with a pause between two; return the median milliseconds."""
@@ -106,11 +124,11 @@ class _Rounds:
         return statistics.median(took)
 
     def _messages(self, count: int) -> list[bytes]:
-        if self._path != "/push":
+        if self.path != "/push":
             return pushes(count)
         now = datetime.now(UTC)
         # Twice as fast as ours at most: it may have each of them several times.
-        return [request(self._path, body(now)) for _ in range(count // 4)] * 16
+        return [request(self.path, body(now)) for _ in range(count // 4)] * 16
 
 
 def measure(url: str, seconds: float, rounds: int) -> dict[str, Any]:
@@ -125,6 +143,7 @@ def measure(url: str, seconds: float, rounds: int) -> dict[str, Any]:
             servers["bare"].turn(_WARM_S, noted=False)
             servers["plain"].turn(_WARM_S, noted=False)
         servers["banjie"].turn(_WARM_S, noted=False)
+        looked_over(url)
         lone_ms, lone_bare_ms = servers["banjie"].lone(), servers["bare"].lone()
         for _ in range(rounds):
             with own.paused():
@@ -132,11 +151,13 @@ def measure(url: str, seconds: float, rounds: int) -> dict[str, Any]:
             servers["banjie"].turn(seconds)
             with own.paused():
                 servers["plain"].turn(seconds)
-        rows = counted(url)
         rss_mib = own.rss_mib
+        pair = _pair(servers["banjie"], url, seconds, rounds) if _shared(url) else None
+        rows = counted(url)
     ours = servers["banjie"]
-    if rows["tickets"] != ours.answered:
-        msg = f"{ours.answered} were answered 201, and there are {rows['tickets']}"
+    answered = ours.answered + (pair.answered if pair else 0)
+    if rows["tickets"] != answered:
+        msg = f"{answered} were answered 201, and there are {rows['tickets']}"
         raise RuntimeError(msg)
     found: dict[str, Any] = {}
     for name, server in servers.items():
@@ -148,6 +169,7 @@ def measure(url: str, seconds: float, rounds: int) -> dict[str, Any]:
         "to_bare": round(found["banjie_per_s"] / found["bare_per_s"], 3),
         "to_plain": round(found["banjie_per_s"] / found["plain_per_s"], 2),
         "cpu_to_bare": round(found["bare_cpu_us"] / found["banjie_cpu_us"], 3),
+        **({"pair_to_one": round(pair.to_one, 2)} if pair else {}),
         "lone_p50_ms": round(lone_ms, 2),
         "lone_bare_p50_ms": round(lone_bare_ms, 2),
         "load_cpu_us": round(statistics.median(ours.load_us)),
@@ -155,6 +177,31 @@ def measure(url: str, seconds: float, rounds: int) -> dict[str, Any]:
         "tickets": rows["tickets"],
         "rss_mib": round(rss_mib),
     }
+
+
+def _shared(url: str) -> bool:
+    return url.startswith("postgresql")
+
+
+class _Pair(NamedTuple):
+    to_one: float
+    answered: int
+
+
+def _pair(one: _Rounds, url: str, seconds: float, rounds: int) -> _Pair:
+    """Measure one and two replicas in turn, with as many lines in all."""
+    with banjie(url) as server, ThreadPoolExecutor() as threads:
+        other = _Rounds(server, one.path)
+        other.turn(_WARM_S, noted=False)
+        ratios = []
+        for _ in range(rounds):
+            alone = one.turn(seconds, noted=False)
+            both = [
+                threads.submit(each.turn, seconds, noted=False, lines=LINES // 2)
+                for each in (one, other)
+            ]
+            ratios.append(sum(each.result() for each in both) / alone)
+    return _Pair(statistics.median(ratios), other.answered)
 
 
 def run(

@@ -40,6 +40,7 @@ class Push(BaseModel):
 class PlainTicket(SQLModel, table=True):
     """The one row that `plain` writes."""
 
+    metadata = sa.MetaData()  # whoever empties the service's tables knows nothing of it
     __tablename__ = "plain_tickets"
 
     id: int | None = Field(default=None, primary_key=True)
@@ -84,9 +85,10 @@ def plain(url: str) -> FastAPI:
     """Return the service that inserts one row, on PostgreSQL through asyncpg as ours."""
     if url.startswith("postgresql"):
         return _plain_postgres(url)
-    # A connection for each caller: with fewer, threads wait for those that wait for threads.
+    # A file of its own: who is paused while this is measured may hold the other one's lock. And a
+    # connection for each caller: with fewer, threads wait for those that wait for threads.
     engine = create_engine(
-        url, pool_size=64, connect_args={"check_same_thread": False, "timeout": 60}
+        f"{url}.plain", pool_size=64, connect_args={"check_same_thread": False, "timeout": 60}
     )
 
     @sa.event.listens_for(engine, "connect")
@@ -94,7 +96,7 @@ def plain(url: str) -> FastAPI:
         for pragma in ("journal_mode=WAL", "synchronous=FULL"):
             connection.execute(f"PRAGMA {pragma}").close()
 
-    SQLModel.metadata.create_all(engine, tables=[SQLModel.metadata.tables["plain_tickets"]])
+    PlainTicket.metadata.create_all(engine)
 
     def session() -> Iterator[Session]:
         with Session(engine) as opened:
@@ -121,8 +123,7 @@ def _plain_postgres(url: str) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with engine.begin() as connection:
-            tables = [SQLModel.metadata.tables["plain_tickets"]]
-            await connection.run_sync(lambda c: SQLModel.metadata.create_all(c, tables=tables))
+            await connection.run_sync(PlainTicket.metadata.create_all)
         yield
 
     async def session() -> AsyncIterator[AsyncSession]:

@@ -31,13 +31,14 @@ from routing_rules.clocks import load_timetable
 from routing_rules.rulebook import load
 from service.api.schemas import intake_answer
 from service.desk import Arrival, Desk, Receipt, Routed, searched
+from service.domain.acts import receive
 from service.store import open_store, tallies
 
 TOGETHER = 32
 ROUNDS = 60
 _WARM = 12
 _FOLDED_EVERY = 6  # rounds: a second has about so many pushes
-_PURE = ("signature", "decode", "adapter", "plausible", "fingerprint", "route", "words")
+_PURE = ("signature", "decode", "adapter", "plausible", "fingerprint", "route", "clocks", "words")
 
 _Result = TypeVar("_Result")
 
@@ -98,7 +99,8 @@ async def _measured(url: str, rounds: int) -> dict[str, list[float]]:
     secrets, adapter = keys(SECRET), ADAPTERS[source.adapter](book.gazetteer)
     store = open_store(url)
     await store.migrate()
-    desk = Desk(store, book, load_timetable(), {source.callback.destination: source.callback})
+    times = load_timetable()
+    desk = Desk(store, book, times, {source.callback.destination: source.callback})
     bare = limits.bare()
     timed = _Timed()
     gc.collect()
@@ -140,16 +142,19 @@ async def _measured(url: str, rounds: int) -> dict[str, list[float]]:
             raise RuntimeError(faults)
         prints = timed.each("fingerprint", fingerprint, payloads)
         routes = timed.each("route", book.route, complaints)
+        clerks = [book.coordinator(complaint.region).code for complaint in complaints]
+        made = timed.each(
+            "clocks",
+            lambda c, r, u, now=now: receive("", c, r, u, now, times),
+            complaints,
+            routes,
+            clerks,
+        )
         words = timed.each("words", searched, complaints)
         arrivals = [
-            Routed(
-                Arrival(complaint, printed, now),
-                route,
-                book.coordinator(complaint.region).code,
-                found,
-            )
-            for complaint, printed, route, found in zip(
-                complaints, prints, routes, words, strict=True
+            Routed(Arrival(complaint, printed, now), ticket, found)
+            for complaint, printed, ticket, found in zip(
+                complaints, prints, made, words, strict=True
             )
         ]
         with timed.part("transaction"):
