@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 
 from service.cli import COMMANDS, main
-from service.store import open_store
+from service.store import Store, open_store
 from service.store.engine import T, Work
 
 BANJIE = [sys.executable, "-c", "from service.cli import main; main()"]
@@ -147,11 +147,20 @@ def banjie(
 
 def in_database(database_url: str, work: Work[T]) -> T:
     """Return what a database says to work that is done in it beside the processes."""
+    return _in_store(database_url, lambda store: store.run(work))
 
+
+def in_snapshot(database_url: str, work: Work[T]) -> T:
+    """Return what a database says to work that reads: all of it as it was at one moment, whatever the
+    processes write meanwhile."""
+    return _in_store(database_url, lambda store: store.read(work))
+
+
+def _in_store(database_url: str, ask: Callable[[Store], Awaitable[T]]) -> T:
     async def once() -> T:
         store = open_store(database_url)
         try:
-            return await store.run(work)
+            return await ask(store)
         finally:
             await store.close()
 

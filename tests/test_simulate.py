@@ -32,7 +32,7 @@ from service.store.tables import metadata
 from service.store.tickets import events, get
 from service.terminal import Refused
 from tests.by_hand import BY_HAND, agrees, by_hand, told, worked_by_hand
-from tests.process import banjie, in_database
+from tests.process import banjie, in_snapshot
 from tests.served import rules
 from tests.worlds import ADMIN, at
 
@@ -323,7 +323,7 @@ def test_the_command_keeps_its_tickets_where_it_is_told_and_adds_to_no_others(
     again = banjie(*wishes, "--database", database_url, timeout_s=300)
     assert (again.returncode, again.stdout) == (2, "")
     assert "已有工单" in again.stderr
-    assert in_database(database_url, tallies.recount).agrees
+    assert in_snapshot(database_url, tallies.recount).agrees
 
 
 @pytest.mark.timeout(900)

@@ -35,7 +35,7 @@ from service.store.tallies import Recounted, fold, recount
 from tests.by_hand import BY_HAND, by_hand, told
 from tests.calendars import with_year
 from tests.histories import Histories
-from tests.process import in_database
+from tests.process import in_database, in_snapshot
 from tests.revisions import down_to
 from tests.served import rules
 from tests.test_desk import order
@@ -448,7 +448,7 @@ def test_a_first_count_may_take_longer_than_any_transaction(
             asyncio.run(prepared(chosen))
         finally:
             over.set()
-    found = in_database(migrated_url, recount)
+    found = in_snapshot(migrated_url, recount)
     assert found.tickets
     assert found.agrees
 

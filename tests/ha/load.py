@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from service.domain.access import Actor, Role
 from service.store import open_store, tallies, tokens
-from tests.process import in_database
+from tests.process import in_snapshot
 
 ADMIN = Actor("管理员", Role.ADMIN)
 
@@ -130,22 +130,26 @@ def check(load: Load, url: str, besides: int = 0) -> int:
     """Hold what was told against what is stored; return how many tickets there are. `besides` is how
     many of them came from elsewhere."""
     assert not load.wrong, load.wrong[:5]
-    rows = in_database(
+    # The processes go on: at one moment everything agrees, between two it need not.
+    rows, counted = in_snapshot(
         url,
-        lambda c: c.execute(
-            sa.text(
-                """
-                SELECT t.source, t.source_no, t.no,
-                    (SELECT count(*) FROM bodies b WHERE b.ticket_id = t.id) AS bodies,
-                    (SELECT count(*) FROM milestones m WHERE m.ticket_id = t.id) AS milestones,
-                    (SELECT count(*) FROM events e
-                        WHERE e.ticket_id = t.id AND e.act = 'received') AS received,
-                    (SELECT count(*) FROM events e
-                        WHERE e.ticket_id = t.id AND e.act = 'sign') AS signed
-                FROM tickets t
-                """
-            )
-        ).all(),
+        lambda c: (
+            c.execute(
+                sa.text(
+                    """
+                    SELECT t.source, t.source_no, t.no,
+                        (SELECT count(*) FROM bodies b WHERE b.ticket_id = t.id) AS bodies,
+                        (SELECT count(*) FROM milestones m WHERE m.ticket_id = t.id) AS milestones,
+                        (SELECT count(*) FROM events e
+                            WHERE e.ticket_id = t.id AND e.act = 'received') AS received,
+                        (SELECT count(*) FROM events e
+                            WHERE e.ticket_id = t.id AND e.act = 'sign') AS signed
+                    FROM tickets t
+                    """
+                )
+            ).all(),
+            tallies.recount(c),
+        ),
     )
     stored = {row.source_no: row.no for row in rows}
     assert len(stored) == len(rows), "a source number is there twice"
@@ -164,8 +168,7 @@ def check(load: Load, url: str, besides: int = 0) -> int:
         days.setdefault(day, []).append(int(count))
     for day, numbers in days.items():
         assert sorted(numbers) == list(range(1, len(numbers) + 1)), f"numbers of {day} have gaps"
-    counted = in_database(url, tallies.recount)
-    assert counted.agrees
+    assert counted.agrees, (counted.wrong[:5], counted.sums[:5])
     assert counted.tickets == len(rows)
     return len(rows)
 
