@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -140,18 +140,22 @@ class Jobs:
             ("keep", self._keep, refresh_seconds),
         )
         self._under_way = {name: asyncio.Lock() for name, _, _ in every}
+        # One after the other, not all at the same moment: who asks meanwhile would wait for all of them.
+        apart = timedelta(seconds=tick_seconds / len(every))
+        begins = datetime.now(UTC)
         self._jobs = [
             self._scheduler.add_job(
                 self._turn,
                 "interval",
                 args=(name, work),
                 seconds=seconds,
+                start_date=begins + timedelta(seconds=seconds) + n * apart,
                 id=name,
                 coalesce=True,
                 max_instances=1,
                 misfire_grace_time=None,
             )
-            for name, work, seconds in every
+            for n, (name, work, seconds) in enumerate(every)
         ]
 
     def start(self) -> None:

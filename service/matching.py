@@ -60,6 +60,9 @@ class Matching:
         A ticket that fails is told of and left: it holds up no other, and the next body of it is
         looked at again.
         """
+        # Who takes the turn locks a row, which a disk is waited for.
+        if not await self._store.read(lambda c: matching.unseen(c, 1)):
+            return 0
         found = await outcome(self._store.run(partial(self._look, at=at, limit=batch)))
         if isinstance(found, int):
             return found

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import time_machine
 from structlog.testing import capture_logs
 
@@ -13,6 +14,9 @@ from service.jobs import Jobs
 from service.metrics import Metrics
 from service.store import StoreUnavailable
 from service.store.figures import Figures
+from service.wiring import Wiring
+from tests.served import served
+from tests.test_api import new, received
 from tests.worlds import at
 
 
@@ -126,3 +130,34 @@ def test_who_stops_waits_for_no_rest(job: str) -> None:
         await asyncio.wait_for(jobs.stop(), 30)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_service_with_nothing_to_do_writes_nothing(database_url: str) -> None:
+    """Not even a lock on a row, each of which a disk is waited for: 86,400 a day and replica."""
+    written: list[int] = []
+
+    def note(connection: sa.Connection) -> None:
+        own = connection.exec_driver_sql("SELECT pg_current_xact_id_if_assigned()::text")
+        written.append(int(own.scalar() or 0))
+
+    async def rest(_: Wiring) -> None:
+        await asyncio.sleep(1)
+
+    with served(database_url, tick_seconds=0.1) as service:
+        made = received(service, new())
+        sa.event.listen(sa.Engine, "commit", note)
+        try:
+            # What came in is counted, put in order, linked and compared; then there is nothing.
+            for _ in range(30):
+                written.clear()
+                service.run(rest)
+                if not any(written):
+                    break
+            looks, writes = len(written), any(written)
+            service.act(made, "handler", "sign")
+        finally:
+            sa.event.remove(sa.Engine, "commit", note)
+    assert looks
+    assert not writes
+    assert any(written), "an act writes"

@@ -20,6 +20,7 @@ from service.store.words import Term, Unsearchable, terms
 _tickets = metadata.tables[TicketRow.__tablename__]
 _assists = metadata.tables[AssistRow.__tablename__]
 _milestones = metadata.tables[MilestoneRow.__tablename__]
+_other = _milestones.alias("other")
 _traits = metadata.tables[TraitsRow.__tablename__]
 
 # Of more regions than these a list is most of all there is, and read along the key.
@@ -302,9 +303,7 @@ def queue(
 ) -> Queue:
     """Return a page of what a unit still owes something for and is wanted, what falls due first on
     top."""
-    t, m = _tickets.c, _milestones.c
-    other = _milestones.alias("other")
-    o = other.c
+    t, m, o = _tickets.c, _milestones.c, _other.c
     # Of several clocks of a ticket the first to fall due is its place.
     sooner = sa.exists().where(
         o.ticket_id == m.ticket_id,

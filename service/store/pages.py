@@ -7,6 +7,7 @@ at so many and no more: it may hold less than was asked for, and still goes on (
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -172,11 +173,17 @@ def distinct(
 ) -> list[str]:
     """Return the values that a column has, from `low` on and below `high`, by one look into an index
     that begins with it for each."""
-    bounds = ([column >= low] if low else []) + ([column < high] if high else [])
+    query = _each_once(column, bool(low), bool(high))
+    return list(connection.execute(query, {"low": low, "high": high}).scalars())
+
+
+# Made once: to make it takes longer than the database takes to answer.
+@cache
+def _each_once(column: sa.ColumnElement[str], from_low: bool, below_high: bool) -> sa.Select[Any]:
+    bounds = [column >= sa.bindparam("low", type_=column.type)] if from_low else []
+    bounds += [column < sa.bindparam("high", type_=column.type)] if below_high else []
     first = sa.select(sa.func.min(column).label("value")).where(*bounds)
     seen = first.cte("seen", recursive=True)
     further = sa.select(sa.func.min(column)).where(column > seen.c.value, *bounds).scalar_subquery()
     each = seen.union_all(sa.select(further).where(seen.c.value.is_not(None)))
-    return list(
-        connection.execute(sa.select(each.c.value).where(each.c.value.is_not(None))).scalars()
-    )
+    return sa.select(each.c.value).where(each.c.value.is_not(None))

@@ -377,6 +377,11 @@ def of_person(connection: sa.Connection, phone: str, after: int, limit: int) -> 
 # What is done with it as time goes by
 
 
+def has_older_keys(connection: sa.Connection) -> bool:
+    """Whether there is a key beside the one that seals now."""
+    return len(connection.execute(sa.select(_k.id).limit(2)).all()) > 1
+
+
 def take_turn(connection: sa.Connection) -> bool:
     """Whether nobody else seals anew just now: of several replicas one does at a time."""
     newest = sa.select(_k.id).where(_k.since.is_not(None)).order_by(_k.since.desc()).limit(1)
