@@ -17,8 +17,8 @@ from service.domain.ports import Receiver
 from service.domain.region import prefix
 from service.domain.ticket import Delivery, DeliveryState, Recipient, Ticket, Word
 from service.store import closed, sealing
-from service.store.bulk import Row, insert_together, update_rows
-from service.store.pages import Page, among, walk
+from service.store.bulk import Row, among, insert_together, update_rows
+from service.store.pages import Page, walk
 from service.store.tables import DeliveryRow, TicketRow, metadata
 from service.store.tallies import counted_deliveries, note_deliveries
 

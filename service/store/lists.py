@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +13,8 @@ from service.domain.lifecycle import FINISHED, State
 from service.domain.region import covers, prefix
 from service.domain.ticket import Stage, Ticket
 from service.store import pages, sealing, search
-from service.store.pages import Page, Stream
+from service.store.bulk import given_among
+from service.store.pages import Fetch, Page, Stream
 from service.store.tables import AssistRow, MilestoneRow, TicketRow, TraitsRow, metadata
 from service.store.tickets import looked_up, of_units, whole
 from service.store.words import Term, Unsearchable, terms
@@ -58,13 +60,7 @@ def page(connection: sa.Connection, actor: Actor, wanted: Filter) -> Page[Ticket
     asked = _Asked(connection, terms(wanted.q)) if wanted.q.strip() else None
     stream = _stream(connection, actor, wanted, region, asked)
     fits = _fitting(connection, actor, wanted, asked)
-    order = _tickets.c.id if wanted.oldest_first else _tickets.c.id.desc()
-
-    def fetch(ids: Sequence[int], most: int) -> Sequence[sa.Row[Any]]:
-        these = pages.among(connection, _tickets.c.id, ids)
-        query = sa.select(_tickets).where(these, *fits).order_by(order).limit(most)
-        return connection.execute(query).all()
-
+    fetch = _fetching(connection, fits, oldest_first=wanted.oldest_first)
     rows, onward = pages.walk(stream, fetch, wanted.after, wanted.limit)
     return Page(whole(connection, rows), onward)
 
@@ -78,13 +74,25 @@ def of_person(
     def stream(after: int, count: int) -> Sequence[int]:
         return sealing.of_person(connection, phone, after, count)
 
-    def fetch(ids: Sequence[int], most: int) -> Sequence[sa.Row[Any]]:
-        these = pages.among(connection, _tickets.c.id, ids)
-        query = sa.select(_tickets).where(these, *fits).order_by(_tickets.c.id.desc()).limit(most)
-        return connection.execute(query).all()
-
-    rows, onward = pages.walk(stream, fetch, after, limit)
+    rows, onward = pages.walk(stream, _fetching(connection, fits), after, limit)
     return Page(whole(connection, rows), onward)
+
+
+def _fetching(
+    connection: sa.Connection, fits: Sequence[sa.ColumnElement[bool]], *, oldest_first: bool = False
+) -> Fetch:
+    """Return what reads those of some tickets that fit, by a statement that is made once for all of a
+    page's."""
+    column = _tickets.c.id
+    order = column if oldest_first else column.desc()
+    these = given_among(connection.dialect.name, column, "ids")
+    most_of_them = sa.bindparam("most", type_=sa.Integer)
+    query = sa.select(_tickets).where(these, *fits).order_by(order).limit(most_of_them)
+
+    def fetch(ids: Sequence[int], most: int) -> Sequence[sa.Row[Any]]:
+        return connection.execute(query, {"ids": list(ids), "most": most}).all()
+
+    return fetch
 
 
 def _narrower(one: str, other: str) -> str | None:
@@ -303,6 +311,19 @@ def queue(
 ) -> Queue:
     """Return a page of what a unit still owes something for and is wanted, what falls due first on
     top."""
+    given: dict[str, Any] = {"of": unit, "most": limit + 1}
+    if after:
+        given |= {"after": after.at, "after_id": after.id}
+    query = _queue_of(prefix(actor.region), wanted, onward=after is not None)
+    rows = connection.execute(query, given).all()
+    shown = rows[:limit]
+    last = shown[-1] if len(rows) > limit else None
+    return Queue(whole(connection, shown), Due(last.owed_at, last.id) if last else None)
+
+
+# Kept: to make the statement of a page takes longer than the database takes for the page.
+@lru_cache(256)
+def _queue_of(region: str, wanted: Owed, *, onward: bool) -> sa.Select[Any]:
     t, m, o = _tickets.c, _milestones.c, _other.c
     # Of several clocks of a ticket the first to fall due is its place.
     sooner = sa.exists().where(
@@ -315,21 +336,25 @@ def queue(
     query = (
         sa.select(m.due_at.label("owed_at"), _tickets)
         .select_from(_milestones.join(_tickets, t.id == m.ticket_id))
-        .where(m.unit == unit, m.outcome.is_(None), ~sooner, *_owed(m, wanted), *_about(wanted))
+        .where(
+            m.unit == sa.bindparam("of", type_=m.unit.type),
+            m.outcome.is_(None),
+            ~sooner,
+            *_owed(m, wanted),
+            *_about(wanted),
+        )
         .order_by(m.due_at, m.ticket_id)
-        .limit(limit + 1)
+        .limit(sa.bindparam("most", type_=sa.Integer))
     )
-    if prefix(actor.region):
-        query = query.where(t.region.startswith(prefix(actor.region), autoescape=True))
-    if after:
+    if region:
+        query = query.where(t.region.startswith(region, autoescape=True))
+    if onward:
         place = sa.tuple_(
-            sa.literal(after.at, m.due_at.type), sa.literal(after.id, m.ticket_id.type)
+            sa.bindparam("after", type_=m.due_at.type),
+            sa.bindparam("after_id", type_=m.ticket_id.type),
         )
         query = query.where(sa.tuple_(m.due_at, m.ticket_id) > place)
-    rows = connection.execute(query).all()
-    shown = rows[:limit]
-    last = shown[-1] if len(rows) > limit else None
-    return Queue(whole(connection, shown), Due(last.owed_at, last.id) if last else None)
+    return query
 
 
 def _owed(m: Any, wanted: Owed) -> list[sa.ColumnElement[bool]]:

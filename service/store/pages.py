@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 Item = TypeVar("Item")
 
@@ -74,14 +73,6 @@ def listed(ids: Sequence[int], *, oldest_first: bool = False) -> Stream:
         return list(ahead)[:count]
 
     return some
-
-
-def among(connection: sa.Connection, column: sa.ColumnElement[int], ids: Sequence[int]) -> Any:
-    """Return the condition that a column is one of many ids; one statement, however many."""
-    if connection.dialect.name == "postgresql":
-        array = sa.bindparam(None, list(ids), type_=postgresql.ARRAY(sa.BigInteger))
-        return column == sa.any_(array)
-    return column.in_(ids)
 
 
 # The ids of tickets and deliveries that lie under pairs of values, by an index on (one, other, id):
