@@ -11,7 +11,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -73,14 +73,14 @@ def machine() -> str:
     )
 
 
-def markdown(figures: Mapping[str, Any]) -> str:
-    """Return the figures as a table, with a column for each database where there are two."""
+def markdown(figures: Mapping[str, Any], endings: Sequence[str] = _DATABASES) -> str:
+    """Return the figures as a table, with a column for each of these endings of their names, the databases
+    where there are two."""
     by_name: dict[str, dict[str, Any]] = {}
     for figure, value in figures.items():
-        name, _, last = figure.rpartition("_")
-        of = last if last in _DATABASES else ""
-        by_name.setdefault(name if of else figure, {})[of] = value
-    columns = [d for d in ("", *_DATABASES) if any(d in values for values in by_name.values())]
+        of = next((ending for ending in endings if figure.endswith(f"_{ending}")), "")
+        by_name.setdefault(figure.removesuffix(f"_{of}"), {})[of] = value
+    columns = [d for d in ("", *endings) if any(d in values for values in by_name.values())]
     rows = [
         ["Figure", *(column or "Value" for column in columns)],
         ["---", *("---:" for _ in columns)],
@@ -94,7 +94,8 @@ def markdown(figures: Mapping[str, Any]) -> str:
 
 def document(text: str, name: str, figures: Mapping[str, Any], at: str) -> str:
     """Return the document with the table of a measurement in its place, if it has one there."""
-    told = f"{at}, {machine()}.\n\n{markdown(figures)}"
+    endings = reading.SHARES if name == "reading" else _DATABASES
+    told = f"{at}, {machine()}.\n\n{markdown(figures, endings)}"
     return re.sub(
         rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
         lambda found: f"{found[1]}\n{told}\n{found[2]}",
