@@ -267,6 +267,8 @@ class _Lines:
 
     async def get(self, path: str, header: str) -> None:
         """Read the whole answer, which must be a 200."""
+        while self._idle and self._idle[-1][0].at_eof():
+            self._idle.pop()  # the server closes what nobody used for a while
         line = self._idle.pop() if self._idle else await self._open()
         reader, writer = line
         writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\n".encode())
@@ -326,7 +328,8 @@ async def bare(scope: Any, receive: Any, send: Any) -> None:
         "SELECT no, state, title, content FROM tickets WHERE id = $1", int(scope["path"][1:])
     )
     body = json.dumps(dict(row)).encode()
-    headers = [(b"content-type", b"application/json")]
+    length = (b"content-length", str(len(body)).encode())
+    headers = [(b"content-type", b"application/json"), length]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -35,11 +35,17 @@ Fetch = Callable[[Sequence[int], int], Sequence[sa.Row[Any]]]
 
 
 def walk(
-    stream: Stream, fetch: Fetch, after: int, limit: int, looked_at: int = LOOKED_AT
+    stream: Stream,
+    fetch: Fetch,
+    after: int,
+    limit: int,
+    looked_at: int = LOOKED_AT,
+    one_in: int = 1,
 ) -> tuple[list[sa.Row[Any]], int]:
-    """Return the first `limit` rows of a stream that fit, and where it goes on, 0 at the end."""
+    """Return the first `limit` rows of a stream that fit, and where it goes on, 0 at the end. One in so
+    many is likely to fit, at a guess."""
     found: list[sa.Row[Any]] = []
-    looked, wanted = 0, limit + 1
+    looked, wanted = 0, one_in * (limit + 1)
     while True:
         ids = stream(after, wanted)
         found += fetch(ids, limit + 1 - len(found)) if ids else ()
