@@ -2,7 +2,8 @@
 
 Run from the repository: `make bench`, or `python -m bench [NAME …]` for some of them. `--open N` makes
 the burst of `bench.enforce` smaller than its million open milestones, `--stored N` the database of
-`life` and `spike`, `--counted N` that of `kpi`. `--docs` writes each table into docs/benchmarks.md as well.
+`life` and `spike`, `--counted N` that of `kpi`, `--read N` that of `reading`. `--docs` writes each table into
+docs/benchmarks.md as well.
 """
 
 import argparse
@@ -112,6 +113,7 @@ def main() -> int:
     )
     options.add_argument("--stored", type=int, default=life.TICKETS, help="tickets that are there")
     options.add_argument("--counted", type=int, default=kpi.LARGE, help="tickets of `kpi`")
+    options.add_argument("--read", type=int, default=reading.LARGE, help="tickets of `reading`")
     options.add_argument("--docs", action="store_true", help="write docs/benchmarks.md as well")
     options.add_argument("names", nargs="*", metavar="NAME", help="which; all if none is named")
     asked = options.parse_args()
@@ -135,7 +137,7 @@ def main() -> int:
         "months": months.run,
         "capacity": capacity.run,
         "audit": audit.run,
-        "reading": reading.run,
+        "reading": lambda: reading.run(asked.read),
         "bulletin": bulletin.run,
         "simulate": simulate.run,
         "startup": startup.run,
