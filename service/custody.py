@@ -17,7 +17,7 @@ from service.store import Store, deliveries, matching, polls, sealing, tickets
 from service.store.engine import prepare
 
 _AT_ONCE = 100
-_WINDOW = 20_000
+_WINDOW = 5_000
 # Replicas of the version before write unsealed while both run; so far back it is looked at again.
 _AGAIN_AFTER = timedelta(minutes=10)
 _AGAIN_IDS = 50_000
@@ -87,9 +87,7 @@ class Custody:
             await self._store.run(partial(_sealed, ids=some))
         if len(ids) > len(some):
             last = some[-1]
-        bodies = 0
-        if last is None:
-            bodies = await self._store.run(partial(polls.seal_bodies, limit=_AT_ONCE))
+        bodies = await self._store.run(partial(polls.seal_bodies, limit=_AT_ONCE))
         if last is None and not bodies:
             self._after = max(0, self._after - _AGAIN_IDS)
             self._rests_until = at + _AGAIN_AFTER
@@ -98,8 +96,8 @@ class Custody:
         return 1, len(some) + bodies
 
     async def _reseal(self) -> int:
-        # Who takes the turn locks a row, and a disk is waited for: with one key there is no need.
-        if not await self._store.read(sealing.has_older_keys):
+        # Who takes the turn locks a row, and a disk is waited for.
+        if not await self._store.read(sealing.is_to_reseal):
             return 0
         return await self._store.run(_resealed)
 

@@ -141,7 +141,7 @@ class Jobs:
         )
         self._under_way = {name: asyncio.Lock() for name, _, _ in every}
         # One after the other, not all at the same moment: who asks meanwhile would wait for all of them.
-        apart = timedelta(seconds=tick_seconds / len(every))
+        self._apart = timedelta(seconds=tick_seconds / len(every))
         begins = datetime.now(UTC)
         self._jobs = [
             self._scheduler.add_job(
@@ -149,7 +149,7 @@ class Jobs:
                 "interval",
                 args=(name, work),
                 seconds=seconds,
-                start_date=begins + timedelta(seconds=seconds) + n * apart,
+                start_date=begins + timedelta(seconds=seconds) + n * self._apart,
                 id=name,
                 coalesce=True,
                 max_instances=1,
@@ -188,8 +188,9 @@ class Jobs:
         while True:
             await asyncio.sleep(self._tick_s)
             if self.watch_clock():
-                for job in self._jobs:
-                    job.modify(next_run_time=datetime.now(UTC))
+                begins = datetime.now(UTC)
+                for n, job in enumerate(self._jobs):
+                    job.modify(next_run_time=begins + n * self._apart)
 
     async def _turn(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Do a job once; what goes wrong ends this turn and is told, and the next one tries again."""

@@ -149,15 +149,15 @@ def test_a_service_with_nothing_to_do_writes_nothing(database_url: str) -> None:
         sa.event.listen(sa.Engine, "commit", note)
         try:
             # What came in is counted, put in order, linked and compared; then there is nothing.
-            for _ in range(30):
+            quiet = 0
+            for _ in range(60):
                 written.clear()
                 service.run(rest)
-                if not any(written):
+                quiet = 0 if any(written) or len(written) < 10 else quiet + 1
+                if quiet == 3:
                     break
-            looks, writes = len(written), any(written)
             service.act(made, "handler", "sign")
         finally:
             sa.event.remove(sa.Engine, "commit", note)
-    assert looks
-    assert not writes
+    assert quiet == 3
     assert any(written), "an act writes"

@@ -61,8 +61,8 @@ def page(connection: sa.Connection, actor: Actor, wanted: Filter) -> Page[Ticket
     stream = _stream(connection, actor, wanted, region, asked)
     fits = _fitting(connection, actor, wanted, asked)
     fetch = _fetching(connection, fits, oldest_first=wanted.oldest_first)
-    # No stream goes by channel or kind, of which there are some four each.
-    one_in = 4 if wanted.channel or wanted.kind else 1
+    # No stream goes by kind, of which there are some four.
+    one_in = 4 if wanted.kind else 1
     rows, onward = pages.walk(stream, fetch, wanted.after, wanted.limit, one_in=one_in)
     return Page(whole(connection, rows), onward)
 
@@ -316,7 +316,9 @@ def queue(
     given: dict[str, Any] = {"of": unit, "most": limit + 1}
     if after:
         given |= {"after": after.at, "after_id": after.id}
-    query = _queue_of(prefix(actor.region), wanted, onward=after is not None)
+    # What somebody wants of it is hardly ever wanted again.
+    made = _queue_of if wanted == ALL else _queue_of.__wrapped__
+    query = made(prefix(actor.region), wanted, onward=after is not None)
     rows = connection.execute(query, given).all()
     shown = rows[:limit]
     last = shown[-1] if len(rows) > limit else None

@@ -377,9 +377,18 @@ def of_person(connection: sa.Connection, phone: str, after: int, limit: int) -> 
 # What is done with it as time goes by
 
 
-def has_older_keys(connection: sa.Connection) -> bool:
-    """Whether there is a key beside the one that seals now."""
-    return len(connection.execute(sa.select(_k.id).limit(2)).all()) > 1
+def is_to_reseal(connection: sa.Connection) -> bool:
+    """Whether there is something that an older key sealed."""
+    rows = connection.execute(sa.select(_k.id, _k.since)).all()
+    newest = _newest(rows)
+    return newest is not None and any(
+        _is_used(connection, row.id) for row in rows if row.id != newest.id
+    )
+
+
+def _newest(keys: Sequence[Any]) -> Any:
+    """Return which of these keys seals now, if one does yet."""
+    return max((row for row in keys if row.since), key=lambda row: row.since, default=None)
 
 
 def take_turn(connection: sa.Connection) -> bool:
@@ -409,7 +418,7 @@ def reseal(connection: sa.Connection, limit: int) -> int:
     the newest key leaves it to who does."""
     ring = of(connection).ring(connection)
     rows = connection.execute(sa.select(_k.id, _k.since)).all()
-    newest = max((row for row in rows if row.since), key=lambda row: row.since, default=None)
+    newest = _newest(rows)
     if newest is None or newest.id != ring.current.id:
         return 0
     done = 0
