@@ -561,7 +561,8 @@ def test_a_reader_killed_mid_page_is_followed_without_loss_or_repetition(
     migrated_url: str, tmp_path: Path
 ) -> None:
     with fake_upstream(CHANNEL, rows=120, FAKE_TOKEN="t0ken") as address:
-        httpx.post(f"{address}/faults", json={"duplicate": True})
+        # Twelve pages take twelve seconds: whoever looks in between finds it in the middle.
+        httpx.post(f"{address}/faults", json={"duplicate": True, "slow_s": 1})
         env = environment(
             migrated_url,
             BANJIE_SOURCES=str(sources_yaml(tmp_path, address)),
@@ -577,6 +578,7 @@ def test_a_reader_killed_mid_page_is_followed_without_loss_or_repetition(
             assert stored(migrated_url)[0] < 120
             row = late.invent(datetime.now(SHANGHAI) - timedelta(minutes=20))
             httpx.post(f"{address}/rows", json=row)
+        httpx.post(f"{address}/faults", json={"slow_s": 0})
         server = Server(env, port, tmp_path / "server.log")
         try:
             until(lambda: stored(migrated_url)[0] == 122)
