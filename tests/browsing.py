@@ -25,8 +25,7 @@ SIZES = {"desk": (1366, 768), "phone": (390, 844)}
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
     """Serve on a port of its own; yield the address."""
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", 0))  # who comes before it serves waits
     parts = wire(settings)
     server = Server(configured(build(parts, settings)), parts.feed.end)
     running = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

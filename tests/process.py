@@ -6,8 +6,10 @@ Whoever wants a start from nothing runs `BANJIE`, as tests/test_commands.py does
 """
 
 import asyncio
+import itertools
 import multiprocessing
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -167,12 +169,19 @@ def _in_store(database_url: str, ask: Callable[[Store], Awaitable[T]]) -> T:
     return asyncio.run(once())
 
 
+# Below those that the system gives out by itself, and each worker's are its own: between the look and
+# the use nobody else takes one.
+_PORTS = itertools.count(random.randrange(1_000))
+_FIRST_PORT = 20_000 + 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+
+
 def free_port() -> int:
     """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        port = _FIRST_PORT + next(_PORTS) % 1_000
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:
@@ -243,10 +252,9 @@ def serving(env: dict[str, str], folder: Path, *options: str) -> Iterator[Server
 @contextmanager
 def fake_upstream(channel: str, *options: str, rows: int, **variables: str) -> Iterator[str]:
     """Run a channel's fake as a process with so many rows in its list; yield its address."""
-    port = free_port()
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "adapters.fakes", "--channel", channel, "--port", str(port)),
+            *(sys.executable, "-m", "adapters.fakes", "--channel", channel, "--port", "0"),
             *("--rows", str(rows), "--every", "0", *options),
         ],
         env={**os.environ, **variables},

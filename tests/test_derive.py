@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing_rules.derive import (
@@ -380,7 +380,6 @@ PIECES = (
 ANY = st.text(max_size=120) | st.lists(st.sampled_from(PIECES), max_size=60).map("".join)
 
 
-@settings(deadline=None)
 @given(ANY)
 def test_any_text_derives_and_every_clause_is_the_text_it_names(text: str) -> None:
     derived = derive_text(text, "a.txt", "360000")
@@ -401,7 +400,6 @@ def test_any_text_derives_and_every_clause_is_the_text_it_names(text: str) -> No
     assert derive_text(text, "a.txt", "360000") == derived
 
 
-@settings(deadline=None)
 @given(ANY, st.text(max_size=20))
 def test_a_clause_file_is_yaml_that_says_what_was_derived(text: str, file: str) -> None:
     derived = derive_text(text, file, "360000")

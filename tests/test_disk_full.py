@@ -1,12 +1,11 @@
 """A disk that is full: told, nothing half, and on again by itself when there is room."""
 
-import os
 import resource
 import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -40,9 +39,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @contextmanager
 def _no_room_on(disk: Path) -> Iterator[None]:
     """Fill the disk but for 64 kB."""
-    filler, room = disk / "filler", os.statvfs(disk)
-    with filler.open("wb") as file:
-        file.write(b"\0" * (room.f_bavail * room.f_frsize - 64 * 1024))
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        with suppress(OSError):
+            while file.write(b"\0" * 64 * 1024):
+                pass
+        file.truncate(max(0, file.tell() - 64 * 1024))
     yield
     filler.unlink()
 

@@ -39,8 +39,10 @@ def test_what_a_channel_s_fake_sends_its_adapter_reads(name: str) -> None:
 
 def test_a_fake_runs_as_a_process_whose_faults_are_set_while_it_runs() -> None:
     with fake_upstream("haochaping", rows=7, FAKE_TOKEN="t0ken") as address:
-        assert httpx.get(f"{address}/list").status_code == 401
-        with httpx.Client(headers={"Authorization": "Bearer t0ken"}, base_url=address) as client:
+        assert httpx.get(f"{address}/list", timeout=60).status_code == 401
+        with httpx.Client(
+            headers={"Authorization": "Bearer t0ken"}, base_url=address, timeout=60
+        ) as client:
             whole = client.get("/list")
             assert whole.json()["total"] == len(whole.json()["items"]) == 7
             page = client.get("/list", params={"page": 2, "size": 5})
@@ -76,7 +78,7 @@ def test_a_call_back_is_recorded_with_what_is_wrong_with_its_signature() -> None
         asyncio.run(send(SECRET))
         with pytest.raises(Refused, match="http-401"):
             asyncio.run(send("whsec_YW5vdGhlci1rZXktdGhhdC1pcy1ub3QtaXQ="))
-        first, second = httpx.get(f"{address}/callback").json()["items"]
+        first, second = httpx.get(f"{address}/callback", timeout=60).json()["items"]
     assert (first["id"], first["fault"], first["answered"]) == ("msg_1", "", 200)
     assert first["body"] == {"no": "360732-20261118-00001"}
     assert (second["fault"], second["answered"]) == ("no signature fits", 401)
@@ -103,7 +105,7 @@ def test_a_fake_pushes_what_is_signed_and_what_goes_wrong_on_the_way(tmp_path: P
         sqlite(tmp_path), BANJIE_SOURCES=str(tmp_path / "sources.yaml"), FAKE_SIGNS=SECRET
     )
     upstream = Upstream("hotline-12345", secret=SECRET)
-    with process.serving(env, tmp_path) as server, httpx.Client() as client:
+    with process.serving(env, tmp_path) as server, httpx.Client(timeout=60) as client:
         intake = f"{server.address}/v1/intake/hotline-12345"
 
         def push(count: int = 1, **faults: object) -> list[int]:

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -64,7 +65,15 @@ def push(client: httpx.Client, number: str) -> None:
 def stream(client: httpx.Client, last: str = "", **asked: str) -> Iterator[Iterator[Any]]:
     """Follow; give (id, item) of each event, and (id, None) where an id comes alone."""
     headers = STREAM | ({"Last-Event-ID": last} if last else {})
-    with client.stream("GET", "/v1/events", params=asked, headers=headers) as answer:
+    with ExitStack() as open_:
+        for left in reversed(range(20)):
+            following = client.stream("GET", "/v1/events", params=asked, headers=headers)
+            answer = open_.enter_context(following)
+            if answer.status_code != 503 or not left:
+                break
+            # The place of who went away in the middle of a look is free once that look has ended.
+            open_.close()
+            time.sleep(0.2)
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert answer.headers["x-accel-buffering"] == "no"

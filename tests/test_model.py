@@ -359,7 +359,6 @@ def _of(examples: int, steps: int) -> settings:
     return settings(
         max_examples=examples,
         stateful_step_count=steps,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         # To shrink what fails takes minutes here; the steps as found are told as well.
         phases=[Phase.explicit, Phase.reuse, Phase.generate],

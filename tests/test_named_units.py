@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing_rules.named_units import Named, is_group, named_units
@@ -114,7 +114,6 @@ WRITTEN = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(WRITTEN)
 def test_every_name_is_made_of_what_is_written(pieces: list[str]) -> None:
     text = "".join(pieces)
@@ -125,7 +124,6 @@ def test_every_name_is_made_of_what_is_written(pieces: list[str]) -> None:
     assert set(named.groups) <= {*named.lead, *named.responsible}
 
 
-@settings(deadline=None)
 @given(st.permutations(["县水务局", "县林业局", "各乡镇区", "清泉镇", "县“净水、净空”办"]))
 def test_a_list_gives_back_its_names_in_order(names: list[str]) -> None:
     assert list(read(f"甲。（牵头单位：{'、'.join(names)}）").lead) == names

@@ -45,9 +45,8 @@ CLAIMS = {"name": "张某", "roles": ["cb", "其他"], "unit": "SCJG", "region":
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[str]:
-    port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.provider", "--port", str(port)],
+        [sys.executable, "-m", "tests.provider", "--port", "0"],
         env={**os.environ, "AUTHLIB_INSECURE_TRANSPORT": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -72,7 +71,7 @@ def service(tmp_path: Path, provider: str) -> Iterator[Served]:
 
 def known_there(provider: str, who: str, **changed: Any) -> None:
     claims = {k: v for k, v in (CLAIMS | changed).items() if v is not None}
-    assert httpx.put(f"{provider}/users/{who}", json=claims).status_code == 204
+    assert httpx.put(f"{provider}/users/{who}", json=claims, timeout=60).status_code == 204
 
 
 def led(service: Served, onward: str = "/desk/queue") -> str:
@@ -88,7 +87,7 @@ def led(service: Served, onward: str = "/desk/queue") -> str:
 
 def said(address: str, who: str, **form: str) -> str:
     """Return where the provider sends a browser back to, when somebody signs in there."""
-    answer = httpx.post(address, data={"sub": who, **form})
+    answer = httpx.post(address, data={"sub": who, **form}, timeout=60)
     assert answer.status_code == 302, answer.text
     back = urlsplit(answer.headers["location"])
     assert f"{back.scheme}://{back.netloc}{back.path}" == BACK
@@ -136,7 +135,7 @@ def test_an_answer_is_good_for_the_browser_alone_that_asked(service: Served, pro
 
 def test_who_gives_up_there_is_told_so(service: Served, provider: str) -> None:
     address = led(service)
-    answer = httpx.post(address, data={"action": "deny"})
+    answer = httpx.post(address, data={"action": "deny"}, timeout=60)
     to = answer.headers["location"]
     state = parse_qs(urlsplit(address).query)["state"][0]
     back = f"/desk/sign-in/oidc/back?error=access_denied&state={state}"

@@ -132,9 +132,9 @@ def _all(address: str, headers: dict[str, str]) -> list[dict[str, Any]]:
 
 def _is_whole(address: str, headers: dict[str, str], ticket: dict[str, Any]) -> None:
     """A ticket has its clocks and an event for each version, or it is not there at all."""
-    events = httpx.get(f"{address}/v1/tickets/{ticket['no']}/events", headers=headers).json()[
-        "items"
-    ]
+    events = httpx.get(
+        f"{address}/v1/tickets/{ticket['no']}/events", headers=headers, timeout=60
+    ).json()["items"]
     acts = [event["act"] for event in events if event["act"] != "stage"]
     assert acts[:2] == ["received", "dispatch"]
     assert max(event["version"] for event in events) == ticket["version"]
@@ -156,12 +156,15 @@ def test_two_first_starts_at_once_migrate_once(database_url: str, tmp_path: Path
     try:
         assert len(servers) == 2
         for server in servers:
-            assert httpx.get(f"{server.address}/readyz").json()["checks"]["migrations"]["ok"]
+            assert httpx.get(f"{server.address}/readyz", timeout=60).json()["checks"]["migrations"][
+                "ok"
+            ]
     finally:
         for server in servers:
             server.kill()
 
 
+@pytest.mark.timeout(600)  # half a minute is the demo's own; a busy machine takes some
 def test_a_demo_fills_an_empty_database_and_prints_who_may_come_in(tmp_path: Path) -> None:
     env = environment(sqlite(tmp_path))
     with serving(env, tmp_path, "--demo") as server:
@@ -185,7 +188,7 @@ def test_a_demo_fills_an_empty_database_and_prints_who_may_come_in(tmp_path: Pat
         }
         assert {"normal", "overdue"} <= {ticket["stage"] for ticket in tickets}
         assert any(ticket["redo"] for ticket in tickets)
-        metrics = httpx.get(f"{server.address}/metrics").text
+        metrics = httpx.get(f"{server.address}/metrics", timeout=60).text
         for series in ("received_total", "closed_total", "callbacks_total", "met_total", "open"):
             assert series in metrics
     again = banjie("token", "create", "--role", "admin", "--name", "甲", env=env)

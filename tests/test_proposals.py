@@ -456,7 +456,7 @@ def test_exported_files_pass_the_check_and_say_the_same(migrated_url: str, tmp_p
     assert moved.table.canonical_json() == book.table.canonical_json()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_whatever_was_typed_a_row_says_it_and_nothing_else(name: str, reason: str) -> None:
     clean = one_line(name) or "某"

@@ -187,9 +187,7 @@ def outcome(path: Path) -> str:
     return ""
 
 
-FAST = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
-)
+FAST = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 
 
 @FAST

@@ -481,7 +481,7 @@ def _complaint(text: str, region: str) -> Complaint:
     return complaint_from({"region": region, "title": text[:8], "content": text})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.text(
         alphabet=st.sampled_from("城管路灯水电工资医院学校我的了不着火<>&;。 ,12345"), max_size=80

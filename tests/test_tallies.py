@@ -168,9 +168,7 @@ def _at_once(work: Callable[[Store], Any]) -> None:
 
 
 @pytest.mark.timeout(28_800 if _LONG else 300)  # ten thousand are some hours' work
-@settings(
-    max_examples=10_000 if _LONG else 15, deadline=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=10_000 if _LONG else 15, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32), st.integers(10, 60))
 def test_tallies_equal_a_count_from_scratch_whatever_happens(seed: int, steps: int) -> None:
     async def scenario(store: Store) -> None:

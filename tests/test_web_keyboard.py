@@ -102,6 +102,7 @@ def leave(page: Any) -> None:
 
 def done(page: Any, said: str) -> None:
     page.get_by_role("status").filter(has_text=said).wait_for()
+    page.wait_for_load_state()  # else what is pressed next is nobody's
 
 
 def test_a_whole_ticket_is_worked_by_keyboard_alone(site: Site, page: Any) -> None:
@@ -236,7 +237,9 @@ def test_a_queue_follows_what_comes_in_and_keeps_what_was_chosen(site: Site, pag
             "contactPhone": "13800000001",
         }
         headers = {"Authorization": f"Bearer {site.hotline}"}
-        answer = httpx.post(f"{site.address}/v1/intake/hotline-12345", json=body, headers=headers)
+        answer = httpx.post(
+            f"{site.address}/v1/intake/hotline-12345", json=body, headers=headers, timeout=60
+        )
         assert answer.status_code == 201, answer.text
 
     push("L1", "超市短斤少两")
@@ -247,7 +250,9 @@ def test_a_queue_follows_what_comes_in_and_keeps_what_was_chosen(site: Site, pag
     push("L2", "又一次短斤少两")
     page.get_by_role("link", name="又一次短斤少两").wait_for(timeout=30_000)
     assert page.get_by_text("列表已更新").count() == 1
-    # Where somebody was and what they chose is as it was.
+    # Where somebody was and what they chose is as it was, once the page has settled.
+    chosen = "document.querySelectorAll('input[name=ticket]:checked').length === 1"
+    page.wait_for_function(chosen)
     assert page.locator("input[name=ticket]:checked").count() == 1
     assert page.evaluate("document.activeElement.textContent") == before
     assert said == []
