@@ -573,9 +573,18 @@ def test_what_was_typed_survives_the_end_of_the_session(service: Served) -> None
     action = f"/desk/tickets/{no}/acts/note"
     form = form_of(browser.get(f"/desk/tickets/{no}").text, action)
     service.clock.time += timedelta(hours=13)
-    answer = service.client.post(action, data=form | {"text": "写了很久的一段话。"}, headers=HERE)
+    from_it = HERE | {"Referer": f"{HERE['Origin']}/desk/tickets/{no}?all=1#acts"}
+    answer = service.client.post(
+        action, data=form | {"text": "写了很久的一段话。"}, headers=from_it
+    )
     assert answer.status_code == 401
     assert "登录已过期" in answer.text
+    assert f'href="/desk/sign-in?next=/desk/tickets/{no}%3Fall%3D1"' in answer.text
+    for elsewhere in ("", "http://elsewhere.example/desk/tickets", "http://[", "/desk/../v1/units"):
+        from_there = HERE | {"Referer": elsewhere}
+        answer = service.client.post(action, data=form, headers=from_there)
+        assert 'href="/desk/sign-in?next=/desk"' in answer.text
+    answer = service.client.post(action, data=form | {"text": "写了很久的一段话。"}, headers=HERE)
     assert "写了很久的一段话。" in answer.text
     assert form["form_token"] not in answer.text
     short = service.client.post(action, data=form | {"text": "已劝离"}, headers=HERE).text

@@ -216,13 +216,24 @@ def go(address: str, notice: str = "") -> Response:
     return answer
 
 
+def way_in(request: Request) -> str:
+    """Return the address of the sign-in page that leads back to what was asked for, or to the page that
+    a form was sent from."""
+    asked = str(request.url) if request.method == "GET" else request.headers.get("referer", "")
+    try:
+        page = urlsplit(asked)
+    except ValueError:
+        page = urlsplit("")
+    back = page._replace(scheme="", netloc="", fragment="").geturl()
+    is_ours = page.netloc == request.url.netloc
+    return f"{PATH}/sign-in?next={quote(local(back) if is_ours else PATH, safe='/')}"
+
+
 def sign_in_first(request: Request) -> Response:
     """Return the answer that leads to the sign-in page and from there back."""
     if "hx-request" in request.headers:
         # A part of a page cannot be led there; the whole page is.
         return Response(status_code=401, headers={"HX-Refresh": "true"})
-    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    back = wanted if request.method == "GET" else PATH
-    answer = RedirectResponse(f"{PATH}/sign-in?next={quote(back, safe='/')}", 303)
+    answer = RedirectResponse(way_in(request), 303)
     answer.delete_cookie(COOKIE, path=PATH)
     return answer
