@@ -168,6 +168,8 @@ class Terms:
         bound_ms = round(self.transaction_s * 1000)
         idle_ms = max(bound_ms, 60_000)
         return said | {
+            # To compile a statement takes longer than what it saves in any that somebody waits for.
+            "jit": "off",
             "statement_timeout": f"{bound_ms}",
             "idle_in_transaction_session_timeout": f"{idle_ms}",
         }

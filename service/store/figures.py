@@ -304,7 +304,7 @@ def unit_loads(
             has(~late & (_m.due_at < until)).label("due"),
         )
         .where(_m.outcome.is_(None), *_here(region))
-        .group_by(_m.unit, _m.ticket_id)
+        .group_by(_m.ticket_id, _m.unit)  # sorted by numbers first: texts take twice as long
         .subquery()
         .c
     )
