@@ -1,10 +1,12 @@
 """What the desk lists for people, on both databases."""
 
+import random
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from routing_rules.clocks import load_timetable
 from service.desk import Desk, Order, may_read_contact, offered
@@ -12,11 +14,12 @@ from service.domain.access import Actor, Forbidden, Role
 from service.domain.complaint import Contact, Decision, Review
 from service.domain.lifecycle import Act
 from service.domain.sign_in import Ends
-from service.domain.ticket import Ticket
+from service.domain.ticket import Stage, Ticket
 from service.store import Store, sessions, tokens
 from service.store.figures import UnitLoad, resolved
 from service.store.lists import Filter, Owed
 from service.store.pages import Page
+from service.store.tables import MilestoneRow, metadata
 from service.store.tokens import Use
 from tests.worlds import (
     ADMIN,
@@ -33,6 +36,7 @@ from tests.worlds import (
 )
 
 TIMES = load_timetable()
+CLOCKS = metadata.tables[MilestoneRow.__tablename__]
 NOW = at("2026-11-18 09:30")
 Run = Callable[[Callable[[Store], Any]], Any]
 
@@ -93,6 +97,54 @@ def test_a_sorting_list_has_what_has_waited_longest_on_top_page_by_page(in_store
         assert [t.no for t in found.items] == made[:2]
         rest, _ = await desk.sorting(DISPATCHER, Filter(limit=2, after=found.onward))
         assert [t.no for t in rest.items] == made[2:]
+
+    in_store(scenario)
+
+
+def test_loads_are_those_of_each_ticket_s_clocks_counted_by_hand(in_store: Run) -> None:
+    chance = random.Random(7)
+    now, until = at("2026-11-18 16:00"), at("2026-11-19 00:00")
+    dues = {"late": at("2026-11-18 12:00"), "today": at("2026-11-18 20:00"), "": at("2026-12-01")}
+    owed = CLOCKS.c.outcome.is_(None) & CLOCKS.c.governing & ~CLOCKS.c.assisting
+
+    async def scenario(store: Store) -> None:
+        desk = Desk(store, ToldRouter(), TIMES)
+        for n in range(40):
+            await receive(desk, f"L{n}")
+
+        def changed(connection: sa.Connection) -> dict[str, dict[str, set[int]]]:
+            found: dict[str, dict[str, set[int]]] = {}
+            clocks = sa.select(CLOCKS.c.id, CLOCKS.c.ticket_id, CLOCKS.c.unit).where(owed)
+            for clock, ticket, unit in connection.execute(clocks).all():
+                due = chance.choice(list(dues))
+                stage = chance.choice([Stage.NORMAL, Stage.WARN])
+                # One that stands still is neither late nor followed by anything.
+                stands = chance.random() < 0.3
+                follows = {"next_at": None if stands else at("2026-12-02"), "done": 0}
+                connection.execute(
+                    CLOCKS.update()
+                    .where(CLOCKS.c.id == clock)
+                    .values(due_at=dues[due], stage=stage, **follows)
+                )
+                of = found.setdefault(unit, {})
+                of.setdefault("open", set()).add(ticket)
+                if due == "late" and not stands:
+                    of.setdefault("overdue", set()).add(ticket)
+                    continue
+                if stage is Stage.WARN:
+                    of.setdefault("warn", set()).add(ticket)
+                if due:
+                    of.setdefault("due_today", set()).add(ticket)
+            return found
+
+        found = await store.run(changed)
+        expected = {
+            unit: UnitLoad(unit, **{name: len(ids) for name, ids in of.items()})
+            for unit, of in found.items()
+        }
+        assert len(found[MARKET.code]) == 4
+        loads = await desk.loads(DISPATCHER, now, until)
+        assert {load.unit: load for load in loads} == expected
 
     in_store(scenario)
 

@@ -33,6 +33,16 @@ def one(connection: sa.Connection) -> int:
     return int(connection.exec_driver_sql("SELECT 1").scalar_one())
 
 
+@ON_POSTGRES
+def test_a_session_of_who_serves_is_bounded_and_compiles_nothing(migrated_url: str) -> None:
+    async def scenario(store: Store) -> None:
+        for name, value in {"statement_timeout": "2s", "jit": "off"}.items():
+            shown = sa.text(f"SHOW {name}")
+            assert await store.read(lambda c, s=shown: c.execute(s).scalar_one()) == value  # type: ignore[misc]
+
+    over(migrated_url, scenario)
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [

@@ -580,10 +580,24 @@ def test_what_was_typed_survives_the_end_of_the_session(service: Served) -> None
     assert answer.status_code == 401
     assert "登录已过期" in answer.text
     assert f'href="/desk/sign-in?next=/desk/tickets/{no}%3Fall%3D1"' in answer.text
-    for elsewhere in ("", "http://elsewhere.example/desk/tickets", "http://[", "/desk/../v1/units"):
+    site = HERE["Origin"]
+    for elsewhere, back in {
+        "": "/desk",
+        "http://elsewhere.example/desk/tickets": "/desk",
+        "http://[": "/desk",
+        f"{site}/desk/../v1/units": "/desk",
+        f"{site}//elsewhere.example/desk": "/desk",
+        f"{site}/v1/units": "/desk",
+        # Answers of forms, at addresses that no page has.
+        f"{site}/desk/tickets/{no}/contact": f"/desk/tickets/{no}",
+        f"{site}/desk/tickets/{no}/acts/note?again=1": f"/desk/tickets/{no}",
+        f"{site}/desk/tickets/by-phone": "/desk/tickets",
+        f"{site}/desk/queue/sign": "/desk/queue",
+        f"{site}/desk/deliveries/7/retry": "/desk/deliveries",
+    }.items():
         from_there = HERE | {"Referer": elsewhere}
         answer = service.client.post(action, data=form, headers=from_there)
-        assert 'href="/desk/sign-in?next=/desk"' in answer.text
+        assert f'href="/desk/sign-in?next={back}"' in answer.text
     answer = service.client.post(action, data=form | {"text": "写了很久的一段话。"}, headers=HERE)
     assert "写了很久的一段话。" in answer.text
     assert form["form_token"] not in answer.text

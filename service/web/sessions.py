@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -20,6 +21,7 @@ from service.wiring import Unauthenticated, Wiring
 COOKIE = "banjie_session"
 _NOTICE = "banjie_notice"
 PATH = "/desk"
+SIGN_IN = f"{PATH}/sign-in"
 # Two texts of 5,000 characters, each as nine bytes of percent-encoding, and room to spare.
 _FORM_BYTES = 256 * 1024
 _FORM_FIELDS = 200
@@ -216,17 +218,25 @@ def go(address: str, notice: str = "") -> Response:
     return answer
 
 
-def way_in(request: Request) -> str:
-    """Return the address of the sign-in page that leads back to what was asked for, or to the page that
-    a form was sent from."""
-    asked = str(request.url) if request.method == "GET" else request.headers.get("referer", "")
+# Where forms are sent to and no page stands, though an answer may have shown one there.
+_NO_PAGE = re.compile(r"/(?:acts/[^/]*|contact|not-same|sign|by-phone|(?:[0-9]+/)?retry)$")
+
+
+def came_from(request: Request) -> str:
+    """Return the page that a form was sent from, the first one if nobody tells or it is not ours."""
     try:
-        page = urlsplit(asked)
+        page = urlsplit(request.headers.get("referer", ""))
     except ValueError:
-        page = urlsplit("")
-    back = page._replace(scheme="", netloc="", fragment="").geturl()
-    is_ours = page.netloc == request.url.netloc
-    return f"{PATH}/sign-in?next={quote(local(back) if is_ours else PATH, safe='/')}"
+        return PATH
+    if page.netloc != request.headers.get("host"):
+        return PATH
+    path, without = _NO_PAGE.subn("", page.path)
+    return local(path if without or not page.query else f"{path}?{page.query}")
+
+
+def way_in(onward: str) -> str:
+    """Return the address of the sign-in page that leads on to one of our pages."""
+    return f"{SIGN_IN}?next={quote(onward, safe='/')}"
 
 
 def sign_in_first(request: Request) -> Response:
@@ -234,6 +244,8 @@ def sign_in_first(request: Request) -> Response:
     if "hx-request" in request.headers:
         # A part of a page cannot be led there; the whole page is.
         return Response(status_code=401, headers={"HX-Refresh": "true"})
-    answer = RedirectResponse(way_in(request), 303)
+    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    back = wanted if request.method == "GET" else came_from(request)
+    answer = RedirectResponse(way_in(back), 303)
     answer.delete_cookie(COOKIE, path=PATH)
     return answer

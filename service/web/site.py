@@ -40,7 +40,17 @@ from service.web import (
 )
 from service.web.refusals import Refusal, refusal
 from service.web.render import page
-from service.web.sessions import ForeignForm, Form, OldForm, own_page, sent, sign_in_first, way_in
+from service.web.sessions import (
+    SIGN_IN,
+    ForeignForm,
+    Form,
+    OldForm,
+    came_from,
+    own_page,
+    sent,
+    sign_in_first,
+    way_in,
+)
 from service.wiring import Unauthenticated
 
 _HEADERS = {
@@ -158,7 +168,7 @@ async def _unauthenticated(request: Request, _error: Exception) -> Response:
     except HTTPException as error:
         return await _refused(request, error)
     why = Refusal(401, "登录已过期", "请重新登录后再提交。您刚才填写的内容在下面，可先复制保存。")
-    return _error_page(request, why, form, way_in(request))
+    return _error_page(request, why, form, way_in(came_from(request)))
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -172,7 +182,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 def _error_page(
-    request: Request, why: Refusal, form: Form | None, sign_in: str = "/desk/sign-in"
+    request: Request, why: Refusal, form: Form | None, sign_in: str = SIGN_IN
 ) -> Response:
     typed = form.typed() if form else []
     return page(request, "error.html", why.status, why=why, typed=typed, sign_in=sign_in)
