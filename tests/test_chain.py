@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.audit import Audit, Verdict, Wish, head_line, new_key, read_head, verify
@@ -237,10 +237,7 @@ def history(url: str) -> Iterator[Tampered]:
     loop.close()
 
 
-MANY = settings(
-    max_examples=60,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+MANY = settings(max_examples=60)
 
 
 def other(table: str, column: str, value: Any, data: st.DataObject) -> Any:
@@ -556,8 +553,9 @@ def test_a_chain_goes_on_soundly_where_its_builders_are_killed(
             count = sa.select(sa.func.count(CHAIN.c.place))
             return int(await store.read(lambda c: c.execute(count).scalar_one()))
 
-        async def longer_than(before: int) -> None:
-            while await links() <= before:  # noqa: ASYNC110 made by other processes
+        async def longer_than(before: int, both: list[subprocess.Popen[bytes]]) -> None:
+            while await links() <= before:
+                assert all(each.poll() is None for each in both), "a builder ended by itself"
                 await asyncio.sleep(0.01)
 
         async def kill() -> None:
@@ -565,8 +563,8 @@ def test_a_chain_goes_on_soundly_where_its_builders_are_killed(
                 both = [start(), start()]
                 for each in both:
                     assert each.stdout
-                    await asyncio.to_thread(each.stdout.readline)
-                await longer_than(await links())
+                    assert await asyncio.to_thread(each.stdout.readline)
+                await longer_than(await links(), both)
                 await asyncio.sleep(chance.uniform(0, 0.3))
                 for each in both:
                     each.kill()

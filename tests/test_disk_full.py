@@ -58,7 +58,7 @@ def _no_room_for(pid: int) -> Iterator[None]:
     resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_passes_without_a_restart(small_disk: Path, tmp_path: Path) -> None:
     refused = _scenario(small_disk, tmp_path, lambda _: _no_room_on(small_disk))
     assert refused.json()["type"] == "urn:banjie:problem:store-full"
@@ -66,7 +66,7 @@ def test_a_full_disk_is_told_and_passes_without_a_restart(small_disk: Path, tmp_
     assert "store.full" in (tmp_path / "server.log").read_text("utf-8")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_a_file_that_may_not_grow_is_told_and_passes_without_a_restart(tmp_path: Path) -> None:
     refused = _scenario(tmp_path, tmp_path, lambda server: _no_room_for(server.pid))
     assert refused.json()["type"] == "urn:banjie:problem:store-unavailable"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import xlsxwriter
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.fakes import MemoryGazetteer
@@ -483,10 +483,7 @@ ANY_FILE = st.one_of(
 )
 
 
-@settings(
-    max_examples=200,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=200)
 @given(content=ANY_FILE, ending=st.sampled_from(["csv", "ndjson", "xlsx", "xls"]))
 def test_no_file_makes_anything_but_rows_and_faults(
     tmp_path: Path, content: bytes, ending: str
@@ -498,10 +495,7 @@ def test_no_file_makes_anything_but_rows_and_faults(
     assert all(isinstance(each, Past | Faulty) for each in read(file))
 
 
-@settings(
-    max_examples=200,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=200)
 @given(
     cell=st.one_of(
         st.floats(), st.booleans(), st.datetimes(), st.dates(), st.times(), st.text(), st.integers()

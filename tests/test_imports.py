@@ -438,7 +438,7 @@ def test_several_imports_of_one_file_at_once_take_each_row_once(
 ROWS = 2400
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.slow
 def test_an_import_that_is_killed_goes_on_and_loses_and_repeats_nothing(
     migrated_url: str, tmp_path: Path
 ) -> None:

@@ -365,6 +365,7 @@ def _of(examples: int, steps: int) -> settings:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(7_200 if _LONG else 600)
 def test_the_desk_agrees_with_the_model_on_sqlite() -> None:
     run_state_machine_as_test(Life, settings=_of(400 if _LONG else 40, 25))

@@ -205,7 +205,7 @@ def test_the_desk_shows_what_did_not_arrive_and_sends_it_again(tmp_path: Path) -
             assert signed_in(service, "handler").get("/desk/deliveries").status_code == 403
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_a_sender_killed_in_the_middle_loses_nothing(database_url: str, tmp_path: Path) -> None:
     held, seen = threading.Event(), threading.Event()
 

@@ -150,7 +150,7 @@ def _is_of_few(statement: str) -> bool:
     return "json_each" in statement or " IN (" in statement
 
 
-@pytest.mark.timeout(600)  # it writes thousands of tickets, and looks at hundreds of plans
+@pytest.mark.slow  # it writes thousands of tickets, and looks at hundreds of plans
 def test_no_list_reads_through_a_big_table_or_sorts_all_there_is(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         d = desk(store)

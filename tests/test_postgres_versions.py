@@ -77,7 +77,7 @@ def _server(programs: Path) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [15, 16, 18])
 def test_a_year_passes_on(version: int) -> None:
     programs = _programs(version)

@@ -164,7 +164,6 @@ def test_two_first_starts_at_once_migrate_once(database_url: str, tmp_path: Path
             server.kill()
 
 
-@pytest.mark.timeout(600)  # half a minute is the demo's own; a busy machine takes some
 def test_a_demo_fills_an_empty_database_and_prints_who_may_come_in(tmp_path: Path) -> None:
     env = environment(sqlite(tmp_path))
     with serving(env, tmp_path, "--demo") as server:

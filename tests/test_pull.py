@@ -556,7 +556,7 @@ def until(wanted: Callable[[], bool], seconds: float = 60) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_a_reader_killed_mid_page_is_followed_without_loss_or_repetition(
     migrated_url: str, tmp_path: Path
 ) -> None:
@@ -588,7 +588,7 @@ def test_a_reader_killed_mid_page_is_followed_without_loss_or_repetition(
     assert stored(migrated_url) == (122, 122, 0)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 @pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
 def test_of_two_replicas_one_reads_and_the_other_takes_over(
     migrated_url: str, tmp_path: Path

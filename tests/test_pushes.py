@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.signature import keys, sign
@@ -550,7 +550,6 @@ MEDIA = st.sampled_from(
 ) | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=BODIES, content_type=MEDIA, batch=st.booleans(), is_signed=st.booleans())
 def test_no_bytes_get_anything_but_an_answer_or_a_problem(
     service: Served, body: bytes, content_type: str, batch: bool, is_signed: bool

@@ -5,7 +5,7 @@ from pathlib import Path
 import docx
 import pytest
 from docx.oxml.ns import qn
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routing_rules import readable
@@ -187,7 +187,7 @@ def outcome(path: Path) -> str:
     return ""
 
 
-FAST = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+FAST = settings(max_examples=60)
 
 
 @FAST

@@ -263,7 +263,7 @@ def test_the_chain_is_sound_over_sealed_texts_and_after_they_were_dropped(
     assert [each["fault"] for each in verified()["faults"]] == ["changed"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_who_lacks_a_key_that_is_needed_ends_in_chinese_before_it_serves(
     migrated_url: str, tmp_path: Path
 ) -> None:
@@ -286,7 +286,7 @@ def test_who_lacks_a_key_that_is_needed_ends_in_chinese_before_it_serves(
             assert never not in done.stdout + done.stderr
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_what_is_simulated_is_sealed_as_it_is_written(migrated_url: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     write_keys(keys, [new_key(Algorithm.AES, TODAY)], new=True)

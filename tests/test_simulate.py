@@ -206,7 +206,7 @@ async def _tables(store: Store) -> dict[str, list[str]]:
     return await store.read(read)
 
 
-@pytest.mark.timeout(600)  # a thousand acts, each in a transaction of its own
+@pytest.mark.slow  # a thousand acts, each in a transaction of its own
 def test_what_was_simulated_is_what_the_desk_makes_of_the_same_acts(
     in_store: Run, tmp_path: Path
 ) -> None:

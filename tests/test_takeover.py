@@ -25,6 +25,7 @@ DUE = SLICES * SLICE
 TAKEOVER_S = 5.0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800 if LONG else 600)
 @pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
 def test_no_step_is_lost_or_doubled_when_servers_are_killed(

@@ -167,7 +167,8 @@ def _at_once(work: Callable[[Store], Any]) -> None:
     asyncio.run(whole())
 
 
-@pytest.mark.timeout(28_800 if _LONG else 300)  # ten thousand are some hours' work
+@pytest.mark.slow
+@pytest.mark.timeout(28_800 if _LONG else 600)  # ten thousand are some hours' work
 @settings(max_examples=10_000 if _LONG else 15, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32), st.integers(10, 60))
 def test_tallies_equal_a_count_from_scratch_whatever_happens(seed: int, steps: int) -> None:
@@ -181,7 +182,8 @@ def test_tallies_equal_a_count_from_scratch_whatever_happens(seed: int, steps: i
     _at_once(scenario)
 
 
-@pytest.mark.timeout(3_600 if _LONG else 300)
+@pytest.mark.slow
+@pytest.mark.timeout(3_600 if _LONG else 600)
 def test_on_both_databases_too(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         for seed in range(40 if _LONG else 2):
@@ -191,7 +193,8 @@ def test_on_both_databases_too(in_store: Run) -> None:
     in_store(scenario)
 
 
-@pytest.mark.timeout(3_600 if _LONG else 300)
+@pytest.mark.slow
+@pytest.mark.timeout(3_600 if _LONG else 600)
 def test_a_crash_at_any_statement_of_anything_leaves_nothing_behind(in_store: Run) -> None:
     async def scenario(store: Store) -> None:
         stubborn: Any = Stubborn(store)

@@ -251,8 +251,7 @@ def test_a_queue_follows_what_comes_in_and_keeps_what_was_chosen(site: Site, pag
     page.get_by_role("link", name="又一次短斤少两").wait_for(timeout=30_000)
     assert page.get_by_text("列表已更新").count() == 1
     # Where somebody was and what they chose is as it was, once the page has settled.
-    chosen = "document.querySelectorAll('input[name=ticket]:checked').length === 1"
-    page.wait_for_function(chosen)
+    page.locator("input[name=ticket]:checked").wait_for()
     assert page.locator("input[name=ticket]:checked").count() == 1
     assert page.evaluate("document.activeElement.textContent") == before
     assert said == []

@@ -153,7 +153,7 @@ WORDLESS = """() => [...document.querySelectorAll('.badge[class*="stage-"]')]
   .filter(e => !/[\u4e00-\u9fff]/.test(e.textContent)).map(e => e.outerHTML)"""
 
 
-@pytest.mark.timeout(600)  # some fifty pages, each looked through twice
+@pytest.mark.slow  # some fifty pages, each looked through twice
 @pytest.mark.parametrize("role", ROLES)
 def test_every_page_can_be_used_by_everybody_and_fits(
     site: Site, browser: Any, screenshots: Path, role: str
